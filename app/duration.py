@@ -1,0 +1,75 @@
+"""Durations as people write them in a URL: `250ms`, `1m30s`, `0.25`."""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+ACCEPTED: Final = "a duration such as 2, 0.25, 250ms, 1.5s, 2m, 1h, 1m30s or 300us; a bare number is seconds"
+
+MAX_LENGTH: Final = 40
+"""The longest text read as a duration, in characters; what is longer was not written by a person."""
+
+_SECONDS: Final = {
+    "h": Decimal(3600),
+    "m": Decimal(60),
+    "s": Decimal(1),
+    "ms": Decimal("0.001"),
+    "us": Decimal("0.000001"),
+}
+
+_NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
+
+_BARE: Final = re.compile(_NUMBER)
+
+_UNITS: Final = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit})?" for unit in _SECONDS))
+
+
+def parse(text: str) -> float:
+    """Read a duration.
+
+    Units go from the largest to the smallest, each at most once: `1m30s`, not `30s1m`. There is no sign and no
+    exponent, so that what is accepted is finite and not negative by construction.
+
+    Args:
+        text: the duration, as in ACCEPTED; at most MAX_LENGTH characters.
+
+    Returns:
+        Seconds, correctly rounded from the decimal text.
+
+    Raises:
+        ValueError: text is not a duration.
+    """
+    if len(text) <= MAX_LENGTH:
+        if _BARE.fullmatch(text):
+            return float(text)
+        parts = _UNITS.fullmatch(text)
+        if text and parts:
+            return float(sum(Decimal(n) * _SECONDS[unit] for unit, n in parts.groupdict().items() if n))
+    raise ValueError(f"not {ACCEPTED}")
+
+
+def render(seconds: float) -> str:
+    """Write a duration so that `parse` reads back the very same float.
+
+    Args:
+        seconds: finite and not negative.
+    """
+    exact = Decimal(repr(seconds))
+    if not exact:
+        return "0s"
+    if exact < _SECONDS["ms"]:
+        return _plain(exact / _SECONDS["us"]) + "us"
+    if exact < 1:
+        return _plain(exact / _SECONDS["ms"]) + "ms"
+    return _compound(exact)
+
+
+def _compound(exact: Decimal) -> str:
+    minutes, seconds = divmod(exact, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(_plain(n) + unit for n, unit in parts if n)
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
