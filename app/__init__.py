@@ -1,1 +1,14 @@
 """An HTTP service that answers late, on purpose and on time, written in two styles."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from twisted.web.resource import Resource
+
+
+def resource() -> "Resource":
+    """Make the whole service as one resource without arguments, for `twist web --class=app.resource`."""
+    # Importing Klein installs a reactor: not before it is wanted, so that another can be chosen first.
+    from app import clock, settings, site  # noqa: PLC0415
+
+    return site.root(settings.Settings(), clock.system())

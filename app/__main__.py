@@ -1,0 +1,5 @@
+"""`python -m app`, the same as `delayed`."""
+
+from app.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""The command line: `delayed serve`, with a flag and an environment variable for every setting."""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+import click
+from click.core import ParameterSource
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import react
+from twisted.logger import globalLogBeginner
+from twisted.python.failure import Failure
+
+from app.duration import parse, render
+from app.log import observer
+from app.server import listen
+from app.settings import LOG_FORMATS, Settings
+
+F = TypeVar("F", bound=Callable[..., object])
+
+DEFAULTS: Final = Settings()
+
+
+class DurationType(click.ParamType[float]):
+    """A duration, as in a URL."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class EndpointType(click.ParamType[str]):
+    """A Twisted server endpoint description, checked by parsing it."""
+
+    name = "endpoint"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            serverFromString(reactor, str(value))
+        except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
+            self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
+        return str(value)
+
+
+def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
+    """Declare an option of `delayed serve` with the environment variable that goes with it; the flag wins."""
+    variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **attributes)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="delayed", prog_name="delayed")
+def cli() -> None:
+    """Answer HTTP requests late, on purpose and on time."""
+
+
+@cli.command()
+@setting("--host", default=DEFAULTS.host, help="Address to listen on.")
+@setting("--port", default=DEFAULTS.port, type=click.IntRange(0, 65535), help="TCP port; 0 for any that is free.")
+@setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
+@setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
+@setting("--max-delay", default=render(DEFAULTS.max_delay), type=DurationType(), help="Longest delay accepted.")
+@setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@click.pass_context
+def serve(context: click.Context, /, **chosen: Any) -> None:
+    """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
+    chosen["listen"] = _listen(context)
+    try:
+        settings = Settings(**chosen)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    _run(settings)
+
+
+def _listen(context: click.Context) -> tuple[str, ...]:
+    """Decide between --listen and --host with --port, where both were given: a flag wins over a variable."""
+    listen = context.get_parameter_source("listen")
+    others = {context.get_parameter_source("host"), context.get_parameter_source("port")}
+    if listen in others - {ParameterSource.DEFAULT}:
+        raise click.UsageError("--listen takes the place of --host and --port: give one or the other")
+    flagged = ParameterSource.COMMANDLINE in others
+    return () if flagged else cast("tuple[str, ...]", context.params["listen"])
+
+
+def _run(settings: Settings) -> NoReturn:
+    # A line is written when it is complete, also into a pipe.
+    lines = open(sys.stdout.fileno(), "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  # no path
+    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format)], redirectStandardIO=False)
+    react(_serve, (settings,))
+
+
+def _serve(reactor: object, settings: Settings) -> Deferred[None]:
+    """Serve until a signal stops the reactor: what is returned never fires by itself."""
+    return listen(settings, reactor).addErrback(_unable).addCallback(lambda _: Deferred())
+
+
+def _unable(failure: Failure) -> NoReturn:
+    failure.trap(CannotListenError)
+    click.echo(f"delayed: {failure.value}", err=True)
+    raise SystemExit(1)
+
+
+def main() -> NoReturn:
+    """Run the command line; what is wrong with it is told in one line, with exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        click.echo(f"delayed: {error.format_message()}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)

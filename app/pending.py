@@ -1,0 +1,52 @@
+"""Who is waiting: every answer that was accepted and not yet given, whatever Deferred it waits for."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class Waiting:
+    """An answer that is pending.
+
+    Attributes:
+        due: when it is to be given, in seconds of the service's clock.
+        deferred: what it waits for; cancelling it is what a client that leaves does.
+    """
+
+    due: float
+    deferred: Deferred[Any]
+
+
+@attrs.define(eq=False)
+class Pending:
+    """The answers of one style that are waited for, each under a number of its own."""
+
+    _waiting: dict[int, Waiting] = attrs.field(factory=dict, init=False)
+    _numbers: Iterator[int] = attrs.field(factory=count, init=False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, deferred: Deferred[T], due: float) -> Deferred[T]:
+        """Count a Deferred as pending until it has fired, failed or been cancelled.
+
+        Args:
+            deferred: what an answer waits for. Its result passes through unchanged.
+            due: when it is expected, in seconds of the service's clock.
+
+        Returns:
+            The same Deferred.
+        """
+        number = next(self._numbers)
+        self._waiting[number] = Waiting(due, deferred)
+        return deferred.addBoth(self._leave, number)
+
+    def _leave(self, result: T, number: int) -> T:
+        del self._waiting[number]
+        return result

@@ -1,0 +1,142 @@
+"""Status, headers and body of an answer, and the problems that are answered with."""
+
+import json
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import attrs
+
+SORRY: Final = b"<html><body>Sorry to keep you waiting.</body></html>"
+"""What the original example answers, to the byte."""
+
+METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""The methods that are answered late, all of them as GET is."""
+
+ALLOWED: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""What `Allow` names for a resource that answers late (RFC 9110, section 10.2.1)."""
+
+MAX_GIVEN: Final = 200
+"""How much of what a caller sent is shown back to it, in characters."""
+
+_NOSNIFF: Final = (b"X-Content-Type-Options", b"nosniff")
+_NO_STORE: Final = (b"Cache-Control", b"no-store")
+
+
+class Answering(Protocol):
+    """As much of a request as answering it takes: both styles' requests have it."""
+
+    def setResponseCode(self, code: int, /) -> None: ...
+    def setHeader(self, name: bytes, value: bytes, /) -> None: ...
+
+
+def _clip(text: str | None) -> str | None:
+    return text if text is None else text[:MAX_GIVEN]
+
+
+@attrs.frozen
+class Reply:
+    """One answer: what both styles send, to the byte.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: names and values in the order in which they are sent, behind what the server itself adds.
+        body: the whole body; a HEAD request is answered with the same reply, and the body is left out in sending.
+    """
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes = b""
+
+    def start(self, request: Answering) -> bytes:
+        """Set the status and the headers on a request.
+
+        Returns:
+            The body, for the style to send in its own way.
+        """
+        request.setResponseCode(self.status)
+        for name, value in self.headers:
+            request.setHeader(name, value)
+        return self.body
+
+
+@attrs.frozen
+class Problem:
+    """Why a request is refused (RFC 9457): data for the caller, never markup.
+
+    Attributes:
+        status: the HTTP status code; the title is its phrase, since the type is `about:blank` (section 4.2.1).
+        detail: what is wrong with this request, in one sentence.
+        parameter: the name of the parameter that is wrong, if one is.
+        given: what was given for it, cut to MAX_GIVEN characters.
+        accepted: what would have been accepted.
+    """
+
+    status: int
+    detail: str
+    parameter: str | None = None
+    given: str | None = attrs.field(default=None, converter=_clip)
+    accepted: str | None = None
+
+    def reply(self, *headers: tuple[bytes, bytes]) -> Reply:
+        """Answer with this problem at once, as `application/problem+json`."""
+        members = {"type": "about:blank", "title": HTTPStatus(self.status).phrase}
+        members |= attrs.asdict(self, filter=lambda _, value: value is not None)
+        body = json.dumps(members).encode("ascii") + b"\n"
+        return Reply(self.status, (*_described(b"application/problem+json", body), *headers), body)
+
+
+class Refused(Exception):
+    """A request that is answered with a problem.
+
+    Attributes:
+        problem: what is answered.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+NOT_FOUND: Final = Problem(404, "There is nothing at this path; the page at / lists what there is.")
+
+BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
+
+
+def sorry(*, asked: float, measured: float) -> Reply:
+    """Say what the original example says, and how late it is said.
+
+    Args:
+        asked: seconds that the answer was to wait.
+        measured: seconds from the request to this reply, by the service's own clock.
+
+    Returns:
+        A reply whose `Server-Timing` (W3C Server Timing, durations in ms) tells both.
+    """
+    timing = f"delay;dur={measured * 1000:.3f}, asked;dur={asked * 1000:.3f}"
+    return Reply(200, (*_described(b"text/html", SORRY), (b"Server-Timing", timing.encode("ascii"))), SORRY)
+
+
+def page(content_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
+    """Answer with a body that does not depend on the request."""
+    return Reply(200, (*_described(content_type, body), *headers), body)
+
+
+def options(allowed: Collection[str]) -> Reply:
+    """Tell the methods at once, without a body: RFC 9110 forbids Content-Length on a 204 (section 8.6)."""
+    return Reply(204, (_allow(allowed), _NOSNIFF))
+
+
+def not_allowed(method: bytes, allowed: Collection[str]) -> Reply:
+    """Refuse a method, and name those that are not refused (RFC 9110, section 15.5.6)."""
+    given, accepted = method.decode("latin-1"), ", ".join(allowed)
+    problem = Problem(405, "This method is not allowed here.", parameter="method", given=given, accepted=accepted)
+    return problem.reply(_allow(allowed))
+
+
+def _allow(allowed: Collection[str]) -> tuple[bytes, bytes]:
+    return b"Allow", ", ".join(allowed).encode("ascii")
+
+
+def _described(content_type: bytes, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return (b"Content-Type", content_type), (b"Content-Length", b"%d" % len(body)), _NO_STORE, _NOSNIFF

@@ -1,0 +1,43 @@
+"""A request that remembers what it was promised, and tells of its end, however it ends."""
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from twisted.web import server
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from app.plan import Plan
+
+
+class Told(Protocol):
+    """Whom a request tells that its client has left."""
+
+    def left(self, request: "Request") -> None: ...
+
+
+class Request(server.Request):
+    """Twisted's request, and what the access log wants to know.
+
+    A style that runs under a plain `twisted.web.server.Site` is given Twisted's own request instead. That serves as
+    well: the attributes are set on it all the same, and nobody reads them.
+
+    Attributes:
+        style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
+        plan: what the request was promised; None where it was promised nothing, as in a refusal.
+        measured: seconds that its answer was waited for; None until there is an answer.
+    """
+
+    # Twisted declares them None until the path is split, which is before any resource sees the request.
+    prepath: list[bytes]
+    postpath: list[bytes]
+
+    style: str = "site"
+    plan: "Plan | None" = None
+    measured: float | None = None
+
+    def connectionLost(self, reason: "Failure") -> None:
+        """Tell the site that the client left, once the request had been received whole."""
+        super().connectionLost(reason)
+        if self.site is not None:
+            cast("Told", self.site).left(self)

@@ -1,0 +1,38 @@
+"""Everything that can be configured, as one frozen value."""
+
+from typing import Final
+
+import attrs
+
+from app.duration import render
+
+LOG_FORMATS: Final = ("text", "json")
+
+
+@attrs.frozen
+class Settings:
+    """What the operator chose; the defaults are what `delayed serve` does when told nothing.
+
+    Attributes:
+        host: the address that `port` is bound to; loopback, unless the operator exposes the service.
+        port: the TCP port, 0 for one that the system chooses.
+        listen: Twisted server endpoint descriptions, instead of host and port.
+        default_delay: seconds that `/delayed` waits when the caller asks for nothing.
+        max_delay: seconds, the longest delay that a caller may ask for.
+        log_format: one of LOG_FORMATS.
+
+    Raises:
+        ValueError: the default delay is above the longest.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    listen: tuple[str, ...] = ()
+    default_delay: float = 5.0
+    max_delay: float = 600.0
+    log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
+
+    def __attrs_post_init__(self) -> None:
+        if self.default_delay > self.max_delay:
+            longest = render(self.max_delay)
+            raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")

@@ -1,0 +1,121 @@
+"""The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
+
+import re
+from typing import Final, cast
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web import server
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.resource import IResource, Resource
+
+from app.access import AccessLog
+from app.pages import ProblemResource, health, index
+from app.reply import Problem
+from app.request import Request
+from app.service import Service
+from app.settings import Settings
+from app.style_klein import DelayedKlein
+from app.style_resource import DelayedResource, RawResource
+
+NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
+
+BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
+
+_HOST: Final = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::[0-9]{0,5})?"
+)
+"""A name that Klein's router can take (RFC 9110, section 7.2; RFC 1035, section 2.3.4): longer labels make it raise."""
+
+
+class Root(Resource):
+    """Sends a request to the style it is for; a request to one style costs the other nothing.
+
+    Args:
+        klein: the service as Klein routes.
+        raw: the service as raw resources.
+        settings: what the page at `/` tells.
+    """
+
+    def __init__(self, klein: DelayedKlein, raw: DelayedResource, settings: Settings) -> None:
+        super().__init__()
+        self._klein = klein.router.resource()
+        tree = RawResource()
+        tree.putChild(b"delayed", raw)
+        self.putChild(b"", index(settings))
+        self.putChild(b"healthz", health())
+        self.putChild(b"raw", tree)
+        self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        problem = _unroutable(path, request)
+        if problem is not None:
+            return ProblemResource(problem)
+        request.style = self._styles.get(path, "klein")
+        return cast("IResource", super().getChildWithDefault(path, request))
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        # Klein routes by the path that is left over, so the segment that was taken is given back to it.
+        request.postpath.insert(0, request.prepath.pop())
+        return self._klein
+
+
+class DroppedBody:
+    """Where bodies go: read off the connection, as HTTP wants it, and kept nowhere."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return 0
+
+    def tell(self) -> int:
+        return 0
+
+    def read(self, size: int = -1) -> bytes:
+        return b""
+
+    def close(self) -> None: ...
+
+
+class ServiceSite(server.Site):
+    """A `Site` that keeps no bodies, and writes the access log.
+
+    Args:
+        resource: the root.
+        clock: what the idle timeouts and the access log go by.
+    """
+
+    requestFactory = Request
+    noisy = False
+
+    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
+        super().__init__(resource, reactor=clock, parsePOSTFormSubmission=False)
+        self._access = AccessLog(clock)
+
+    def getContentFile(self, length: int | None) -> DroppedBody:
+        return DroppedBody()
+
+    def log(self, request: HTTPRequest) -> None:
+        self._access.answered(cast("Request", request))
+
+    def left(self, request: Request) -> None:
+        self._access.left(request)
+
+
+def root(settings: Settings, clock: IReactorTime) -> Root:
+    """Make the whole service as one resource, each style with a `Service` of its own."""
+    return Root(DelayedKlein(Service(clock, settings)), DelayedResource(Service(clock, settings)), settings)
+
+
+def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
+    """Make the whole service, ready to be listened for."""
+    return ServiceSite(root(settings, clock), clock)
+
+
+def _unroutable(path: bytes, request: Request) -> Problem | None:
+    try:
+        b"/".join([path, *request.postpath]).decode("utf-8")
+    except UnicodeDecodeError:
+        return NOT_UTF8
+    hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
+    return None if len(hosts) == 1 and _HOST.fullmatch(hosts[0]) else BAD_HOST

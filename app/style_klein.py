@@ -1,0 +1,63 @@
+"""The service as Klein routes. Its twin, the same service as raw resources, is style_resource.py."""
+
+from typing import cast
+
+import attrs
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+
+from app.plan import Plan
+from app.reply import ALLOWED, BROKEN, METHODS, NOT_FOUND, Refused, not_allowed, options
+from app.request import Request
+from app.service import Service
+
+
+@attrs.frozen(eq=False)
+class DelayedKlein:
+    """Answers late: a route returns a Deferred, and Klein sends what it fires with."""
+
+    service: Service = attrs.field(factory=Service)
+
+    router = Klein()
+    # Klein would redirect to a URL built from the Host header, where a path has two slashes in a row.
+    router.url_map.merge_slashes = False
+    log = Logger()
+
+    @router.handle_errors(Refused)
+    def refused(self, request: IRequest, failure: Failure) -> bytes:
+        return cast("Refused", failure.value).problem.reply().start(request)
+
+    @router.handle_errors(NotFound)
+    def not_found(self, request: IRequest, failure: Failure) -> bytes:
+        return NOT_FOUND.reply().start(request)
+
+    @router.handle_errors(MethodNotAllowed)
+    def not_allowed(self, request: IRequest, failure: Failure) -> bytes:
+        methods = cast("MethodNotAllowed", failure.value).valid_methods or ()
+        return not_allowed(request.method, sorted(methods)).start(request)
+
+    @router.handle_errors(Exception)
+    def broken(self, request: IRequest, failure: Failure) -> bytes:
+        self.log.failure("failed to answer", failure)
+        return BROKEN.reply().start(request)
+
+    @router.route("/delayed", methods=METHODS)
+    @router.route("/delayed/<delay>", methods=METHODS)
+    def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
+        plan = self.service.plan(request, delay)
+        d = deferLater(self.service.clock, plan.wait, lambda: request)
+        self.service.pending.enter(d, plan.due)
+        return d.addCallback(self._delayed_render, plan)
+
+    def _delayed_render(self, request: Request, plan: Plan) -> bytes:
+        return self.service.sorry(request, plan).start(request)
+
+    @router.route("/delayed", methods=["OPTIONS"])
+    @router.route("/delayed/<delay>", methods=["OPTIONS"])
+    def options(self, request: Request, delay: str | None = None) -> bytes:
+        return options(ALLOWED).start(request)

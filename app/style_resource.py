@@ -1,0 +1,103 @@
+"""The service as raw resources. Its twin, the same service as Klein routes, is style_klein.py."""
+
+from twisted.internet.defer import CancelledError, fail
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from app.plan import Plan
+from app.reply import ALLOWED, BROKEN, NOT_FOUND, Refused, Reply, not_allowed, options
+from app.request import Request
+from app.service import Service
+
+
+class RawResource(Resource):
+    """Answers what goes wrong: every failure ends in one errback, which tells them apart."""
+
+    log = Logger()
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return NotFoundResource()
+
+    def render(self, request: Request) -> int:
+        try:
+            super().render(request)
+        except Exception:  # noqa: BLE001  # whatever it is, the errback below answers it
+            fail().addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        request.write(reply.start(request))
+        request.finish()
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        error = failure.value
+        if isinstance(error, Refused):
+            self._refused(request, error)
+        elif isinstance(error, UnsupportedMethod):
+            self._notAllowed(request, error)
+        elif not isinstance(error, CancelledError):
+            self._broken(request, failure)
+
+    def _refused(self, request: Request, error: Refused) -> None:
+        self._send(request, error.problem.reply())
+
+    def _notAllowed(self, request: Request, error: UnsupportedMethod) -> None:
+        methods = b",".join(error.allowedMethods).decode("ascii").split(",")
+        self._send(request, not_allowed(request.method, sorted(methods)))
+
+    def _broken(self, request: Request, failure: Failure) -> None:
+        self.log.failure("failed to answer", failure)
+        self._send(request, BROKEN.reply())
+
+
+class NotFoundResource(RawResource):
+    """Answers for every path at which there is nothing."""
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int:
+        self._send(request, NOT_FOUND.reply())
+        return NOT_DONE_YET
+
+
+class DelayedResource(RawResource):
+    """Answers late: the original example, `render_GET` with its Deferred and its `NOT_DONE_YET`.
+
+    Args:
+        service: what every style is given; without it, the service as it is by default, on the process's own clock.
+        delay: what the path says of the delay.
+    """
+
+    def __init__(self, service: Service | None = None, delay: str | None = None) -> None:
+        super().__init__()
+        self.service = service or Service()
+        self.delay = delay
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if request.prepath == [b""]:
+            return self  # "/" where this resource is the root of a site
+        if self.delay is None and path and b"/" not in path:
+            return DelayedResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+    def render_GET(self, request: Request) -> int:
+        plan = self.service.plan(request, self.delay)
+        d = deferLater(self.service.clock, plan.wait, lambda: request)
+        self.service.pending.enter(d, plan.due)
+        d.addCallback(self._delayedRender, plan)
+        d.addErrback(self._failed, request)
+        request.notifyFinish().addErrback(lambda _: d.cancel())
+        return NOT_DONE_YET
+
+    render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
+
+    def _delayedRender(self, request: Request, plan: Plan) -> None:
+        self._send(request, self.service.sorry(request, plan))
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED))
+        return NOT_DONE_YET
