@@ -5,19 +5,19 @@ from twisted.logger import Logger
 
 from app.request import Request
 
+log = Logger()
+
 
 class AccessLog:
     """Tells `twisted.logger` how each request ended.
 
     An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, or `left`),
-    `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent` (bytes of body) and `address`. What a caller
-    sent is escaped: an event holds printable ASCII only.
+    `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
+    (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
 
     Args:
         clock: the clock by which requests were promised their answers.
     """
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -33,7 +33,7 @@ class AccessLog:
     def _emit(self, request: Request, status: int | str) -> None:
         path, _, query = request.uri.partition(b"?")
         asked, measured = self._timing(request)
-        self.log.info(
+        log.info(
             "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address}",
             style=request.style,
             method=_printable(request.method),

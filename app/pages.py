@@ -12,7 +12,7 @@ from twisted.web.template import Element, Tag, XMLString, flattenString, rendere
 
 from app import duration
 from app.duration import render
-from app.reply import Problem, Reply, options, page
+from app.reply import Reply, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
@@ -102,8 +102,6 @@ class PageResource(RawResource):
         reply: gives what is answered.
     """
 
-    isLeaf = True
-
     def __init__(self, reply: Callable[[], Deferred[Reply]]) -> None:
         super().__init__()
         self._reply = reply
@@ -121,17 +119,17 @@ class PageResource(RawResource):
         return NOT_DONE_YET
 
 
-class ProblemResource(RawResource):
-    """Answers with one problem, whatever is asked."""
+class ReplyResource(RawResource):
+    """Answers one and the same, whatever is asked."""
 
     isLeaf = True
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, reply: Reply) -> None:
         super().__init__()
-        self._problem = problem
+        self._reply = reply
 
     def render(self, request: Request) -> int:
-        self._send(request, self._problem.reply())
+        self._send(request, self._reply)
         return NOT_DONE_YET
 
 

@@ -9,13 +9,13 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
-from app.pages import ProblemResource, health, index
-from app.reply import Problem
+from app.pages import ReplyResource, health, index
+from app.reply import ALLOWED, Problem, Reply, not_allowed
 from app.request import Request
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
-from app.style_resource import DelayedResource, RawResource
+from app.style_resource import DelayedResource, NotFoundResource
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -39,7 +39,7 @@ class Root(Resource):
     def __init__(self, klein: DelayedKlein, raw: DelayedResource, settings: Settings) -> None:
         super().__init__()
         self._klein = klein.router.resource()
-        tree = RawResource()
+        tree = NotFoundResource()
         tree.putChild(b"delayed", raw)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
@@ -47,9 +47,9 @@ class Root(Resource):
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        problem = _unroutable(path, request)
-        if problem is not None:
-            return ProblemResource(problem)
+        refusal = _unroutable(path, request)
+        if refusal is not None:
+            return ReplyResource(refusal)
         request.style = self._styles.get(path, "klein")
         return cast("IResource", super().getChildWithDefault(path, request))
 
@@ -82,14 +82,15 @@ class ServiceSite(server.Site):
 
     Args:
         resource: the root.
-        clock: what the idle timeouts and the access log go by.
+        clock: the clock by which requests were promised their answers.
+        reactor: what the idle timeouts go by; the clock, if there is no other.
     """
 
     requestFactory = Request
     noisy = False
 
-    def __init__(self, resource: IResource, clock: IReactorTime) -> None:
-        super().__init__(resource, reactor=clock, parsePOSTFormSubmission=False)
+    def __init__(self, resource: IResource, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
+        super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
 
     def getContentFile(self, length: int | None) -> DroppedBody:
@@ -112,10 +113,14 @@ def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
     return ServiceSite(root(settings, clock), clock)
 
 
-def _unroutable(path: bytes, request: Request) -> Problem | None:
+def _unroutable(path: bytes, request: Request) -> Reply | None:
+    """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
     try:
         b"/".join([path, *request.postpath]).decode("utf-8")
     except UnicodeDecodeError:
-        return NOT_UTF8
+        return NOT_UTF8.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
-    return None if len(hosts) == 1 and _HOST.fullmatch(hosts[0]) else BAD_HOST
+    if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
+        return BAD_HOST.reply()
+    # A method is case-sensitive (RFC 9110, section 9.1); the router would take `get` for GET.
+    return None if request.method.isupper() else not_allowed(request.method, ALLOWED)

@@ -45,6 +45,9 @@ class RawResource(Resource):
     def _refused(self, request: Request, error: Refused) -> None:
         self._send(request, error.problem.reply())
 
+    def _notFound(self, request: Request) -> None:
+        self._send(request, NOT_FOUND.reply())
+
     def _notAllowed(self, request: Request, error: UnsupportedMethod) -> None:
         methods = b",".join(error.allowedMethods).decode("ascii").split(",")
         self._send(request, not_allowed(request.method, sorted(methods)))
@@ -55,12 +58,10 @@ class RawResource(Resource):
 
 
 class NotFoundResource(RawResource):
-    """Answers for every path at which there is nothing."""
-
-    isLeaf = True
+    """Answers for a path at which there is nothing, though there may be something below."""
 
     def render(self, request: Request) -> int:
-        self._send(request, NOT_FOUND.reply())
+        self._notFound(request)
         return NOT_DONE_YET
 
 

@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+
+import attrs
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.python.failure import Failure
+
+from app.contract import PREFIXES
+from app.service import Service
+from app.settings import Settings
+from app.site import Root, ServiceSite
+from app.style_klein import DelayedKlein
+from app.style_resource import DelayedResource
+
+
+class Wire(StringTransportWithDisconnection):
+    """One connection to a site, in memory: bytes in, bytes out."""
+
+    def __init__(self, site: ServiceSite) -> None:
+        super().__init__(IPv4Address("TCP", "127.0.0.1", 8080), IPv4Address("TCP", "127.0.0.1", 50000))
+        protocol = site.buildProtocol(self.peerAddr)
+        assert protocol is not None
+        self.protocol = protocol
+        self.protocol.makeConnection(self)
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    @property
+    def received(self) -> bytes:
+        return bytes(self.value())
+
+    def leave(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def abortConnection(self) -> None:
+        self.loseConnection()
+
+
+@attrs.frozen
+class House:
+    """The whole service on a clock that the test moves."""
+
+    clock: Clock
+    klein: Service
+    resource: Service
+    root: Root
+    site: ServiceSite
+
+    def service(self, style: str) -> Service:
+        return {"klein": self.klein, "resource": self.resource}[style]
+
+    def wire(self) -> Wire:
+        return Wire(self.site)
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    clock, settings = Clock(), Settings()
+    klein, resource = Service(clock, settings), Service(clock, settings)
+    root = Root(DelayedKlein(klein), DelayedResource(resource), settings)
+    # The idle timeout of a connection is no business of these tests: its clock stands still.
+    yield House(clock, klein, resource, root, ServiceSite(root, clock, Clock()))
+    assert clock.getDelayedCalls() == [], "a timer outlived the request it was for"
+
+
+@pytest.fixture(params=sorted(PREFIXES))
+def style(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def prefix(style: str) -> str:
+    return PREFIXES[style]

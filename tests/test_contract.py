@@ -1,0 +1,176 @@
+import io
+import re
+from http.client import HTTPResponse
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from twisted.logger import LogLevel, capturedLogs
+
+from app.contract import CASES, PREFIXES, Case
+from tests.conftest import House, Wire
+
+ids = [case.name for case in CASES]
+
+MEASURED = re.compile(rb"^Date: .*\r\n|(?<=delay;dur=)[0-9.]+", re.MULTILINE)
+
+
+def exchange(house: House, case: Case, style: str) -> bytes:
+    """Send a case to a style, let its time pass, and give back the bytes of the answer."""
+    wire = house.wire()
+    wire.send(case.request(style))
+    house.clock.advance(case.wait)
+    return wire.received
+
+
+def parsed(answer: bytes, method: str) -> HTTPResponse:
+    class Socket:
+        def makefile(self, mode: str) -> io.BytesIO:
+            return io.BytesIO(answer)
+
+    response = HTTPResponse(Socket(), method=method)  # type: ignore[arg-type]  # all that it asks of a socket
+    response.begin()
+    return response
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_answer(house: House, style: str, case: Case) -> None:
+    """Each case is answered with its status, after its wait and not before."""
+    wire = house.wire()
+    wire.send(case.request(style))
+    if case.wait:
+        house.clock.advance(case.wait * 0.999)
+        assert wire.received in (b"", b"HTTP/1.1 100 Continue\r\n\r\n")
+    house.clock.advance(case.wait * 0.001 + 1e-9)
+    response = parsed(wire.received, case.method)
+    assert response.status == case.status
+    assert response.getheader("X-Content-Type-Options") == "nosniff"
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+def test_same_bytes(house: House, case: Case) -> None:
+    """Both styles answer a case with the same bytes, the date and the measured figure aside."""
+    klein, resource = (exchange(house, case, style) for style in PREFIXES)
+    assert klein
+    assert MEASURED.sub(b"", klein) == MEASURED.sub(b"", resource)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.status == 200], ids=lambda case: case.name)
+def test_truth(house: House, style: str, case: Case) -> None:
+    """An answer says what was asked and what was measured, and has the original body with its length."""
+    response = parsed(exchange(house, case, style), case.method)
+    milliseconds = f"{case.wait * 1000:.3f}"
+    assert response.getheader("Server-Timing") == f"delay;dur={milliseconds}, asked;dur={milliseconds}"
+    assert response.getheader("Content-Type") == "text/html"
+    assert response.getheader("Content-Length") == "52"
+    body = b"" if case.method == "HEAD" else b"<html><body>Sorry to keep you waiting.</body></html>"
+    assert response.read() == body
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.status >= 400], ids=lambda case: case.name)
+def test_problem(house: House, style: str, case: Case) -> None:
+    """A refusal is problem+json that can be shown to nobody as markup."""
+    response = parsed(exchange(house, case, style), case.method)
+    assert response.getheader("Content-Type") == "application/problem+json"
+    if case.status == 405:
+        assert response.getheader("Allow") == "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+
+
+def test_leaving(house: House, style: str) -> None:
+    """A client that leaves takes its timer and its place among the pending with it, and no error is logged."""
+    wire, service = house.wire(), house.service(style)
+    with capturedLogs() as events:
+        wire.send(Case("", "/delayed").request(style))
+        assert len(service.pending) == 1
+        wire.leave()
+    assert len(service.pending) == 0
+    assert house.clock.getDelayedCalls() == []
+    assert wire.received == b""
+    assert [event["status"] for event in events if event["log_namespace"] == "app.access"] == ["left"]
+    assert not [event for event in events if event["log_level"] >= LogLevel.warn]
+
+
+def test_leaving_in_the_middle_of_a_request(house: House, style: str) -> None:
+    """A client that leaves before its request is whole was promised nothing, and is not in the log."""
+    with capturedLogs() as events:
+        wire = house.wire()
+        wire.send(Case("", "/delayed").request(style)[:-2])
+        wire.leave()
+    assert events == []
+
+
+def test_pipelining(house: House, style: str) -> None:
+    """A second request on the same connection is answered after the first, though it asks for less."""
+    wire = house.wire()
+    wire.send(Case("", "/delayed/2s").request(style) + Case("", "/delayed/1s").request(style))
+    house.clock.advance(1.5)
+    assert wire.received == b""
+    house.clock.advance(0.5)
+    assert wire.received.count(b"HTTP/1.1 200 OK") == 1
+    house.clock.advance(1)
+    assert [m.decode() for m in re.findall(rb"asked;dur=([0-9.]+)", wire.received)] == ["2000.000", "1000.000"]
+
+
+def test_keeping_the_connection(house: House, style: str) -> None:
+    """A refusal and an answer follow one another on one connection."""
+    wire = house.wire()
+    wire.send(Case("", "/delayed/soon").request(style))
+    wire.send(Case("", "/delayed/0").request(style))
+    house.clock.advance(0)
+    assert re.findall(rb"HTTP/1.1 (\d+)", wire.received) == [b"400", b"200"]
+
+
+def test_failure_of_the_service(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is a 500 that tells the caller nothing of it, and a traceback in the log."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("nobody foresaw this")
+
+    monkeypatch.setattr("app.service.sorry", fails)
+    with capturedLogs() as events:
+        answer = exchange(house, Case("", "/delayed/1s", wait=1.0), style)
+    assert parsed(answer, "GET").status == 500
+    assert b"foresaw" not in answer
+    assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
+
+
+segments = st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byte in raw)) | st.text(
+    "/.;|~%+-_<>&=?sm1", max_size=12
+)
+
+
+@given(target=segments)
+@example(target="/1s%0a")
+@example(target="/..")
+@example(target="|1s")
+@example(target="/|")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_same_bytes_wherever(house: House, target: str) -> None:
+    """Whatever follows /delayed, both styles answer it alike."""
+    answers = []
+    for style in PREFIXES:
+        wire = house.wire()
+        wire.send(Case("", f"/delayed{target}").request(style))
+        house.clock.advance(600)
+        answers.append(MEASURED.sub(b"", wire.received))
+    assert answers[0]
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize(
+    "host", ["", "localhost", "localhost:8080", "[::1]:8080", "127.0.0.1", "a_b", "xn--bcher-kva.example", "example."]
+)
+def test_host(house: House, style: str, host: str) -> None:
+    """Any host by which the service may be known is served."""
+    assert status_with_host(house.wire(), style, f"Host: {host}\r\n") == b"204"
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b", "\xfc", "a b", "<b>", "a\r\nHost: b", "[::1", ".", "-\x00-"])
+def test_bad_host(house: House, style: str, host: str) -> None:
+    """A Host that is none, or that comes twice, is refused alike, though only Klein's router would look at it."""
+    assert status_with_host(house.wire(), style, f"Host: {host}\r\n") == b"400"
+
+
+def status_with_host(wire: Wire, style: str, line: str) -> bytes:
+    wire.send(f"OPTIONS {PREFIXES[style]}/delayed HTTP/1.1\r\n{line}\r\n".encode("latin-1"))
+    return wire.received.split(b" ")[1]

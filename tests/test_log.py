@@ -1,0 +1,69 @@
+import io
+import json
+import re
+
+from twisted.logger import Logger, LogPublisher
+from twisted.python.failure import Failure
+
+from app.log import observer
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+
+
+def written(log_format: str, namespace: str = "app.test") -> tuple[Logger, io.StringIO]:
+    file = io.StringIO()
+    return Logger(namespace, observer=LogPublisher(observer(file, log_format))), file
+
+
+def test_text() -> None:
+    """An event is a line with its time, in UTC."""
+    log, file = written("text")
+    log.info("serving {what}", what="late")
+    assert re.fullmatch(f"{TIME} serving late\n", file.getvalue())
+
+
+def test_json() -> None:
+    """As JSON, an event is an object in one line, its message formatted."""
+    log, file = written("json")
+    log.warn("two\nlines")
+    event = json.loads(file.getvalue())
+    assert re.fullmatch(TIME, event.pop("time"))
+    assert event == {"level": "warn", "namespace": "app.test", "message": "two\nlines"}
+    assert file.getvalue().count("\n") == 1
+
+
+def test_traceback() -> None:
+    """A failure brings its traceback along, in either format."""
+    for log_format in ("text", "json"):
+        log, file = written(log_format)
+        log.failure("broken", Failure(ZeroDivisionError("late")))
+        assert "ZeroDivisionError: late" in file.getvalue()
+
+
+def test_libraries_are_quiet() -> None:
+    """Of the libraries, what is less than a warning is not written."""
+    log, file = written("text", "twisted.web")
+    log.info("starting")
+    log.warn("stumbling")
+    assert "starting" not in file.getvalue()
+    assert "stumbling" in file.getvalue()
+
+
+def test_access_as_json() -> None:
+    """An access event is written with its keys, and with no message beside them."""
+    log, file = written("json", "app.access")
+    fields = {
+        "style": "klein",
+        "method": "GET",
+        "path": "/delayed",
+        "query": "",
+        "status": "left",
+        "asked_ms": 5000.0,
+        "measured_ms": None,
+        "sent": 0,
+        "address": "127.0.0.1",
+    }
+    log.info("text", **fields)
+    event = json.loads(file.getvalue())
+    del event["time"]
+    assert event == {"level": "info", "namespace": "app.access", **fields}

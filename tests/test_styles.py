@@ -1,0 +1,102 @@
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from app.service import Service
+from app.settings import Settings
+from app.style_klein import DelayedKlein
+from app.style_resource import DelayedResource, RawResource
+
+APP = Path(__file__).parent.parent / "app"
+
+
+def root(style: str, service: Service) -> IResource:
+    if style == "klein":
+        return DelayedKlein(service).router.resource()
+    tree = RawResource()
+    tree.putChild(b"delayed", DelayedResource(service))
+    return tree
+
+
+def outcome(d: Deferred[Any]) -> list[Any]:
+    results: list[Any] = []
+    d.addBoth(results.append)
+    return results
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service(Clock(), Settings())
+
+
+@pytest.fixture
+def http(style: str, service: Service) -> Any:
+    """A real client against one style under Twisted's own Site, in memory.
+
+    Its methods are set when it is made, so no type can tell them.
+    """
+    return StubTreq(root(style, service))
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET", "PATCH", "POST", "PUT"])
+def test_answer(http: Any, service: Service, method: str) -> None:
+    """A style needs nothing but Twisted's Site to answer late, whatever is sent in the body."""
+    form = {"delay": "1s"} if method == "POST" else None
+    response = outcome(http.request(method, "http://localhost/delayed", data=form))
+    service.clock.advance(4.999)  # type: ignore[attr-defined]  # the fixture's clock is a Clock
+    http.flush()
+    assert response == []
+    service.clock.advance(0.001)  # type: ignore[attr-defined]
+    http.flush()
+    assert response[0].code == 200
+    assert outcome(http.content(response[0])) == [b"<html><body>Sorry to keep you waiting.</body></html>"]
+
+
+def test_refusal(http: Any) -> None:
+    """A refusal comes at once, and a client library reads it as JSON."""
+    response = outcome(http.get("http://localhost/delayed/soon"))
+    assert response[0].code == 400
+    assert outcome(http.json_content(response[0]))[0]["given"] == "soon"
+
+
+def test_disconnect(http: Any, service: Service) -> None:
+    """A client that gives up cancels the timer."""
+    d = http.get("http://localhost/delayed")
+    failure = outcome(d)
+    assert len(service.pending) == 1
+    d.cancel()
+    http.flush()
+    assert isinstance(failure[0], Failure)
+    assert len(service.pending) == 0
+    assert service.clock.getDelayedCalls() == []
+
+
+def definitions(module: str) -> list[str]:
+    """Give what a style file defines, in its order, by names that do not depend on the style."""
+    tree = ast.parse((APP / f"{module}.py").read_text())
+    names = [node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    order = {node.name: node.lineno for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    return [common(name) for name in sorted(names, key=lambda name: order[name])]
+
+
+def common(name: str) -> str:
+    name = {"render_GET": "delayed", "render_OPTIONS": "options"}.get(name, name)
+    return re.sub("([A-Z])", r"_\1", name).lower().strip("_")
+
+
+def test_pair() -> None:
+    """Read next to each other, the two files have the same definitions in the same order.
+
+    Only the raw file has more: what Klein does by itself.
+    """
+    klein, resource = definitions("style_klein"), definitions("style_resource")
+    assert [name for name in resource if name in klein] == klein
+    assert set(resource) - set(klein) == {"init", "get_child", "render", "send", "failed"}
