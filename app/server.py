@@ -1,12 +1,13 @@
 """Listening, and stopping."""
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from app import clock
 from app.settings import Settings
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+BACKLOG: Final = 5000
+"""Connections that may wait to be accepted. At Twisted's 50, a hundred clients that come at once lose their SYNs, and
+wait a second and more before they have sent anything."""
+
 
 def endpoints(settings: Settings) -> tuple[str, ...]:
     """Give the Twisted endpoint descriptions that the settings ask for."""
-    return settings.listen or (f"tcp:{settings.port}:interface={quoteStringArgument(settings.host)}",)
+    host = quoteStringArgument(settings.host)
+    return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
 
 
 def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
@@ -34,7 +40,12 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
         serverFromString(reactor, description).listen(factory).addCallback(partial(_announced, description))
         for description in endpoints(settings)
     ]
-    return gatherResults(ports, consumeErrors=True)
+    return gatherResults(ports, consumeErrors=True).addErrback(_first)
+
+
+def _first(failure: Failure) -> Failure:
+    failure.trap(FirstError)
+    return cast("FirstError", failure.value).subFailure
 
 
 def _announced(description: str, port: "IListeningPort") -> "IListeningPort":

@@ -38,6 +38,7 @@ class Root(Resource):
 
     def __init__(self, klein: DelayedKlein, raw: DelayedResource, settings: Settings) -> None:
         super().__init__()
+        self._pending = klein.service.pending, raw.service.pending
         self._klein = klein.router.resource()
         tree = NotFoundResource()
         tree.putChild(b"delayed", raw)
@@ -45,6 +46,11 @@ class Root(Resource):
         self.putChild(b"healthz", health())
         self.putChild(b"raw", tree)
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
+
+    @property
+    def pending(self) -> int:
+        """How many answers are waited for, in both styles together."""
+        return sum(map(len, self._pending))
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         refusal = _unroutable(path, request)

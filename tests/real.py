@@ -1,0 +1,86 @@
+"""A service on a real port, and real clients for it."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import attrs
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.web.client import HTTPConnectionPool
+
+from app.server import listen
+from app.settings import Settings
+
+BOUND = 30
+"""Seconds after which a condition that was waited for is given up."""
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., object]:
+    """Run a test's coroutine on the reactor."""
+    return cast("Callable[..., object]", pytest_twisted.ensureDeferred(test))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    for _ in range(BOUND * 100):
+        if condition():
+            return
+        await deferLater(reactor, 0.01)
+    pytest.fail("the condition never held")
+
+
+@attrs.frozen
+class Served:
+    """A service on a real port."""
+
+    port: int
+    pending: Callable[[], int]
+    pool: HTTPConnectionPool
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def get(self, path: str, method: str = "GET") -> Any:
+        return await treq.request(method, self.url(path), pool=self.pool, timeout=BOUND)
+
+
+@asynccontextmanager
+async def served(**chosen: Any) -> AsyncIterator[Served]:
+    port: Any
+    [port] = await listen(Settings(port=0, **chosen), reactor)
+    root = port.factory.resource
+    pool = HTTPConnectionPool(reactor, persistent=False)
+    try:
+        yield Served(port.getHost().port, lambda: root.pending, pool)
+    finally:
+        await port.stopListening()
+        await cast("Deferred[None]", pool.closeCachedConnections())
+
+
+class Client(Protocol):
+    """A client that is nothing but its connection."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.lost: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost.callback(None)
+
+
+async def connect(service: Served) -> Client:
+    client = Client()
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", service.port), client)
+    return client
