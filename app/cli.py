@@ -7,6 +7,7 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 import click
 from click.core import ParameterSource
 from twisted.internet import reactor
+from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -96,9 +97,14 @@ def _run(settings: Settings) -> NoReturn:
     react(_serve, (settings,))
 
 
-def _serve(reactor: object, settings: Settings) -> Deferred[None]:
+def _serve(reactor: ReactorBase, settings: Settings) -> Deferred[None]:
     """Serve until a signal stops the reactor: what is returned never fires by itself."""
-    return listen(settings, reactor).addErrback(_unable).addCallback(lambda _: Deferred())
+    # Only a running reactor handles signals: nobody is told the URLs before it does.
+    running: Deferred[None] = Deferred()
+    reactor.callWhenRunning(running.callback, None)
+    return (
+        running.addCallback(lambda _: listen(settings, reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
+    )
 
 
 def _unable(failure: Failure) -> NoReturn:

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
+import click
 import pytest
 
 from app import cli
@@ -46,7 +47,7 @@ def test_there_are_examples() -> None:
 def test_settings() -> None:
     """The table of settings is what the command line has: flag, variable, default and meaning."""
     rows = re.findall(r"^\| `(--.*?)` \| `(.*?)` \| (?:`(.*?)`)? ?\| (.*?) \|$", README, re.MULTILINE)
-    options = [option for option in cli.serve.params if isinstance(option, cli.click.Option)]
+    options = [option for option in cli.serve.params if isinstance(option, click.Option)]
     assert rows == [
         (option.opts[0], option.envvar, "" if option.multiple else str(option.default), option.help)
         for option in options
