@@ -248,7 +248,9 @@ class _Reader:
     def trace(self) -> Delay:
         name = self.terminal(NAME, "the name of a trace")
         if name not in self.traces:
-            raise self.wrong(f"there is no trace of this name, only {', '.join(sorted(self.traces)) or 'none'}")
+            raise self.wrong(
+                f"expected a trace that was given at the start: {', '.join(sorted(self.traces)) or 'none'}"
+            )
         replay = self.accept(",")
         if replay:
             self.symbol("replay")
@@ -258,7 +260,7 @@ class _Reader:
     def duration(self) -> float:
         seconds = self.value(_DURATION, duration.parse, duration.ACCEPTED)
         if seconds > LONGEST:
-            raise self.wrong(f"expected at most {LONGEST:g} seconds")
+            raise self.wrong(f"expected at most {LONGEST:.0f} seconds")
         return seconds
 
     def duration_from(self, least: float) -> float:

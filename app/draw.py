@@ -35,10 +35,13 @@ def seeded(purpose: str, seed: int, expression: str, n: int) -> Iterator[float]:
         n: which request of this seed and expression.
     """
     stem = blake2b(f"{purpose}\0{seed}\0{n}\0{expression}\0".encode(), digest_size=8)
-    for k in count():
+
+    def uniform(k: int) -> float:
         whole = stem.copy()
         whole.update(b"%d" % k)
-        yield max(int.from_bytes(whole.digest(), "big") >> (64 - BITS), 1) / 2**BITS
+        return max(int.from_bytes(whole.digest(), "big") >> (64 - BITS), 1) / 2.0**BITS
+
+    return map(uniform, count())
 
 
 def unseeded(random: Callable[[], float]) -> Iterator[float]:
@@ -48,4 +51,4 @@ def unseeded(random: Callable[[], float]) -> Iterator[float]:
         random: gives a float in [0, 1) at each call, as `random.Random().random` does.
     """
     while True:
-        yield max(random(), 2**-BITS)
+        yield max(random(), 2.0**-BITS)
