@@ -11,7 +11,8 @@ log = Logger()
 class AccessLog:
     """Tells `twisted.logger` how each request ended.
 
-    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, or `left`),
+    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, or the
+    fault that ended it),
     `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
     (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
 
@@ -27,8 +28,9 @@ class AccessLog:
         self._emit(request, request.code)
 
     def left(self, request: Request) -> None:
-        """Tell of a client that did not wait for its answer."""
-        self._emit(request, "left")
+        """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
+        fault = request.plan.fault if request.plan is not None and request.measured is not None else None
+        self._emit(request, fault or "left")
 
     def _emit(self, request: Request, status: int | str) -> None:
         path, _, query = request.uri.partition(b"?")

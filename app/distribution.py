@@ -104,10 +104,10 @@ class Fixed(Delay):
     def most(self) -> float:
         return self.seconds
 
-    def draw(self, uniforms: Iterator[float], n: int) -> float:  # noqa: ARG002  # nothing is left to chance
+    def draw(self, uniforms: Iterator[float], n: int) -> float:  # nothing is left to chance
         return self.seconds
 
-    def quantile(self, p: float) -> float:  # noqa: ARG002  # every quantile is the one value
+    def quantile(self, p: float) -> float:  # every quantile is the one value
         return self.seconds
 
     def cdf(self, x: float) -> float:
@@ -137,7 +137,7 @@ class _Spread(Delay):
     def _mean_under(self, cap: float) -> float:
         """Give the capped mean for least < cap < most."""
 
-    def draw(self, uniforms: Iterator[float], n: int) -> float:  # noqa: ARG002  # one draw is like another
+    def draw(self, uniforms: Iterator[float], n: int) -> float:  # one draw is like another
         return self._inverse(next(uniforms))
 
     def quantile(self, p: float) -> float:

@@ -12,12 +12,10 @@ from twisted.web.template import Element, Tag, XMLString, flattenString, rendere
 
 from app import duration
 from app.duration import render
-from app.reply import Reply, options, page
+from app.reply import ALLOWED_AT_ONCE, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
-
-ALLOWED: Final = ("GET", "HEAD", "OPTIONS")
 
 STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -115,7 +113,7 @@ class PageResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED))
+        self._send(request, options(ALLOWED_AT_ONCE))
         return NOT_DONE_YET
 
 
@@ -144,7 +142,7 @@ def index(settings: Settings) -> PageResource:
 
 def health() -> PageResource:
     """Make the page that says that the service is alive."""
-    alive = page(b"application/json", b'{"status": "ok"}\n')
+    alive = json_page({"status": "ok"})
     return PageResource(lambda: succeed(alive))
 
 

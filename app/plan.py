@@ -1,17 +1,21 @@
 """From what a caller wrote in a URL to what will be done about it."""
 
-from collections.abc import Iterator
-from typing import Final
-from urllib.parse import unquote_plus
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
 
 import attrs
 
-from app import duration
-from app.reply import Problem, Refused
+from app import draw
+from app.body import TYPES, Body, sized
+from app.distribution import Delay, Fixed
+from app.duration import render
+from app.fault import Chance
+from app.parameters import DELAY, DELAYED, PREDICT, read_query, read_text, wrong
+from app.predict import Prediction, predict
 from app.settings import Settings
 
-PARAMETERS: Final = ("delay",)
-"""The names that a query may have."""
+EMPTY: Final = frozenset({204, 205, 304})
+"""The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
 
 @attrs.frozen
@@ -21,10 +25,28 @@ class Plan:
     Attributes:
         started: when the request was read, in seconds of the service's clock.
         wait: seconds from then until it is answered.
+        cut: whether the wait was drawn longer than the longest delay, and cut to it.
+        status: the HTTP status code.
+        body: what is sent; None for a status that has no body.
+        at: `headers` if these wait as well, or `body` if they are sent at once.
+        chunks: how many pieces the body is sent in.
+        over: seconds from the first piece to the last.
+        chunked: whether the body is framed in chunks, and not by its length.
+        retry_after: seconds, for the header of that name; None for no header.
+        fault: what goes wrong, one of `app.fault.KINDS`; None if nothing does.
     """
 
     started: float
     wait: float
+    cut: bool = False
+    status: int = 200
+    body: Body | None = TYPES["html"]
+    at: str = "headers"
+    chunks: int = 1
+    over: float = 0.0
+    chunked: bool = False
+    retry_after: int | None = None
+    fault: str | None = None
 
     @property
     def due(self) -> float:
@@ -32,61 +54,101 @@ class Plan:
         return self.started + self.wait
 
 
-def read(query: bytes, path_delay: str | None, settings: Settings, now: float) -> Plan:
-    """Read a request's query and what its path says of the delay.
+@attrs.frozen
+class Source:
+    """Where a plan's draws come from.
 
-    Nothing is ignored: a name that is not known, a name that comes twice, and a delay in both places are refused.
+    Attributes:
+        turn: which request of a seed and an expression this is; asked at most once a request.
+        random: a float in [0, 1), for the draws that have no seed.
+    """
+
+    turn: Callable[[int | None, str], int]
+    random: Callable[[], float]
+
+
+def read(query: bytes, path_delay: str | None, settings: Settings, source: Source, now: float) -> Plan:
+    """Read what a request asks for.
 
     Args:
         query: what follows the `?` of the request target, still percent-encoded.
         path_delay: the path's last segment, decoded, where the path has one.
-        settings: the default and the limit of a delay.
+        settings: the default and the limits.
+        source: where the draws come from.
         now: seconds of the service's clock.
 
     Raises:
         Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
     """
-    given = _given(query)
+    asked = read_query(query, DELAYED, settings)
     if path_delay is not None:
-        _only_once(given, path_delay)
-    delay = given.get("delay", path_delay)
-    return Plan(now, settings.default_delay if delay is None else _delay(delay, settings))
+        if "delay" in asked:
+            both = f"{path_delay} in the path and {asked['delay']} in the query"
+            raise wrong("The delay can be given once.", "delay", both, "a delay in the path or in the query")
+        asked["delay"] = read_text(DELAY, path_delay, settings)
+    return _planned(asked, settings, source, now)
 
 
-def _given(query: bytes) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for name, value in _fields(query):
-        if name not in PARAMETERS:
-            raise _wrong("There is no such parameter.", name, value, f"the parameters {', '.join(PARAMETERS)}")
-        if name in given:
-            raise _wrong("A parameter can be given once.", name, value, "one value")
-        given[name] = value
-    return given
+def _planned(asked: Mapping[str, Any], settings: Settings, source: Source, now: float) -> Plan:
+    delay: Delay = asked.get("delay") or Fixed(settings.default_delay)
+    draws = _Draws(delay, asked, source)
+    wait = delay.draw(draws.uniforms("delay", str(delay)), draws.n)
+    status = int(draws.what("status", asked.get("status")) or 200)
+    fault = draws.what("fault", asked.get("fault"))
+    plan = Plan(
+        started=now,
+        wait=min(wait, settings.max_delay),
+        cut=wait > settings.max_delay,
+        status=status,
+        body=None if status in EMPTY else sized(asked.get("type", "html"), asked.get("size")),
+        at=asked.get("at", "headers"),
+        chunks=asked.get("chunks", 1),
+        over=asked.get("over", 0.0),
+        chunked=asked.get("framing") == "chunked" or fault == "badchunk",
+        retry_after=asked.get("retry-after"),
+        fault=fault,
+    )
+    _check_pieces(plan)
+    return plan
 
 
-def _fields(query: bytes) -> Iterator[tuple[str, str]]:
-    # Latin-1 and backslashes keep any byte readable in the refusal, instead of failing on it.
-    for field in query.decode("latin-1").split("&"):
-        if field:
-            name, _, value = field.partition("=")
-            yield unquote_plus(name, errors="backslashreplace"), unquote_plus(value, errors="backslashreplace")
+def _check_pieces(plan: Plan) -> None:
+    if plan.body is not None and plan.chunks > max(plan.body.size, 1):
+        raise wrong("These are more pieces than bytes.", "chunks", str(plan.chunks), f"at most {plan.body.size}")
+    if plan.over and plan.chunks == 1:
+        raise wrong("One piece takes no time.", "over", render(plan.over), "chunks of at least 2 beside it")
 
 
-def _only_once(given: dict[str, str], path_delay: str) -> None:
-    if "delay" in given:
-        both = f"{path_delay} in the path and {given['delay']} in the query"
-        raise _wrong("The delay can be given once.", "delay", both, "a delay in the path or in the query")
+class _Draws:
+    """The draws of one request, each from uniforms of its own."""
+
+    def __init__(self, delay: Delay, asked: Mapping[str, Any], source: Source) -> None:
+        self._seed = asked.get("seed")
+        self._random = source.random
+        if "n" in asked and self._seed is None:
+            raise wrong("There is no n-th draw without a seed.", "n", str(asked["n"]), "a seed beside it")
+        # What is fixed and has no seed is counted by nobody.
+        counted = self._seed is not None or not isinstance(delay, Fixed)
+        self.n = asked.get("n") or (source.turn(self._seed, str(delay)) if counted else 1)
+
+    def uniforms(self, purpose: str, expression: str) -> Iterator[float]:
+        if self._seed is None:
+            return draw.unseeded(self._random)
+        return draw.seeded(purpose, self._seed, expression, self.n)
+
+    def what(self, purpose: str, chance: Chance | None) -> str | None:
+        """Draw whether something happens; with one seed, whatever a share hits a greater share hits too."""
+        if chance is None or not chance.share:
+            return None
+        hit = chance.share == 1 or next(self.uniforms(purpose, chance.what)) < chance.share
+        return chance.what if hit else None
 
 
-def _delay(text: str, settings: Settings) -> float:
-    try:
-        wait = duration.parse(text)
-    except ValueError:
-        raise _wrong("This is not a delay.", "delay", text, duration.ACCEPTED) from None
-    if wait > settings.max_delay:
-        raise _wrong("The delay is too long.", "delay", text, f"at most {duration.render(settings.max_delay)}")
-    return wait
+def foresee(query: bytes, settings: Settings) -> Prediction:
+    """Read what a request to `/predict` asks for, and work it out.
 
-
-def _wrong(detail: str, parameter: str, given: str, accepted: str) -> Refused:
-    return Refused(Problem(400, detail, parameter=parameter, given=given, accepted=accepted))
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    asked = read_query(query, PREDICT, settings)
+    return predict(asked.get("delay") or Fixed(settings.default_delay), asked.get("timeout"), settings.max_delay)

@@ -7,20 +7,24 @@ from typing import Final, Protocol
 
 import attrs
 
-SORRY: Final = b"<html><body>Sorry to keep you waiting.</body></html>"
-"""What the original example answers, to the byte."""
-
 METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 """The methods that are answered late, all of them as GET is."""
 
 ALLOWED: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """What `Allow` names for a resource that answers late (RFC 9110, section 10.2.1)."""
 
+ALLOWED_AT_ONCE: Final = ("GET", "HEAD", "OPTIONS")
+"""What `Allow` names for a resource that answers at once."""
+
 MAX_GIVEN: Final = 200
 """How much of what a caller sent is shown back to it, in characters."""
 
+Headers = tuple[tuple[bytes, bytes], ...]
+
 _NOSNIFF: Final = (b"X-Content-Type-Options", b"nosniff")
-_NO_STORE: Final = (b"Cache-Control", b"no-store")
+
+SAFE: Final = ((b"Cache-Control", b"no-store"), _NOSNIFF)
+"""What every answer with a body says: it is as late only once, and it is what it says it is."""
 
 
 class Answering(Protocol):
@@ -45,7 +49,7 @@ class Reply:
     """
 
     status: int
-    headers: tuple[tuple[bytes, bytes], ...]
+    headers: Headers
     body: bytes = b""
 
     def start(self, request: Answering) -> bytes:
@@ -103,23 +107,14 @@ NOT_FOUND: Final = Problem(404, "There is nothing at this path; the page at / li
 BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
 
 
-def sorry(*, asked: float, measured: float) -> Reply:
-    """Say what the original example says, and how late it is said.
-
-    Args:
-        asked: seconds that the answer was to wait.
-        measured: seconds from the request to this reply, by the service's own clock.
-
-    Returns:
-        A reply whose `Server-Timing` (W3C Server Timing, durations in ms) tells both.
-    """
-    timing = f"delay;dur={measured * 1000:.3f}, asked;dur={asked * 1000:.3f}"
-    return Reply(200, (*_described(b"text/html", SORRY), (b"Server-Timing", timing.encode("ascii"))), SORRY)
-
-
 def page(content_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
     """Answer with a body that does not depend on the request."""
     return Reply(200, (*_described(content_type, body), *headers), body)
+
+
+def json_page(value: object) -> Reply:
+    """Answer with a value as JSON."""
+    return page(b"application/json", json.dumps(value).encode("ascii") + b"\n")
 
 
 def options(allowed: Collection[str]) -> Reply:
@@ -138,5 +133,5 @@ def _allow(allowed: Collection[str]) -> tuple[bytes, bytes]:
     return b"Allow", ", ".join(allowed).encode("ascii")
 
 
-def _described(content_type: bytes, body: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    return (b"Content-Type", content_type), (b"Content-Length", b"%d" % len(body)), _NO_STORE, _NOSNIFF
+def _described(content_type: bytes, body: bytes) -> Headers:
+    return (b"Content-Type", content_type), (b"Content-Length", b"%d" % len(body)), *SAFE

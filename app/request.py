@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Request(server.Request):
     # Twisted declares them None until the path is split, which is before any resource sees the request.
     prepath: list[bytes]
     postpath: list[bytes]
+
+    # Twisted gives a request the transport of its channel, which the faults are done to.
+    transport: ITCPTransport
 
     style: str = "site"
     plan: "Plan | None" = None

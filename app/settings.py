@@ -1,10 +1,12 @@
 """Everything that can be configured, as one frozen value."""
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
 from app.duration import render
+from app.trace import Trace
 
 LOG_FORMATS: Final = ("text", "json")
 
@@ -18,7 +20,9 @@ class Settings:
         port: the TCP port, 0 for one that the system chooses.
         listen: Twisted server endpoint descriptions, instead of host and port.
         default_delay: seconds that `/delayed` waits when the caller asks for nothing.
-        max_delay: seconds, the longest delay that a caller may ask for.
+        max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
+        max_body: bytes of the largest body that a caller may ask for.
+        traces: recorded latencies by the name under which `trace(NAME)` draws from them.
         log_format: one of LOG_FORMATS.
 
     Raises:
@@ -30,6 +34,8 @@ class Settings:
     listen: tuple[str, ...] = ()
     default_delay: float = 5.0
     max_delay: float = 600.0
+    max_body: int = 16 * 1024**2
+    traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
 
     def __attrs_post_init__(self) -> None:

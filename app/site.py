@@ -10,12 +10,12 @@ from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
 from app.pages import ReplyResource, health, index
-from app.reply import ALLOWED, Problem, Reply, not_allowed
+from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
-from app.style_resource import DelayedResource, NotFoundResource
+from app.style_resource import DelayedResource, NotFoundResource, PredictResource
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -42,6 +42,7 @@ class Root(Resource):
         self._klein = klein.router.resource()
         tree = NotFoundResource()
         tree.putChild(b"delayed", raw)
+        tree.putChild(b"predict", PredictResource(raw.service))
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         self.putChild(b"raw", tree)
@@ -125,6 +126,8 @@ def _unroutable(path: bytes, request: Request) -> Reply | None:
         b"/".join([path, *request.postpath]).decode("utf-8")
     except UnicodeDecodeError:
         return NOT_UTF8.reply()
+    if any(b"/" in segment for segment in (path, *request.postpath)):
+        return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()

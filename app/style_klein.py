@@ -12,7 +12,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from app.plan import Plan
-from app.reply import ALLOWED, BROKEN, METHODS, NOT_FOUND, Refused, not_allowed, options
+from app.reply import ALLOWED, ALLOWED_AT_ONCE, BROKEN, METHODS, NOT_FOUND, Refused, not_allowed, options
 from app.request import Request
 from app.service import Service
 
@@ -49,15 +49,23 @@ class DelayedKlein:
     @router.route("/delayed", methods=METHODS)
     @router.route("/delayed/<delay>", methods=METHODS)
     def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
-        plan = self.service.plan(request, delay)
+        plan = self.service.accept(request, delay)
         d = deferLater(self.service.clock, plan.wait, lambda: request)
         self.service.pending.enter(d, plan.due)
         return d.addCallback(self._delayed_render, plan)
 
-    def _delayed_render(self, request: Request, plan: Plan) -> bytes:
-        return self.service.sorry(request, plan).start(request)
+    def _delayed_render(self, request: Request, plan: Plan) -> Deferred[bytes]:
+        return self.service.answer(request, plan)
 
     @router.route("/delayed", methods=["OPTIONS"])
     @router.route("/delayed/<delay>", methods=["OPTIONS"])
-    def options(self, request: Request, delay: str | None = None) -> bytes:
+    def delayed_options(self, request: Request, delay: str | None = None) -> bytes:
         return options(ALLOWED).start(request)
+
+    @router.route("/predict", methods=["GET", "HEAD"])
+    def predict(self, request: Request) -> bytes:
+        return self.service.predict(request).start(request)
+
+    @router.route("/predict", methods=["OPTIONS"])
+    def predict_options(self, request: Request) -> bytes:
+        return options(ALLOWED_AT_ONCE).start(request)

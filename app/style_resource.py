@@ -1,6 +1,6 @@
 """The service as raw resources. Its twin, the same service as Klein routes, is style_klein.py."""
 
-from twisted.internet.defer import CancelledError, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from app.plan import Plan
-from app.reply import ALLOWED, BROKEN, NOT_FOUND, Refused, Reply, not_allowed, options
+from app.reply import ALLOWED, ALLOWED_AT_ONCE, BROKEN, NOT_FOUND, Refused, Reply, not_allowed, options
 from app.request import Request
 from app.service import Service
 
@@ -30,7 +30,10 @@ class RawResource(Resource):
         return NOT_DONE_YET
 
     def _send(self, request: Request, reply: Reply) -> None:
-        request.write(reply.start(request))
+        self._finish(reply.start(request), request)
+
+    def _finish(self, rest: bytes, request: Request) -> None:
+        request.write(rest)
         request.finish()
 
     def _failed(self, failure: Failure, request: Request) -> None:
@@ -81,12 +84,12 @@ class DelayedResource(RawResource):
     def getChild(self, path: bytes, request: Request) -> Resource:
         if request.prepath == [b""]:
             return self  # "/" where this resource is the root of a site
-        if self.delay is None and path and b"/" not in path:
+        if self.delay is None and path:
             return DelayedResource(self.service, path.decode("utf-8", "backslashreplace"))
         return super().getChild(path, request)
 
     def render_GET(self, request: Request) -> int:
-        plan = self.service.plan(request, self.delay)
+        plan = self.service.accept(request, self.delay)
         d = deferLater(self.service.clock, plan.wait, lambda: request)
         self.service.pending.enter(d, plan.due)
         d.addCallback(self._delayedRender, plan)
@@ -96,9 +99,27 @@ class DelayedResource(RawResource):
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
-    def _delayedRender(self, request: Request, plan: Plan) -> None:
-        self._send(request, self.service.sorry(request, plan))
+    def _delayedRender(self, request: Request, plan: Plan) -> Deferred[None]:
+        return self.service.answer(request, plan).addCallback(self._finish, request)
 
     def render_OPTIONS(self, request: Request) -> int:
         self._send(request, options(ALLOWED))
+        return NOT_DONE_YET
+
+
+class PredictResource(RawResource):
+    """Answers at once what to expect of a delay."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def render_GET(self, request: Request) -> int:
+        self._send(request, self.service.predict(request))
+        return NOT_DONE_YET
+
+    render_HEAD = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED_AT_ONCE))
         return NOT_DONE_YET

@@ -126,7 +126,7 @@ def test_failure_of_the_service(house: House, style: str, monkeypatch: pytest.Mo
     def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError("nobody foresaw this")
 
-    monkeypatch.setattr("app.service.sorry", fails)
+    monkeypatch.setattr("app.service.deliver", fails)
     with capturedLogs() as events:
         answer = exchange(house, Case("", "/delayed/1s", wait=1.0), style)
     assert parsed(answer, "GET").status == 500
@@ -144,6 +144,7 @@ segments = st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byt
 @example(target="/..")
 @example(target="|1s")
 @example(target="/|")
+@example(target="%2f1s")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_same_bytes_wherever(house: House, target: str) -> None:
     """Whatever follows /delayed, both styles answer it alike."""

@@ -2,16 +2,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.plan import Plan, read
+from app.plan import Plan, Source, read
 from app.reply import Problem, Refused
 from app.settings import Settings
+from app.turns import Turns
 
 SETTINGS = Settings(default_delay=5, max_delay=60)
 
 
+def source() -> Source:
+    return Source(Turns().next, lambda: 0.5)
+
+
 def problem(query: bytes, path_delay: str | None = None) -> Problem:
     with pytest.raises(Refused) as refused:
-        read(query, path_delay, SETTINGS, 0.0)
+        read(query, path_delay, SETTINGS, source(), 0.0)
     return refused.value.problem
 
 
@@ -27,7 +32,7 @@ def problem(query: bytes, path_delay: str | None = None) -> Problem:
 )
 def test_read(query: bytes, path_delay: str | None, wait: float) -> None:
     """A delay comes from the query or the path, or is the default; it is due that long from now."""
-    plan = read(query, path_delay, SETTINGS, 100.0)
+    plan = read(query, path_delay, SETTINGS, source(), 100.0)
     assert plan == Plan(started=100.0, wait=wait)
     assert plan.due == 100.0 + wait
 
@@ -38,11 +43,13 @@ def test_refusal_names_the_parameter() -> None:
     assert (found.status, found.parameter, found.given) == (400, "delay", "soon")
     assert found.accepted is not None
     assert "250ms" in found.accepted
+    assert "at character 0" in found.detail
 
 
 def test_too_long() -> None:
     """A delay above the longest is refused, and the longest is named."""
-    assert problem(b"delay=61").accepted == "at most 1m"
+    assert "above the longest delay, 1m" in problem(b"delay=61").detail
+    assert "above the longest delay, 1m" in problem(b"delay=61s..2m").detail
 
 
 def test_both_places() -> None:
@@ -62,7 +69,7 @@ def test_nothing_is_ignored(query: bytes, name: str) -> None:
 def test_any_query(query: bytes, path_delay: str | None) -> None:
     """Any bytes give a plan within the limit, or a problem of status 400."""
     try:
-        outcome: Plan | Problem = read(query, path_delay, SETTINGS, 0.0)
+        outcome: Plan | Problem = read(query, path_delay, SETTINGS, source(), 0.0)
     except Refused as refused:
         outcome = refused.problem
     if isinstance(outcome, Plan):

@@ -1,6 +1,6 @@
 import json
 
-from app.reply import MAX_GIVEN, Problem, not_allowed, options, sorry
+from app.reply import MAX_GIVEN, Problem, not_allowed, options
 
 
 def test_problem() -> None:
@@ -23,12 +23,6 @@ def test_problem_shows_little_of_what_was_given() -> None:
     body = Problem(400, "Long.", given="ü" * 10_000).reply().body
     assert body.isascii()
     assert json.loads(body)["given"] == "ü" * MAX_GIVEN
-
-
-def test_sorry() -> None:
-    """The delay is told in milliseconds, as measured and as asked."""
-    timing = dict(sorry(asked=0.25, measured=0.2506).headers)[b"Server-Timing"]
-    assert timing == b"delay;dur=250.600, asked;dur=250.000"
 
 
 def test_options_has_no_length() -> None:
