@@ -15,7 +15,7 @@ from app.request import Request
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
-from app.style_resource import DelayedResource, NotFoundResource, PredictResource
+from app.style_resource import tree
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -31,21 +31,18 @@ class Root(Resource):
     """Sends a request to the style it is for; a request to one style costs the other nothing.
 
     Args:
-        klein: the service as Klein routes.
-        raw: the service as raw resources.
+        klein: what the Klein routes are given.
+        resource: what the raw resources are given.
         settings: what the page at `/` tells.
     """
 
-    def __init__(self, klein: DelayedKlein, raw: DelayedResource, settings: Settings) -> None:
+    def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
         super().__init__()
-        self._pending = klein.service.pending, raw.service.pending
-        self._klein = klein.router.resource()
-        tree = NotFoundResource()
-        tree.putChild(b"delayed", raw)
-        tree.putChild(b"predict", PredictResource(raw.service))
+        self._pending = klein.pending, resource.pending
+        self._klein = DelayedKlein(klein).router.resource()
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
-        self.putChild(b"raw", tree)
+        self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
     @property
@@ -112,7 +109,7 @@ class ServiceSite(server.Site):
 
 def root(settings: Settings, clock: IReactorTime) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    return Root(DelayedKlein(Service(clock, settings)), DelayedResource(Service(clock, settings)), settings)
+    return Root(Service(clock, settings), Service(clock, settings), settings)
 
 
 def site(settings: Settings, clock: IReactorTime) -> ServiceSite:

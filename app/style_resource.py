@@ -123,3 +123,11 @@ class PredictResource(RawResource):
     def render_OPTIONS(self, request: Request) -> int:
         self._send(request, options(ALLOWED_AT_ONCE))
         return NOT_DONE_YET
+
+
+def tree(service: Service) -> Resource:
+    """Put every resource at its path, as the decorators do in Klein."""
+    root = NotFoundResource()
+    root.putChild(b"delayed", DelayedResource(service))
+    root.putChild(b"predict", PredictResource(service))
+    return root

@@ -12,8 +12,6 @@ from app.contract import PREFIXES
 from app.service import Service
 from app.settings import Settings
 from app.site import Root, ServiceSite
-from app.style_klein import DelayedKlein
-from app.style_resource import DelayedResource
 
 
 class Wire(StringTransportWithDisconnection):
@@ -61,7 +59,7 @@ class House:
 def house() -> Iterator[House]:
     clock, settings = Clock(), Settings()
     klein, resource = Service(clock, settings), Service(clock, settings)
-    root = Root(DelayedKlein(klein), DelayedResource(resource), settings)
+    root = Root(klein, resource, settings)
     # The idle timeout of a connection is no business of these tests: its clock stands still.
     yield House(clock, klein, resource, root, ServiceSite(root, clock, Clock()))
     assert clock.getDelayedCalls() == [], "a timer outlived the request it was for"

@@ -13,7 +13,7 @@ from twisted.web.resource import IResource
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
-from app.style_resource import DelayedResource, RawResource
+from app.style_resource import tree
 
 APP = Path(__file__).parent.parent / "app"
 
@@ -21,9 +21,7 @@ APP = Path(__file__).parent.parent / "app"
 def root(style: str, service: Service) -> IResource:
     if style == "klein":
         return DelayedKlein(service).router.resource()
-    tree = RawResource()
-    tree.putChild(b"delayed", DelayedResource(service))
-    return tree
+    return tree(service)
 
 
 def outcome(d: Deferred[Any]) -> list[Any]:
