@@ -414,8 +414,10 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
     def _nanoseconds(due: float) -> int:
         if due == math.inf:
             return 0
+        # The product may have been rounded down, by less than the next float is away.
+        not_early = math.ceil(math.nextafter(min(due * 1e9, _LATEST), math.inf))
         # 0 would disarm the timer: what was due before the machine started is due now.
-        return max(1, math.ceil(min(due * 1e9, _LATEST)))
+        return max(1, not_early)
 
 
 def for_reactor(reactor: IReactorTime) -> IReactorTime:
