@@ -141,28 +141,31 @@ class _Agenda:
             self._arm(due)
 
     def drop(self) -> None:
-        """Take note that an entry has become stale; clear such entries away once they are the larger part."""
+        """Take note that an entry has become stale."""
         self._stale += 1
-        if self._stale * 2 > len(self._entries):
-            self._entries[:] = [entry for entry in self._entries if entry[1] == entry[2].order]
-            heapify(self._entries)
-            self._stale = 0
+        self._clear()
 
     def pending(self) -> list["_DelayedCall"]:
         return [call for _, order, call in self._entries if order == call.order]
 
     def run_due(self) -> None:
         now, unborn = self._now(), next(self._orders)
-        # Nothing is earlier than this: the waker is armed once, at the end, whatever the calls ask for.
-        self._armed = -math.inf
         try:
             while self._entries and self._entries[0][0] <= now and self._entries[0][1] < unborn:
                 self._run_first()
         finally:
+            self._clear()
             self._arm(self._entries[0][0] if self._entries else math.inf)
 
     def close(self) -> None:
         self._waker.close()
+
+    def _clear(self) -> None:
+        """Take out what is stale once it is the larger part: O(n), but only after as many cancellations."""
+        if self._stale * 2 > len(self._entries):
+            self._entries = [entry for entry in self._entries if entry[1] == entry[2].order]
+            heapify(self._entries)
+            self._stale = 0
 
     def _run_first(self) -> None:
         _, order, call = heappop(self._entries)
@@ -443,8 +446,10 @@ def system() -> IReactorTime:
 
 def _running_on(reactor: ReactorBase) -> SteadyClock | None:
     # What the reactor was given is itself the record of it: a reader, or the bound method that is now its `seconds`.
-    lent = [getattr(reactor.seconds, "__self__", None), *reactor.getReaders()]
-    return next((waker.clock for waker in lent if isinstance(waker, Waker)), None)
+    descriptors = IReactorFDSet(reactor, None)
+    readers = [] if descriptors is None else descriptors.getReaders()
+    given = [getattr(reactor.seconds, "__self__", None), *readers]
+    return next((waker.clock for waker in given if isinstance(waker, Waker)), None)
 
 
 def _finest(reactor: ReactorBase) -> SteadyClock:

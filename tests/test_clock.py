@@ -215,7 +215,8 @@ class TestCallLater:
 
         def again() -> None:
             calls.append(None)
-            time_.clock.callLater(0, again)
+            if len(calls) < 10:
+                time_.clock.callLater(0, again)
 
         time_.clock.callLater(0, again)
         for turn in range(1, 4):
@@ -227,7 +228,8 @@ class TestCallLater:
 
         def again() -> None:
             calls.append(None)
-            time_.clock.callLater(0, again).delay(-5)
+            if len(calls) < 10:
+                time_.clock.callLater(0, again).delay(-5)
 
         time_.clock.callLater(0, again)
         time_.advance(0)
@@ -357,6 +359,16 @@ class TestManyTimers:
             kept[0].reset(n)
         assert len(clock._agenda._entries) <= 2 * len(kept)
         assert set(clock.getDelayedCalls()) == set(kept)
+
+    def test_cancelled_timers_leave_the_others_in_order(self, time_: Time, calls: list[object]) -> None:
+        """Two thirds of the timers are cancelled, and the rest are called in the order of their times."""
+        delays = [n * 7919 % 1009 for n in range(1009)]
+        timers = [time_.clock.callLater(delay, calls.append, delay) for delay in delays]
+        for n, timer in enumerate(timers):
+            if n % 3:
+                timer.cancel()
+        time_.advance(1009)
+        assert calls == sorted(delays[::3])
 
     def test_leaves_no_garbage(self, time_: Time) -> None:
         """Calls made, cancelled, moved and failed leave the collector nothing to find."""
@@ -500,6 +512,11 @@ class AgainstASortedList(RuleBasedStateMachine):
         assert listed == {name: due for name, (due, _) in self.expected.items()}
 
     @invariant()
+    def knows_what_is_stale(self) -> None:
+        agenda = self.time.clock._agenda
+        assert agenda._stale == len(agenda._entries) - len(self.expected) <= len(self.expected)
+
+    @invariant()
     def will_be_awake_in_time(self) -> None:
         earliest = min((due for due, _ in self.expected.values()), default=math.inf)
         assert [math.inf, *self.time.alarm.armed][-1] <= earliest
@@ -624,6 +641,17 @@ class TestForReactor:
         monkeypatch.setattr(os, "timerfd_create", refuse, raising=False)
         assert isinstance(waker_of(for_reactor(own_reactor)), SteadyingWaker)
 
+    def test_a_reactor_without_descriptors_has_a_clock(self) -> None:
+        """Where the reactor reads no descriptors, the clock is over its callLater, and the same each time."""
+
+        class Bare(ReactorBase):
+            def installWaker(self) -> None: ...
+
+        reactor = Bare()
+        clock = for_reactor(reactor)
+        assert isinstance(waker_of(clock), SteadyingWaker)
+        assert for_reactor(reactor) is clock
+
     def test_system(self, reactor: ReactorBase) -> None:
         """The process's clock is the one on its global reactor."""
         clock = system()
@@ -745,11 +773,13 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
                 own_reactor.run(installSignalHandlers=False)
             elif end == "connectionLost":
                 timer.connectionLost(Failure(ConnectionError()))
-            timer.close()
+            else:
+                timer.close()
             assert timer.fileno() == -1
             assert timer not in own_reactor.getReaders()
             with pytest.raises(OSError, match="Bad file descriptor"):
                 os.fstat(fd)
+            timer.close()
 
         def test_what_is_asked_of_a_closed_clock_is_never_done(self, timer: TimerWaker) -> None:
             """A closed clock accepts calls as a stopped reactor does."""
