@@ -50,7 +50,7 @@ class Parameter:
 
 def _delay(text: str, settings: Settings) -> distribution.Delay:
     found = delay.parse(text, settings.traces)
-    if found.least > settings.max_delay:
+    if not found.cdf(settings.max_delay):
         raise ValueError(f"every draw would be above the longest delay, {duration.render(settings.max_delay)}")
     return found
 
