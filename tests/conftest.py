@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 import pytest
@@ -16,6 +17,8 @@ from app.site import Root, ServiceSite
 
 class Wire(StringTransportWithDisconnection):
     """One connection to a site, in memory: bytes in, bytes out."""
+
+    producer: Any
 
     def __init__(self, site: ServiceSite) -> None:
         super().__init__(IPv4Address("TCP", "127.0.0.1", 8080), IPv4Address("TCP", "127.0.0.1", 50000))
