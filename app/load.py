@@ -6,6 +6,7 @@ import socket
 import time
 from array import array
 from collections import Counter
+from collections.abc import MutableSequence
 from errno import EINPROGRESS, errorcode
 from math import inf
 from typing import Final, Literal, Self
@@ -57,8 +58,8 @@ class Tally:
     early: int = 0
     errors: Counter[str] = attrs.field(factory=Counter)
     opened: int = 0
-    lateness: array[float] = attrs.field(factory=lambda: array("d"))
-    lag: array[float] = attrs.field(factory=lambda: array("d"))
+    lateness: MutableSequence[float] = attrs.field(factory=lambda: array("d"))
+    lag: MutableSequence[float] = attrs.field(factory=lambda: array("d"))
 
     @property
     def failed(self) -> int:

@@ -259,7 +259,8 @@ def as_json(report: Report) -> dict[str, Any]:
     - `schema`: SCHEMA.
     - `url`, `connections`, `began` (ISO 8601, UTC), `elapsed_s`, `python`, `machine`.
     - `plan`: `rate_per_s`, `delay_ms`, `pending`, `warm_up_s`, `duration_s`, `requests`.
-    - `verdict`: a Verdict; `bottlenecks`: sentences, empty unless the verdict is `bottleneck`.
+    - `verdict`: a Verdict; `bottlenecks`: sentences, empty unless the verdict is `bottleneck`; `interrupted`: whether
+      the run was stopped, whatever the verdict.
     - `requests`: `sent`, `answered`, `early` (part of `answered`), `errors` (number by kind), `failed` (their sum),
       `unfinished`, `pending` (when the last was sent), `connections_opened`.
     - `lateness` and `generator.lag`: null, or `number`, `least_ms`, `mean_ms`, `p50_ms`, `p90_ms`, `p99_ms`,
@@ -285,6 +286,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "plan": _plan_json(report.schedule),
         "verdict": report.verdict.value,
         "bottlenecks": list(report.bottlenecks),
+        "interrupted": report.interrupted,
         "requests": _requests_json(report),
         "lateness": _percentiles_json(report.lateness),
         "generator": {"lag": _percentiles_json(report.lag), "cpu": report.cpu},

@@ -23,8 +23,8 @@ _MICROSECONDS: Final = 1_000_000
 class Percentiles:
     """How durations are spread, in seconds.
 
-    Percentiles come from a high dynamic range histogram of microseconds and are never lower than the truth; `least`,
-    `mean` and `most` are exact. What is below zero is zero to the histogram, and itself to the exact three.
+    Percentiles come from a high dynamic range histogram (Gil Tene's HdrHistogram) of microseconds: the duration nearest
+    in rank, rounded up. `least`, `mean` and `most` are exact. What is below zero is zero to the histogram alone.
 
     Attributes:
         number: how many durations there were.
@@ -53,17 +53,17 @@ class Percentiles:
         """
         if not durations:
             return None
-        histogram = _histogram(durations)
+        found = _found(_histogram(durations))
         return cls(
             number=len(durations),
             least=min(durations),
             mean=fsum(durations) / len(durations),
-            p50=_at(histogram, 50),
-            p90=_at(histogram, 90),
-            p99=_at(histogram, 99),
-            p999=_at(histogram, 99.9),
+            p50=found[50],
+            p90=found[90],
+            p99=found[99],
+            p999=found[99.9],
             most=max(durations),
-            curve=tuple((percentile, _at(histogram, percentile)) for percentile in CURVE),
+            curve=tuple((percentile, found[percentile]) for percentile in CURVE),
         )
 
 
@@ -74,5 +74,6 @@ def _histogram(durations: Sequence[float]) -> HdrHistogram:
     return histogram
 
 
-def _at(histogram: HdrHistogram, percentile: float) -> float:
-    return float(histogram.get_value_at_percentile(percentile)) / _MICROSECONDS
+def _found(histogram: HdrHistogram) -> dict[float, float]:
+    values = histogram.get_percentile_to_value_dict(CURVE)
+    return {percentile: value / _MICROSECONDS for percentile, value in values.items()}
