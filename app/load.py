@@ -7,6 +7,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import MutableSequence
+from contextlib import ExitStack
 from errno import EINPROGRESS, errorcode
 from math import inf
 from typing import Final, Literal, Self
@@ -157,14 +158,19 @@ class Load:
         end = self._start + until
         while _monotonic() < end and not self._over():
             due = self._send_due()
-            for descriptor, events in self._alarm.wait(min(due, end)):
-                connection = self._connections.get(descriptor)
-                if connection is not None:
-                    self._attend(connection, events)
+            # Asked again: a request that fails at once leaves nothing to wait for.
+            if not self._over():
+                self._take(min(due, end))
 
     def _over(self) -> bool:
         everything_sent = self.tally.sent == self._count
         return self._stopped or (everything_sent and len(self._connections) == len(self._idle))
+
+    def _take(self, until: float) -> None:
+        for descriptor, events in self._alarm.wait(until):
+            connection = self._connections.get(descriptor)
+            if connection is not None:
+                self._attend(connection, events)
 
     def _send_due(self) -> float:
         for _ in range(BATCH):
@@ -208,18 +214,20 @@ class Load:
 
     def _open_idle(self) -> bool:
         try:
-            sock = socket.socket(self._family, socket.SOCK_STREAM)
+            sock = self._connected()
         except OSError:
             return False
-        try:
-            sock.settimeout(_CONNECT_TIME)
-            sock.connect(self._address)
-        except OSError:
-            sock.close()
-            return False
-        sock.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         self._idle[sock.fileno()] = self._register(sock)
         return True
+
+    def _connected(self) -> socket.socket:
+        with ExitStack() as closing:
+            sock = closing.enter_context(socket.socket(self._family, socket.SOCK_STREAM))
+            sock.settimeout(_CONNECT_TIME)
+            sock.connect(self._address)
+            sock.settimeout(0)
+            closing.pop_all()
+            return sock
 
     def _register(self, sock: socket.socket) -> _Connection:
         connection = _Connection(sock)

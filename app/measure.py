@@ -371,6 +371,9 @@ def _address(aim: target.Target) -> Address:
     except OSError as refusal:
         raise RefusalError(f"{aim.host}: {refusal.strerror}") from refusal
     addresses: list[Address] = [(family, address) for family, _, _, _, address in found]
+    if len(addresses) == 1:
+        # Not tried out: the server sees no connection but those of the run.
+        return addresses[0]
     return next(filter(_takes_connections, addresses), addresses[0])
 
 

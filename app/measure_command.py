@@ -142,10 +142,10 @@ def _spread(report: Report) -> Table:
     table = Table("ms", "min", "p50", "p90", "p99", "p99.9", "max", "mean", "of")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name, percentiles in (("lateness", report.lateness), ("generator's own lag", report.lag)):
+    for name, percentiles in (("lateness", report.lateness), ("own lag", report.lag)):
         if percentiles is not None:
             table.add_row(name, *_cells(percentiles))
-    table.caption = f"The generator used {report.cpu:.0%} of a core."
+    table.caption = f"Own lag: how late requests were sent. The generator used {report.cpu:.0%} of a core."
     return table
 
 

@@ -1,6 +1,8 @@
 """A load accounts for every request, and judges a server by when it was really asked."""
 
+import errno
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,7 +12,7 @@ from app.alarm import BATCH
 from app.load import Connections, Load
 from app.schedule import Schedule
 from app.target import parse
-from tests.late_server import LateServer, late_server, refusing_port
+from tests.late_server import SIZED, LateServer, late_server, refusing_port
 
 LATE = 0.05
 
@@ -98,6 +100,48 @@ def test_an_idle_connection_that_the_server_ends_is_no_error() -> None:
             load.proceed(time.monotonic() + 0.01 - load._start)
         assert (load.tally.opened, load.tally.sent, load.tally.failed) == (1, 0, 0)
         assert not load._idle
+
+
+@pytest.mark.parametrize("connections", ["keep", "fresh"])
+def test_a_request_that_does_not_fit_at_once_is_sent_on(connections: Connections) -> None:
+    """What the socket does not take follows when it does, and the answer counts once."""
+    request = b"GET / HTTP/1.1\r\n\r\n".ljust(20_000_000)
+    schedule = Schedule(rate=10, delay=0, duration=0.1, warm_up=0)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Load((socket.AF_INET, listener.getsockname()), request, schedule, connections) as load,
+    ):
+        load.open_pool(int(connections == "keep"))
+        server = threading.Thread(target=swallow, args=(listener, len(request)))
+        server.start()
+        load.start()
+        load.proceed(OVERDUE)
+        server.join()
+        assert (load.tally.sent, load.tally.answered, load.unfinished) == (1, 1, 0)
+
+
+def swallow(listener: socket.socket, size: int) -> None:
+    """Read a request of a known size, and answer it."""
+    connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as stream:
+        stream.read(size)
+        connection.sendall(SIZED)
+
+
+def test_a_connection_that_cannot_be_had_is_an_error(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without descriptors every request is sent for nothing, and counted so, and nothing is waited for."""
+
+    def exhausted(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with load_on(server, "/sized", AT_ONCE, "keep") as load:
+        monkeypatch.setattr(socket, "socket", exhausted)
+        load.open_pool(3)
+        start_overdue(load)
+        load.proceed(OVERDUE * 2)
+        assert time.monotonic() < load._start + OVERDUE * 2
+        assert load.tally.errors == {"EMFILE": AT_ONCE.count}
+        assert load.tally.opened == 0
 
 
 def test_a_stopped_load_does_nothing_more(server: LateServer) -> None:

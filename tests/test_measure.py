@@ -4,6 +4,7 @@ import gc
 import json
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,6 +119,14 @@ def test_the_collector_is_as_it_was_after_a_run(server: LateServer) -> None:
     assert gc.get_freeze_count() == 0
 
 
+def test_a_run_needs_no_main_thread(server: LateServer) -> None:
+    """Where no signal can be caught, a run does without, and is no different otherwise."""
+    with ThreadPoolExecutor(1) as threads:
+        report = threads.submit(run, server.url("/sized"), SCHEDULE, grace=GRACE).result()
+    assert_nothing_is_lost(report)
+    assert report.answered == SCHEDULE.count
+
+
 def test_a_run_can_have_a_process_of_its_own(server: LateServer) -> None:
     """The report of another process is as whole as one's own."""
     report = run_apart(server.url("/sized"), SCHEDULE, connections="fresh", grace=GRACE)
@@ -155,6 +164,13 @@ def test_an_unknown_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(RefusalError, match="Name or service not known"):
         run("http://nowhere.invalid/", SCHEDULE)
+
+
+def test_the_address_that_takes_connections_is_chosen(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with several addresses, one of which is served, is measured there."""
+    refusing, serving = ((2, 1, 6, "", ("127.0.0.1", port)) for port in (refusing_port(), server.port))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [refusing, serving])
+    assert run("http://localhost/sized", SCHEDULE, grace=GRACE).answered == SCHEDULE.count
 
 
 GOOD = Report(
