@@ -9,6 +9,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
+from app.klein_resource import TidyKleinResource
 from app.pages import ReplyResource, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
@@ -39,7 +40,7 @@ class Root(Resource):
     def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
         super().__init__()
         self._pending = klein.pending, resource.pending
-        self._klein = DelayedKlein(klein).router.resource()
+        self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         self.putChild(b"raw", tree(resource))
