@@ -29,8 +29,7 @@ class AccessLog:
 
     def left(self, request: Request) -> None:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
-        fault = request.plan.fault if request.plan is not None and request.measured is not None else None
-        self._emit(request, fault or "left")
+        self._emit(request, request.fault or "left")
 
     def _emit(self, request: Request, status: int | str) -> None:
         path, _, query = request.uri.partition(b"?")

@@ -1,4 +1,4 @@
-"""What belongs to neither style: the page at `/`, and whether the service is alive."""
+"""What belongs to neither style: the page at `/`, whether the service is alive, and its figures."""
 
 import base64
 import hashlib
@@ -12,6 +12,7 @@ from twisted.web.template import Element, Tag, XMLString, flattenString, rendere
 
 from app import duration
 from app.duration import render
+from app.metrics import Metrics
 from app.reply import ALLOWED_AT_ONCE, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
@@ -40,6 +41,7 @@ ENDPOINTS: Final = (
     ("/raw/delayed/DELAY", "/raw/delayed/250ms", "answers after another delay, as a raw resource"),
     ("/raw/delayed?delay=DELAY", "/raw/delayed?delay=1.5s", "the same, with the delay in the query"),
     ("/healthz", "/healthz", "answers at once, while the service is alive"),
+    ("/metrics", "/metrics", "answers at once, with figures for Prometheus"),
 )
 """Each endpoint as it is written, an example that can be clicked, and what it does."""
 
@@ -144,6 +146,11 @@ def health() -> PageResource:
     """Make the page that says that the service is alive."""
     alive = json_page({"status": "ok"})
     return PageResource(lambda: succeed(alive))
+
+
+def figures(metrics: Metrics) -> PageResource:
+    """Make the page that Prometheus reads."""
+    return PageResource(lambda: succeed(metrics.page()))
 
 
 def _html(body: bytes) -> Reply:

@@ -40,6 +40,11 @@ class Request(server.Request):
     plan: "Plan | None" = None
     measured: float | None = None
 
+    @property
+    def fault(self) -> str | None:
+        """What was done in the place of an answer; None if nothing was, or not yet."""
+        return None if self.plan is None or self.measured is None else self.plan.fault
+
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, once the request had been received whole."""
         super().connectionLost(reason)

@@ -9,8 +9,10 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
+from app.board import Board
 from app.klein_resource import TidyKleinResource
-from app.pages import ReplyResource, health, index
+from app.metrics import Metrics
+from app.pages import ReplyResource, figures, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
 from app.service import Service
@@ -35,14 +37,24 @@ class Root(Resource):
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
         settings: what the page at `/` tells.
+        board: where all workers count; without it, this process is the only one.
+        worker: which of them this is.
+
+    Attributes:
+        metrics: the figures at `/metrics`; it is for the site to count its answers there.
     """
 
-    def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
+    def __init__(
+        self, klein: Service, resource: Service, settings: Settings, board: Board | None = None, worker: int = 0
+    ) -> None:
         super().__init__()
         self._pending = klein.pending, resource.pending
+        pending = {"klein": klein.pending, "resource": resource.pending}
+        self.metrics = Metrics(klein.clock, pending, board, worker)
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
+        self.putChild(b"metrics", figures(self.metrics))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
@@ -83,7 +95,7 @@ class DroppedBody:
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies, and writes the access log.
+    """A `Site` that keeps no bodies, writes the access log, and counts what the metrics tell.
 
     Args:
         resource: the root.
@@ -94,18 +106,32 @@ class ServiceSite(server.Site):
     requestFactory = Request
     noisy = False
 
-    def __init__(self, resource: IResource, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
+    def __init__(self, resource: Root, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
+        self._metrics = resource.metrics
+
+    def startFactory(self) -> None:
+        """Begin with the first port that is listened on, as Twisted has it."""
+        super().startFactory()
+        self._metrics.start()
+
+    def stopFactory(self) -> None:
+        """End with the last port."""
+        self._metrics.stop()
+        super().stopFactory()
 
     def getContentFile(self, length: int | None) -> DroppedBody:
         return DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
-        self._access.answered(cast("Request", request))
+        answered = cast("Request", request)
+        self._access.answered(answered)
+        self._metrics.answered(answered)
 
     def left(self, request: Request) -> None:
         self._access.left(request)
+        self._metrics.left(request)
 
 
 def root(settings: Settings, clock: IReactorTime) -> Root:
