@@ -1,7 +1,9 @@
 """The command line: `delayed serve`, with a flag and an environment variable for every setting."""
 
+import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import click
@@ -15,10 +17,15 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
+from app.board import shared
 from app.duration import parse, render
-from app.log import observer
-from app.server import listen
+from app.limits import cores
+from app.log import Lines, observer
+from app.metrics import WIDTH
+from app.server import accept
+from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
+from app.workers import BOARD, StillbornError, inherited
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -50,6 +57,15 @@ class EndpointType(click.ParamType[str]):
         return str(value)
 
 
+class WorkersType(click.ParamType[int]):
+    """How many processes: a number, or as many as there are cores."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return cores() if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option of `delayed serve` with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
@@ -69,6 +85,9 @@ def cli() -> None:
 @setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
 @setting("--max-delay", default=render(DEFAULTS.max_delay), type=DurationType(), help="Longest delay accepted.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@setting(
+    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
+)
 @click.pass_context
 def serve(context: click.Context, /, **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
@@ -90,25 +109,40 @@ def _listen(context: click.Context) -> tuple[str, ...]:
     return () if flagged else cast("tuple[str, ...]", context.params["listen"])
 
 
+@cli.command(hidden=True)
+def worker() -> None:
+    """Be one of several workers, started by `delayed serve --workers`."""
+    try:
+        inheritance = inherited(sys.stdin.buffer)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    # Ctrl-C is for every process of a terminal; the parent hears it too, and tells its workers to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin_log(inheritance.settings, BOARD, inheritance.worker)
+    react(_when_running, (partial(accept, inheritance),))
+
+
 def _run(settings: Settings) -> NoReturn:
-    # A line is written when it is complete, also into a pipe.
-    lines = open(sys.stdout.fileno(), "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  # no path
-    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format)], redirectStandardIO=False)
-    react(_serve, (settings,))
+    board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
+    _begin_log(settings, board)
+    react(_when_running, (partial(serve_on, settings, board=board),))
 
 
-def _serve(reactor: ReactorBase, settings: Settings) -> Deferred[None]:
+def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
+    lines = Lines(sys.stdout.fileno(), lock)
+    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
+
+
+def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[object]]) -> Deferred[object]:
     """Serve until a signal stops the reactor: what is returned never fires by itself."""
     # Only a running reactor handles signals: nobody is told the URLs before it does.
-    running: Deferred[None] = Deferred()
+    running: Deferred[object] = Deferred()
     reactor.callWhenRunning(running.callback, None)
-    return (
-        running.addCallback(lambda _: listen(settings, reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
-    )
+    return running.addCallback(lambda _: start(reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
 
 
 def _unable(failure: Failure) -> NoReturn:
-    failure.trap(CannotListenError)
+    failure.trap(CannotListenError, StillbornError)
     click.echo(f"delayed: {failure.value}", err=True)
     raise SystemExit(1)
 

@@ -1,20 +1,34 @@
 """Listening, and stopping."""
 
+import os
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred, FirstError, gatherResults, maybeDeferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from app import clock
+from app.board import Board
+from app.metrics import WIDTH
 from app.settings import Settings
 from app.site import site
+from app.sockets import Adopting
+from app.workers import BOARD, FIRST_SOCKET, READY, Inheritance, Leash, Workers
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort, IReactorTime
+    from twisted.internet.interfaces import (
+        IListeningPort,
+        IProtocolFactory,
+        IReactorProcess,
+        IReactorSocket,
+        IReactorTime,
+    )
+    from twisted.internet.tcp import Port
 
 log = Logger()
 
@@ -29,18 +43,78 @@ def endpoints(settings: Settings) -> tuple[str, ...]:
     return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
 
 
-def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
+def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) -> "Deferred[Any]":
     """Accept connections on every endpoint, and log the URLs at which the service can be reached.
+
+    Args:
+        settings: what to listen on, and in how many processes.
+        reactor: what stops the workers when it is stopped, and waits for them.
+        board: the descriptor of the memory that several workers count in.
+
+    Returns:
+        A Deferred that fires when all workers accept; it fails with CannotListenError, or with StillbornError.
+    """
+    if board is None:
+        return listen(settings, reactor)
+    return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
+
+
+def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
+    """Accept connections in this process, on every endpoint.
 
     Returns:
         The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
     """
     factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)))
+    return _listening(settings, reactor, factory).addCallback(partial(_announced, settings))
+
+
+def accept(inheritance: Inheritance, reactor: ReactorBase) -> "Deferred[Any]":
+    """Accept connections in a worker, on the sockets of its parent, until that is gone; tell the parent of it.
+
+    Args:
+        inheritance: what the parent gave to it.
+        reactor: what is stopped when the parent is gone.
+    """
+    Leash(reactor)
+    settings = inheritance.settings
+    board = Board(WIDTH, settings.workers, BOARD)
+    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)), board, inheritance.worker)
+    sockets = cast("IReactorSocket", reactor)
     ports = [
-        serverFromString(reactor, description).listen(factory).addCallback(partial(_announced, description))
-        for description in endpoints(settings)
+        serverFromString(Adopting(sockets, descriptor), description).listen(factory)
+        for descriptor, description in enumerate(endpoints(settings), FIRST_SOCKET)
     ]
+    return gatherResults(ports).addCallback(lambda _: os.write(READY, b"."))
+
+
+def _listening(settings: Settings, reactor: object, factory: "IProtocolFactory") -> "Deferred[list[IListeningPort]]":
+    ports = [serverFromString(reactor, description).listen(factory) for description in endpoints(settings)]
     return gatherResults(ports, consumeErrors=True).addErrback(_first)
+
+
+def _bound(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
+    """Listen on every endpoint, and accept nothing: that is for the workers."""
+    return _listening(settings, reactor, Factory()).addCallback(_unread)
+
+
+def _unread(ports: "list[IListeningPort]") -> "list[IListeningPort]":
+    for port in ports:
+        cast("Port", port).stopReading()
+    return ports
+
+
+def _staffed(settings: Settings, reactor: ReactorBase, board: int, ports: "list[IListeningPort]") -> "Deferred[Any]":
+    """Let workers accept on ports that are bound, and let go of the ports when they have stopped."""
+    sockets = [cast("Port", port).fileno() for port in ports]
+    steady = clock.for_reactor(cast("IReactorTime", reactor))
+    workers = Workers(cast("IReactorProcess", reactor), steady, settings, board, sockets)
+
+    def stop() -> "Deferred[Any]":
+        return workers.stop().addCallback(lambda _: gatherResults([maybeDeferred(p.stopListening) for p in ports]))
+
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
+    return workers.start().addCallback(lambda _: _announced(settings, ports))
 
 
 def _first(failure: Failure) -> Failure:
@@ -48,10 +122,11 @@ def _first(failure: Failure) -> Failure:
     return cast("FirstError", failure.value).subFailure
 
 
-def _announced(description: str, port: "IListeningPort") -> "IListeningPort":
-    base = _url(description, port.getHost())
-    log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
-    return port
+def _announced(settings: Settings, ports: "list[IListeningPort]") -> "list[IListeningPort]":
+    for description, port in zip(endpoints(settings), ports, strict=True):
+        base = _url(description, port.getHost())
+        log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
+    return ports
 
 
 def _url(description: str, address: object) -> str:

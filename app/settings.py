@@ -24,6 +24,7 @@ class Settings:
         max_body: bytes of the largest body that a caller may ask for.
         traces: recorded latencies by the name under which `trace(NAME)` draws from them.
         log_format: one of LOG_FORMATS.
+        workers: processes that accept; a single one is the process that was started.
 
     Raises:
         ValueError: the default delay is above the longest.
@@ -37,6 +38,7 @@ class Settings:
     max_body: int = 16 * 1024**2
     traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
+    workers: int = 1
 
     def __attrs_post_init__(self) -> None:
         if self.default_delay > self.max_delay:

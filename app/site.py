@@ -134,14 +134,21 @@ class ServiceSite(server.Site):
         self._metrics.left(request)
 
 
-def root(settings: Settings, clock: IReactorTime) -> Root:
+def root(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    return Root(Service(clock, settings), Service(clock, settings), settings)
+    return Root(Service(clock, settings), Service(clock, settings), settings, board, worker)
 
 
-def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
-    """Make the whole service, ready to be listened for."""
-    return ServiceSite(root(settings, clock), clock)
+def site(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> ServiceSite:
+    """Make the whole service, ready to be listened for.
+
+    Args:
+        settings: what the operator chose.
+        clock: where every delay comes from.
+        board: where all workers count; without it, this process is the only one.
+        worker: which of them this is.
+    """
+    return ServiceSite(root(settings, clock, board, worker), clock)
 
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:

@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from app import cli
+from app.limits import cores
 from app.settings import Settings
 from tests.process import environment, serving
 
@@ -49,6 +51,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--default-delay": ("250ms", {"default_delay": 0.25}),
     "--max-delay": ("1h", {"max_delay": 3600.0}),
     "--log-format": ("json", {"log_format": "json"}),
+    "--workers": ("2", {"workers": 2}),
 }
 
 
@@ -91,6 +94,8 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
         (["--max-delay", "-1s"], "--max-delay"),
         (["--default-delay", "2m", "--max-delay", "1m"], "the default delay, 2m, is above the longest, 1m"),
         (["--log-format", "xml"], "--log-format"),
+        (["--workers", "0"], "--workers"),
+        (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
         (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
@@ -108,6 +113,19 @@ def test_wrong_value(
     written = capsys.readouterr()
     assert re.fullmatch(rf"delayed: .*{re.escape(named)}.*\n", written.err)
     assert written.out == ""
+
+
+def test_a_worker_for_each_core(chosen: list[Settings]) -> None:
+    """As many workers as the machine has cores for this process can be asked for without counting them."""
+    assert run("--workers", "auto").exit_code == 0
+    assert chosen == [Settings(workers=cores())]
+
+
+def test_a_worker_needs_a_parent() -> None:
+    """A worker is nothing to start by hand."""
+    for given in (b"", b"settings", pickle.dumps(Settings())):
+        done = CliRunner().invoke(cli.cli, ["worker"], input=given)
+        assert done.exit_code == 2
 
 
 def test_wrong_variable() -> None:
