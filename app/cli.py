@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar, cast
 
+import attrs
 import click
 from click.core import ParameterSource
 from twisted.internet import reactor
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 
 from app.board import shared
 from app.duration import parse, render
-from app.limits import cores
+from app.limits import cores, most_pending, raise_descriptors
 from app.log import Lines, observer
 from app.metrics import WIDTH
 from app.server import accept
@@ -66,6 +67,15 @@ class WorkersType(click.ParamType[int]):
         return cores() if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
 
 
+class PendingType(click.ParamType["int | None"]):
+    """How many answers: a number, or as many as the machine allows."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        return None if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option of `delayed serve` with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
@@ -84,6 +94,7 @@ def cli() -> None:
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
 @setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
 @setting("--max-delay", default=render(DEFAULTS.max_delay), type=DurationType(), help="Longest delay accepted.")
+@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
 @setting(
     "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
@@ -123,6 +134,8 @@ def worker() -> None:
 
 
 def _run(settings: Settings) -> NoReturn:
+    raise_descriptors()
+    settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
     board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
     _begin_log(settings, board)
     react(_when_running, (partial(serve_on, settings, board=board),))

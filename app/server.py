@@ -1,6 +1,8 @@
 """Listening, and stopping."""
 
 import os
+import re
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
         IReactorProcess,
         IReactorSocket,
         IReactorTime,
+        IStreamServerEndpoint,
     )
     from twisted.internet.tcp import Port
 
@@ -36,11 +39,26 @@ BACKLOG: Final = 5000
 """Connections that may wait to be accepted. At Twisted's 50, a hundred clients that come at once lose their SYNs, and
 wait a second and more before they have sent anything."""
 
+_WITH_BACKLOG: Final = re.compile("(haproxy:)?(tcp|tcp6|ssl|unix):")
+
 
 def endpoints(settings: Settings) -> tuple[str, ...]:
     """Give the Twisted endpoint descriptions that the settings ask for."""
     host = quoteStringArgument(settings.host)
     return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
+
+
+def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
+    """Let as many wait on an endpoint as on our own, if its description can say how many, and does not."""
+    if _WITH_BACKLOG.match(description) and ":backlog=" not in description:
+        # It may say so without the name, as the last of all.
+        with suppress(TypeError):
+            return _parsed(reactor, f"{description}:backlog={BACKLOG}")
+    return _parsed(reactor, description)
+
+
+def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
+    return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
 
 def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) -> "Deferred[Any]":
@@ -82,14 +100,14 @@ def accept(inheritance: Inheritance, reactor: ReactorBase) -> "Deferred[Any]":
     factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)), board, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
     ports = [
-        serverFromString(Adopting(sockets, descriptor), description).listen(factory)
+        _endpoint(Adopting(sockets, descriptor), description).listen(factory)
         for descriptor, description in enumerate(endpoints(settings), FIRST_SOCKET)
     ]
     return gatherResults(ports).addCallback(lambda _: os.write(READY, b"."))
 
 
 def _listening(settings: Settings, reactor: object, factory: "IProtocolFactory") -> "Deferred[list[IListeningPort]]":
-    ports = [serverFromString(reactor, description).listen(factory) for description in endpoints(settings)]
+    ports = [_endpoint(reactor, description).listen(factory) for description in endpoints(settings)]
     return gatherResults(ports, consumeErrors=True).addErrback(_first)
 
 

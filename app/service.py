@@ -9,9 +9,9 @@ from twisted.internet.interfaces import IReactorTime
 from app import clock
 from app.delivery import deliver
 from app.head import head
-from app.pending import Pending
+from app.pending import Pending, Room
 from app.plan import Plan, Source, foresee, read
-from app.reply import Reply, json_page
+from app.reply import FULL, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
 from app.turns import Turns
@@ -29,20 +29,25 @@ class Service:
         clock: where every delay comes from.
         settings: what the operator chose.
         source: where every draw comes from.
+        room: how much may be pending; styles that are served together share it.
         pending: who is waiting for this style's answers.
     """
 
     clock: IReactorTime = attrs.field(factory=clock.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
-    pending: Pending = attrs.field(factory=Pending, init=False)
+    room: Room = attrs.field(factory=Room)
+    pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
     def accept(self, request: Request, path_delay: str | None = None) -> Plan:
         """Decide what a request is promised; send the headers if they are not to wait.
 
         Raises:
-            Refused: the request asks for what there is not.
+            Refused: the request asks for what there is not, or there is no room for another.
         """
+        # Before it is read: what is refused for want of room takes no draw from those that are answered.
+        if self.room.full:
+            raise Refused(FULL)
         plan = read(_query(request), path_delay, self.settings, self.source, self.clock.seconds())
         request.plan = plan
         if plan.at == "body":

@@ -23,6 +23,8 @@ class Settings:
         max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
         max_body: bytes of the largest body that a caller may ask for.
         traces: recorded latencies by the name under which `trace(NAME)` draws from them.
+        max_pending: answers that may be pending at once in each worker, both styles together; None for as many as
+            come.
         log_format: one of LOG_FORMATS.
         workers: processes that accept; a single one is the process that was started.
 
@@ -36,6 +38,7 @@ class Settings:
     default_delay: float = 5.0
     max_delay: float = 600.0
     max_body: int = 16 * 1024**2
+    max_pending: int | None = None
     traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
     workers: int = 1

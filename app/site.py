@@ -13,6 +13,7 @@ from app.board import Board
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
 from app.pages import ReplyResource, figures, health, index
+from app.pending import Room
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
 from app.service import Service
@@ -136,7 +137,9 @@ class ServiceSite(server.Site):
 
 def root(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    return Root(Service(clock, settings), Service(clock, settings), settings, board, worker)
+    room = Room(settings.max_pending)
+    klein, resource = Service(clock, settings, room=room), Service(clock, settings, room=room)
+    return Root(klein, resource, settings, board, worker)
 
 
 def site(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> ServiceSite:

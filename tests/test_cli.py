@@ -50,6 +50,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--listen": ("tcp:0", {"listen": ("tcp:0",)}),
     "--default-delay": ("250ms", {"default_delay": 0.25}),
     "--max-delay": ("1h", {"max_delay": 3600.0}),
+    "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
     "--workers": ("2", {"workers": 2}),
 }
@@ -94,6 +95,8 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
         (["--max-delay", "-1s"], "--max-delay"),
         (["--default-delay", "2m", "--max-delay", "1m"], "the default delay, 2m, is above the longest, 1m"),
         (["--log-format", "xml"], "--log-format"),
+        (["--max-pending", "0"], "--max-pending"),
+        (["--max-pending", "none"], "--max-pending"),
         (["--workers", "0"], "--workers"),
         (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
