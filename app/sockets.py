@@ -2,15 +2,15 @@
 
 import os
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import Final, cast
 
 import attrs
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory, IReactorSocket
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-if TYPE_CHECKING:
-    from twisted.internet.protocol import ServerFactory
+AT_ONCE: Final = 8
+"""Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between."""
 
 
 @attrs.frozen
@@ -31,8 +31,7 @@ class Adopting:
         self, port: object, factory: IProtocolFactory, backlog: int = 0, interface: str = ""
     ) -> IListeningPort:
         """Accept connections of TCP; the backlog and the address are as they were bound."""
-        accepting = cast("ServerFactory", factory)
-        return self.reactor.adoptStreamPort(self.descriptor, _family(self.descriptor), accepting)
+        return _listening(SharedPort._fromListeningDescriptor(self.reactor, self.descriptor, self._family(), factory))  # noqa: SLF001
 
     def listenSSL(
         self,
@@ -49,22 +48,41 @@ class Adopting:
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
     ) -> IListeningPort:
         """Accept connections of a UNIX domain socket, whose path is left to the process that bound it."""
-        port = SharedUNIXPort._fromListeningDescriptor(self.reactor, self.descriptor, factory)  # noqa: SLF001  # below
+        port = SharedUNIXPort._fromListeningDescriptor(self.reactor, self.descriptor, factory)  # noqa: SLF001
         # Listening on it anew, as the port does, leaves both as they were bound.
         port.backlog, port.mode = backlog, mode
-        port.startListening()
-        return cast("IListeningPort", port)
+        return _listening(port)
+
+    def _family(self) -> int:
+        with socket.socket(fileno=os.dup(self.descriptor)) as same:
+            return same.family
+
+
+class SharedPort(tcp.Port):
+    """A port that takes few connections at a time, and leaves others for those that listen on the same socket.
+
+    Twisted's own, which `adoptStreamPort` gives, takes 100 in a row: all that a client with a pool of connections opens
+    at once, for as long as it keeps them.
+    """
+
+    def doRead(self) -> None:
+        self.numberAccepts = AT_ONCE
+        super().doRead()
 
 
 class SharedUNIXPort(unix.Port):
-    """A port whose end is not the end of its socket; `adoptStreamPort` gives one that removes its path and shuts it."""
+    """The same for a UNIX domain socket, whose path is not this process's to remove, nor the socket its to shut."""
 
     _shouldShutdown = False
+
+    def doRead(self) -> None:
+        self.numberAccepts = AT_ONCE
+        super().doRead()
 
     def connectionLost(self, reason: object) -> None:
         tcp.Port.connectionLost(self, reason)
 
 
-def _family(descriptor: int) -> socket.AddressFamily:
-    with socket.socket(fileno=os.dup(descriptor)) as same:
-        return socket.AddressFamily(same.family)
+def _listening(port: tcp.Port) -> IListeningPort:
+    port.startListening()
+    return cast("IListeningPort", port)
