@@ -65,4 +65,6 @@ def _milliseconds(figure: float | None) -> str:
 
 
 def _printable(text: bytes) -> str:
+    if text.isascii() and b"\\" not in text and (plain := text.decode("ascii")).isprintable():
+        return plain
     return text.decode("latin-1").encode("unicode_escape").decode("ascii")

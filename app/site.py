@@ -120,12 +120,13 @@ def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    try:
-        b"/".join([path, *request.postpath]).decode("utf-8")
-    except UnicodeDecodeError:
-        return NOT_UTF8.reply()
-    if any(b"/" in segment for segment in (path, *request.postpath)):
-        return NOT_FOUND.reply()
+    if b"%" in request.path or not request.path.isascii():
+        try:
+            segments = b"/".join([path, *request.postpath]).decode("utf-8")
+        except UnicodeDecodeError:
+            return NOT_UTF8.reply()
+        if segments.count("/") > len(request.postpath):
+            return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()
