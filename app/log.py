@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
 from constantly import NamedConstant
@@ -17,6 +18,8 @@ from twisted.logger import (
     formatEvent,
 )
 from zope.interface import provider
+
+from app.access import NAMESPACE
 
 _ACCESS: Final = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
 """The keys of an access event that are written as they are."""
@@ -42,7 +45,7 @@ def _worth_writing(event: LogEvent) -> NamedConstant:
 
 def as_text(event: LogEvent) -> str:
     """Write an event for a person to read, with its traceback behind it if it has one."""
-    if event["log_namespace"] == "app.access":
+    if event["log_namespace"] == NAMESPACE:
         return f"{_time(event)} {_access(event)}\n"
     return f"{_time(event)} {eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
@@ -55,7 +58,7 @@ def as_json(event: LogEvent) -> str:
     """
     level, namespace = event["log_level"].name, event["log_namespace"]
     fields: dict[str, Any] = {"time": _time(event), "level": level, "namespace": namespace}
-    if namespace == "app.access":
+    if namespace == NAMESPACE:
         fields |= {key: event[key] for key in _ACCESS}
     else:
         fields["message"] = _message(event)
@@ -77,4 +80,10 @@ def _message(event: LogEvent) -> str:
 
 
 def _time(event: LogEvent) -> str:
-    return datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, fraction = divmod(event["log_time"], 1)
+    return f"{_date(int(second))}.{int(fraction * 1000):03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
