@@ -174,7 +174,7 @@ def row(result: Result) -> list[str]:
         str(sum(report.errors.values()) + report.unfinished),
         "-" if cost is None or cost.cpu_per_answer is None else f"{cost.cpu_per_answer * 1e6:.0f}",
         "-" if cost is None or cost.per_pending is None else f"{cost.per_pending / 1000:.1f}",
-        ms(lag and lag.p99) + ("!" if report.verdict is Verdict.BOTTLENECK else ""),
+        ms(lag.p99 if lag else None) + ("!" if report.verdict is Verdict.BOTTLENECK else ""),
     ]
 
 
