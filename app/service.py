@@ -98,10 +98,11 @@ def _query(request: Request) -> bytes:
 
 def _asked(request: Request, longest: int) -> Asked:
     headers = request.requestHeaders
+    content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
     return Asked(
         target=request.uri,
         headers=[(name, value) for name, values in headers.getAllRawHeaders() for value in values],
-        content=understand(request.getHeader("Content-Type") or "", _body(request, longest)),
+        content=understand(content_type, _body(request, longest)),
         client=getattr(request.getClientAddress(), "host", None),
         server=_server(request),
         secure=request.isSecure(),
