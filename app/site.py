@@ -11,6 +11,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
+from app.klein_resource import TidyKleinResource
 from app.pages import ReplyResource, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Bodies, Request
@@ -44,7 +45,7 @@ class Root(Resource):
     def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
         super().__init__()
         self._pending = klein.pending, resource.pending
-        self._klein = DelayedKlein(klein).router.resource()
+        self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         self.putChild(b"raw", tree(resource))
@@ -153,12 +154,13 @@ def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    try:
-        b"/".join([path, *request.postpath]).decode("utf-8")
-    except UnicodeDecodeError:
-        return NOT_UTF8.reply()
-    if any(b"/" in segment for segment in (path, *request.postpath)):
-        return NOT_FOUND.reply()
+    if b"%" in request.path or not request.path.isascii():
+        try:
+            segments = b"/".join([path, *request.postpath]).decode("utf-8")
+        except UnicodeDecodeError:
+            return NOT_UTF8.reply()
+        if segments.count("/") > len(request.postpath):
+            return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()
