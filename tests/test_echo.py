@@ -279,7 +279,7 @@ def test_leaving(house: House, style: str, target: str) -> None:
 
 def narrow(max_body: int) -> tuple[Clock, Wire]:
     clock, settings = Clock(), Settings(max_body=max_body)
-    return clock, Wire(ServiceSite(root(settings, clock), clock, Clock(), settings))
+    return clock, Wire(ServiceSite(root(settings, clock), clock, Clock(), settings), clock)
 
 
 @pytest.mark.parametrize(("size", "status"), [(100, b"200"), (101, b"413"), (100_000, b"413")])
