@@ -21,6 +21,7 @@ PURE = (
     "settings",
     "share",
     "size",
+    "target",
     "trace",
     "turns",
 )
