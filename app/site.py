@@ -6,9 +6,11 @@ from typing import Final, cast
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.http import Request as HTTPRequest
+from twisted.web.http import _GenericHTTPChannelProtocol
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
+from app.channel import Channel
 from app.pages import ReplyResource, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
@@ -16,6 +18,8 @@ from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
 from app.style_resource import tree
+from app.target import VIA
+from app.upload import DroppedBody
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -51,6 +55,7 @@ class Root(Resource):
         return sum(map(len, self._pending))
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:
             return ReplyResource(refusal)
@@ -63,26 +68,13 @@ class Root(Resource):
         return self._klein
 
 
-class DroppedBody:
-    """Where bodies go: read off the connection, as HTTP wants it, and kept nowhere."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return 0
-
-    def tell(self) -> int:
-        return 0
-
-    def read(self, size: int = -1) -> bytes:
-        return b""
-
-    def close(self) -> None: ...
+def _channel() -> _GenericHTTPChannelProtocol:
+    # As Twisted's own factory does it, which has no name for what goes on to HTTP/2 where TLS agrees on it.
+    return _GenericHTTPChannelProtocol(Channel())
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies, and writes the access log.
+    """A `Site` that keeps no bodies, streams those that are passed on, and writes the access log.
 
     Args:
         resource: the root.
@@ -92,6 +84,8 @@ class ServiceSite(server.Site):
 
     requestFactory = Request
     noisy = False
+
+    protocol = staticmethod(_channel)
 
     def __init__(self, resource: IResource, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
@@ -115,6 +109,14 @@ def root(settings: Settings, clock: IReactorTime) -> Root:
 def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
     """Make the whole service, ready to be listened for."""
     return ServiceSite(root(settings, clock), clock)
+
+
+def _hide_from_routers(path: bytes, request: Request) -> None:
+    """Cut off what follows the name of an upstream: no router is to read or refuse what is the upstream's to read."""
+    if path == VIA:
+        del request.postpath[1:]
+    elif path == b"raw" and request.postpath[:1] == [VIA]:
+        del request.postpath[2:]
 
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:

@@ -62,6 +62,17 @@ class DelayedKlein:
     def delayed_options(self, request: Request, delay: str | None = None) -> bytes:
         return options(ALLOWED).start(request)
 
+    @router.route("/via/<name>", methods=ALLOWED)
+    @router.route("/via/<name>/<path:rest>", methods=ALLOWED)
+    def via(self, request: Request, name: str, rest: str = "") -> Deferred[bytes]:
+        plan = self.service.accept_via(request, name)
+        d = deferLater(self.service.clock, plan.wait, lambda: request)
+        self.service.pending.enter(d, plan.due)
+        return d.addCallback(self._via_render, name, plan)
+
+    def _via_render(self, request: Request, name: str, plan: Plan) -> Deferred[bytes]:
+        return self.service.forward(request, name, plan)
+
     @router.route("/predict", methods=["GET", "HEAD"])
     def predict(self, request: Request) -> bytes:
         return self.service.predict(request).start(request)

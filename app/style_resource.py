@@ -107,6 +107,44 @@ class DelayedResource(RawResource):
         return NOT_DONE_YET
 
 
+class UpstreamsResource(NotFoundResource):
+    """Where the upstreams are, each under its name."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class ViaResource(RawResource):
+    """Passes a request on to an upstream, late, and its answer back."""
+
+    isLeaf = True
+
+    def __init__(self, service: Service, name: str) -> None:
+        super().__init__()
+        self.service = service
+        self.name = name
+
+    def render_GET(self, request: Request) -> int:
+        plan = self.service.accept_via(request, self.name)
+        d = deferLater(self.service.clock, plan.wait, lambda: request)
+        self.service.pending.enter(d, plan.due)
+        d.addCallback(self._viaRender, plan)
+        d.addErrback(self._failed, request)
+        request.notifyFinish().addErrback(lambda _: d.cancel())
+        return NOT_DONE_YET
+
+    render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+    def _viaRender(self, request: Request, plan: Plan) -> Deferred[None]:
+        return self.service.forward(request, self.name, plan).addCallback(self._finish, request)
+
+
 class PredictResource(RawResource):
     """Answers at once what to expect of a delay."""
 
@@ -129,5 +167,6 @@ def tree(service: Service) -> Resource:
     """Put every resource at its path, as the decorators do in Klein."""
     root = NotFoundResource()
     root.putChild(b"delayed", DelayedResource(service))
+    root.putChild(b"via", UpstreamsResource(service))
     root.putChild(b"predict", PredictResource(service))
     return root
