@@ -66,7 +66,7 @@ def target(base: str, uri: bytes) -> bytes:
 
 def streams(uri: bytes) -> bool:
     """Tell whether the body of a request is passed on as it comes: whether its path is `/via/...` or `/raw/via/...`."""
-    first, second = [*_segments(uri), b""][:2]
+    first, second, *_ = [*_segments(uri), b"", b""]
     return VIA in (first, second if first == b"raw" else b"")
 
 

@@ -732,6 +732,21 @@ async def test_malformed_body(via: str) -> None:
 
 
 @asynchronous
+async def test_malformed_body_in_the_middle_of_an_answer(via: str) -> None:
+    """A body that turns out malformed when its answer has begun cuts the answer off; no other answer is put into it."""
+    async with both() as (up, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
+        client = await send(service, head.encode())
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhi")
+        await until(lambda: client.data.endswith(b"hi"))
+        client.transport.write(b"nonsense\r\n")
+        await client.lost
+        await until(lambda: peer.gone)
+        assert client.data.endswith(b"\r\n\r\nhi")
+
+
+@asynchronous
 async def test_pipelining(via: str) -> None:
     """A request behind one with a body is answered after it, and reaches the upstream after it."""
     async with both() as (up, service):
