@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
-from app.target import streams
+from app.destination import streams
 from app.upload import Upload
 
 if TYPE_CHECKING:

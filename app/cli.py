@@ -19,7 +19,7 @@ from app.duration import parse, render
 from app.log import observer
 from app.server import listen
 from app.settings import LOG_FORMATS, Settings
-from app.target import parse as parse_upstream
+from app.destination import parse as parse_upstream
 
 F = TypeVar("F", bound=Callable[..., object])
 

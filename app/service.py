@@ -18,7 +18,7 @@ from app.plan import Plan, Source, foresee, read, read_via
 from app.reply import Problem, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
-from app.target import target
+from app.destination import target
 from app.turns import Turns
 from app.upload import Upload
 from app.upstream import Forward

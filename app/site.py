@@ -18,7 +18,7 @@ from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
 from app.style_resource import tree
-from app.target import VIA
+from app.destination import VIA
 from app.upload import DroppedBody
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")

@@ -21,7 +21,7 @@ PURE = (
     "settings",
     "share",
     "size",
-    "target",
+    "destination",
     "trace",
     "turns",
 )

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.target import parse, streams, target
+from app.destination import parse, streams, target
 
 
 @pytest.mark.parametrize(
