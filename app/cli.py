@@ -1,7 +1,7 @@
 """The command line: `delayed serve`, with a flag and an environment variable for every setting."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import click
@@ -15,6 +15,7 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
+from app.destination import parse as parse_upstream
 from app.duration import parse, render
 from app.log import observer
 from app.server import listen
@@ -50,6 +51,18 @@ class EndpointType(click.ParamType[str]):
         return str(value)
 
 
+class UpstreamType(click.ParamType[tuple[str, str]]):
+    """A name and a URL, as in `api=http://127.0.0.1:9000`."""
+
+    name = "name=url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        try:
+            return parse_upstream(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option of `delayed serve` with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
@@ -68,16 +81,31 @@ def cli() -> None:
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
 @setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
 @setting("--max-delay", default=render(DEFAULTS.max_delay), type=DurationType(), help="Longest delay accepted.")
+@setting("--upstream", multiple=True, type=UpstreamType(), help="NAME=URL to pass /via/NAME on to, late.")
+@setting(
+    "--upstream-timeout",
+    default=render(DEFAULTS.upstream_timeout),
+    type=DurationType(),
+    help="How long an upstream may take to begin its answer.",
+)
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
 @click.pass_context
 def serve(context: click.Context, /, **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
     chosen["listen"] = _listen(context)
+    chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
     try:
         settings = Settings(**chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _run(settings)
+
+
+def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
+    upstreams = dict(given)
+    if len(upstreams) < len(given):
+        raise click.UsageError("--upstream takes each name once")
+    return upstreams
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:

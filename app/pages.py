@@ -12,7 +12,7 @@ from twisted.web.template import Element, Tag, XMLString, flattenString, rendere
 
 from app import duration
 from app.duration import render
-from app.reply import ALLOWED_AT_ONCE, Reply, json_page, options, page
+from app.reply import ALLOWED_GET, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
@@ -125,7 +125,7 @@ class PageResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_AT_ONCE))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
 
 

@@ -22,6 +22,7 @@ PURE = (
     "settings",
     "share",
     "size",
+    "destination",
     "trace",
     "turns",
 )
