@@ -35,7 +35,9 @@ class Parameter:
         bound: what limits it.
         example: a value that is accepted by a service whose settings are the default.
         read: how it is read.
-        schema: its JSON Schema, for OpenAPI.
+        schema: its JSON Schema, for OpenAPI. A pattern tells the syntax; a `format` of our own stands where more is
+            asked than a schema can tell, such as a bound that is a setting.
+        beside: what has to stand beside it in the query, with a value that fits the example.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Parameter:
     example: str
     read: Reader = attrs.field(repr=False)
     schema: Mapping[str, Any] = attrs.field(repr=False)
+    beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def _delay(text: str, settings: Settings) -> distribution.Delay:
@@ -104,11 +107,27 @@ def _fault(text: str, settings: Settings) -> fault.Chance:
     return found
 
 
-_TEXT: Final = {"type": "string"}
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
 
-_DURATION: Final = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?)(us|ms|s|m|h)?$", "maxLength": 10}
+_FORMS: Final = "|".join(delay.FORMS)
 
-_SHARES: Final = r"(:(0|1|0\.[0-9]{1,9}|[0-9]{1,2}%|100%))?"
+_DELAY: Final = {
+    "type": "string",
+    "format": "delay",
+    # No schema can tell a language with nesting: whatever is a delay matches this, and not the other way round.
+    "pattern": rf"^ *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)) *$",
+    "maxLength": delay.MAX_LENGTH,
+}
+
+_DURATION: Final = {
+    "type": "string",
+    "pattern": f"^({_NUMBER}|{''.join(f'({_NUMBER}{unit})?' for unit in duration.UNITS)})$",
+    "minLength": 1,
+    "maxLength": duration.MAX_LENGTH,
+}
+
+# The reader takes still more digits, up to share.MAX_LENGTH; bounded here, so that all that matches is short enough.
+_SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"
 
 
 def _number(least: int, most: int) -> Mapping[str, Any]:
@@ -123,7 +142,7 @@ DELAY: Final = Parameter(
     "a draw above `--max-delay` is cut to it",
     "lognormal(median=80ms,p99=1.2s)",
     _delay,
-    _TEXT,
+    _DELAY,
 )
 
 DELAYED: Final = (
@@ -147,6 +166,7 @@ DELAYED: Final = (
         "3",
         _whole(1, MAX_TURN),
         _number(1, MAX_TURN),
+        {"seed": "7"},
     ),
     Parameter(
         "status",
@@ -156,7 +176,7 @@ DELAYED: Final = (
         "200 to 599",
         "503:20%",
         _status,
-        {"type": "string", "pattern": f"^[2-5][0-9][0-9]{_SHARES}$"},
+        {"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
     ),
     Parameter(
         "size",
@@ -166,7 +186,7 @@ DELAYED: Final = (
         "`--max-body`",
         "64k",
         _size,
-        {"type": "string", "pattern": "^[0-9]{1,4}k?$"},
+        {"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
     ),
     Parameter(
         "type",
@@ -196,7 +216,7 @@ DELAYED: Final = (
         f"{MAX_CHUNKS}",
         "4",
         _whole(1, MAX_CHUNKS),
-        _number(1, 20),
+        _number(1, MAX_CHUNKS),
     ),
     Parameter(
         "over",
@@ -206,7 +226,8 @@ DELAYED: Final = (
         "`--max-delay`",
         "100ms",
         _period,
-        _DURATION,
+        {**_DURATION, "format": "period"},
+        {"chunks": "4"},
     ),
     Parameter(
         "framing",
@@ -236,7 +257,7 @@ DELAYED: Final = (
         "one of them",
         "reset:10%",
         _fault,
-        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)}){_SHARES}$"},
+        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)})(:{_SHARE})?$"},
     ),
 )
 """What `/delayed` can be asked for."""
