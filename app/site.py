@@ -9,7 +9,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
-from app.pages import ReplyResource, health, index
+from app.pages import ReplyResource, description, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Request
 from app.service import Service
@@ -33,7 +33,7 @@ class Root(Resource):
     Args:
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
-        settings: what the page at `/` tells.
+        settings: what the pages tell.
     """
 
     def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
@@ -42,6 +42,7 @@ class Root(Resource):
         self._klein = DelayedKlein(klein).router.resource()
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
+        self.putChild(b"openapi.json", description(settings))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
