@@ -7,6 +7,7 @@ APP = Path(__file__).parent.parent / "app"
 
 PURE = (
     "body",
+    "chart",
     "contract",
     "delay",
     "distribution",
