@@ -1,30 +1,462 @@
-"""Where "now" and "later" come from."""
+"""Where "now" and "later" come from: one clock that no step of the wall clock moves, for every delay there is."""
 
+import contextlib
+import math
+import os
+import sys
 import time
-from typing import cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import Final, cast
 
 from twisted.internet.base import ReactorBase
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_CALLED: Final = -1
+
+_CANCELLED: Final = -2
+
+_NO_KEYWORDS: Final[dict[str, object]] = {}
+
+_logged: Final = Logger().failureHandler("a delayed call failed")
 
 
-def steady(reactor: object) -> IReactorTime:
-    """Make a reactor keep the monotonic time, so that a step of the wall clock changes no delay.
+class Waker(ABC):
+    """What wakes a clock up at one moment, the earliest for which it waits."""
 
-    Twisted's reactors take `seconds` from `time.time`: a clock set back by 3 s makes a delay of 2 s take 5 s.
+    clock: "SteadyClock"
+
+    def start(self, clock: "SteadyClock") -> None:
+        """Take the clock that is to be woken, by its `run_due`."""
+        self.clock = clock
+
+    @abstractmethod
+    def arm(self, due: float) -> None:
+        """Wake the clock once, at a moment that replaces the one before.
+
+        Args:
+            due: in seconds of the clock; one in the past wakes it in the reactor's next turn, infinity never.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Wake the clock no more, and give back what the operating system or the reactor lent; twice is once."""
+
+
+@implementer(IReactorTime)
+class SteadyClock:
+    """Calls functions later, by a clock that only goes forward: never early, in order, over a single waker.
+
+    Like a reactor it belongs to one thread. A call that is due at the same moment as another is made in the order in
+    which they were asked for; one that raises is logged, and the others are made all the same.
+    """
+
+    __slots__ = ("_agenda", "_now")
+
+    def __init__(self, waker: Waker, now: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock.
+
+        Args:
+            waker: what calls `run_due`; it is this clock's own from here on.
+            now: monotonic seconds, of the same clock as the waker's.
+        """
+        self._now = now
+        self._agenda = _Agenda(waker, now)
+        waker.start(self)
+
+    def seconds(self) -> float:
+        """Tell the time.
+
+        Returns:
+            Seconds since a moment that has no meaning. On Linux the time for which the machine was suspended is not
+            counted: CLOCK_MONOTONIC, clock_gettime(2).
+        """
+        return self._now()
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object) -> IDelayedCall:  # noqa: A002  # IReactorTime's name for it
+        """Call a function when a delay has passed.
+
+        Args:
+            delay: seconds, not negative; infinity waits until it is cancelled or reset.
+            callable: what to call.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+
+        Returns:
+            The call, to cancel it or to change its time.
+
+        Raises:
+            ValueError: the delay is negative or not a number.
+        """
+        call = _DelayedCall(self._agenda, callable, args, kwargs)
+        self._agenda.add(call, self._now() + _waitable(delay))
+        return call
+
+    def getDelayedCalls(self) -> Sequence[IDelayedCall]:
+        """List the calls that are still to be made, in no particular order."""
+        return self._agenda.pending()
+
+    def run_due(self) -> None:
+        """Make the calls that are due, as its waker has it do; those that they ask for are left for the next turn."""
+        self._agenda.run_due()
+
+    def close(self) -> None:
+        """Be woken no more, and give back what the waker was lent; twice is once.
+
+        What is pending stays so, and what is asked for later joins it, as on a reactor that has stopped.
+        """
+        self._agenda.close()
+
+
+class _Agenda:
+    """What is to be called and when: a heap whose first entry the waker is armed for.
+
+    A call that is cancelled or moved leaves its entry behind, stale: to take it out of the middle would cost O(n).
+    Entries start with two numbers that no two of them share, so that the heap compares without calling Python.
+    """
+
+    __slots__ = ("_armed", "_entries", "_now", "_orders", "_stale", "_waker")
+
+    def __init__(self, waker: Waker, now: Callable[[], float]) -> None:
+        self._waker = waker
+        self._now = now
+        self._entries: list[tuple[float, int, _DelayedCall]] = []
+        self._orders = count()
+        self._stale = 0
+        self._armed = math.inf
+
+    def now(self) -> float:
+        return self._now()
+
+    def add(self, call: "_DelayedCall", due: float) -> None:
+        call.due, call.order = due, next(self._orders)
+        heappush(self._entries, (due, call.order, call))
+        if due < self._armed:
+            self._arm(due)
+
+    def drop(self) -> None:
+        """Take note that an entry has become stale."""
+        self._stale += 1
+        self._clear()
+
+    def pending(self) -> list["_DelayedCall"]:
+        return [call for _, order, call in self._entries if order == call.order]
+
+    def run_due(self) -> None:
+        now, unborn = self._now(), next(self._orders)
+        try:
+            while self._entries and self._entries[0][0] <= now and self._entries[0][1] < unborn:
+                self._run_first()
+        finally:
+            self._clear()
+            self._arm(self._entries[0][0] if self._entries else math.inf)
+
+    def close(self) -> None:
+        self._waker.close()
+
+    def _clear(self) -> None:
+        """Take out what is stale once it is the larger part: O(n), but only after as many cancellations."""
+        if self._stale * 2 > len(self._entries):
+            self._entries = [entry for entry in self._entries if entry[1] == entry[2].order]
+            heapify(self._entries)
+            self._stale = 0
+
+    def _run_first(self) -> None:
+        _, order, call = heappop(self._entries)
+        if order == call.order:
+            call.run()
+        else:
+            self._stale -= 1
+
+    def _arm(self, due: float) -> None:
+        self._armed = due
+        self._waker.arm(due)
+
+
+@implementer(IDelayedCall)
+class _DelayedCall:
+    """One call; `order` is that of its one valid entry in the agenda, or how the call ended."""
+
+    __slots__ = ("_agenda", "_args", "_function", "_kwargs", "due", "order")
+
+    due: float
+    order: int
+
+    def __init__(
+        self, agenda: _Agenda, function: Callable[..., object], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> None:
+        self._agenda = agenda
+        self._function = function
+        self._args = args
+        # Few calls have any, and an empty dict each is a quarter of what 100,000 timers weigh.
+        self._kwargs = kwargs or _NO_KEYWORDS
+
+    def getTime(self) -> float:
+        """Tell when the call is due, in seconds of its clock."""
+        return self.due
+
+    def active(self) -> bool:
+        """Tell whether the call is still to be made."""
+        return self.order >= 0
+
+    def cancel(self) -> None:
+        """Make the call never, and let go of its function and arguments at once.
+
+        Raises:
+            AlreadyCalled: it was made.
+            AlreadyCancelled: it was cancelled before.
+        """
+        self._require_active()
+        self._end(_CANCELLED)
+        self._agenda.drop()
+
+    def delay(self, secondsLater: float) -> None:
+        """Move the call.
+
+        Args:
+            secondsLater: seconds after the time at which it is due now; before it, if negative.
+
+        Raises:
+            AlreadyCalled: it was made.
+            AlreadyCancelled: it was cancelled before.
+            ValueError: that is not a number.
+        """
+        self._require_active()
+        due = self.due + secondsLater
+        if math.isnan(due):
+            raise ValueError(f"not a time to call at: {secondsLater!r} s after {self.due!r} s")
+        self._move(due)
+
+    def reset(self, secondsFromNow: float) -> None:
+        """Let the wait begin again.
+
+        Args:
+            secondsFromNow: seconds, not negative.
+
+        Raises:
+            AlreadyCalled: it was made.
+            AlreadyCancelled: it was cancelled before.
+            ValueError: the delay is negative or not a number.
+        """
+        self._require_active()
+        self._move(self._agenda.now() + _waitable(secondsFromNow))
+
+    def run(self) -> None:
+        """Make the call; first let go of it, so that whoever keeps this object keeps nothing else alive."""
+        function, args, kwargs = self._function, self._args, self._kwargs
+        self._end(_CALLED)
+        with _logged:
+            function(*args, **kwargs)
+
+    def _require_active(self) -> None:
+        if self.order == _CANCELLED:
+            raise AlreadyCancelled
+        if self.order == _CALLED:
+            raise AlreadyCalled
+
+    def _move(self, due: float) -> None:
+        self._agenda.add(self, due)
+        self._agenda.drop()
+
+    def _end(self, how: int) -> None:
+        self.order = how
+        del self._function, self._args, self._kwargs
+
+
+def _waitable(delay: float) -> float:
+    # Not `delay < 0`: that would let a NaN into the heap, where it has no order.
+    if delay >= 0:
+        return delay
+    raise ValueError(f"a delay is a number of seconds, not negative; not {delay!r}")
+
+
+class ReactorWaker(Waker):
+    """A waker that is one delayed call of a reactor, for where there is nothing finer.
+
+    It is as fine as the reactor, which rounds a wait up to whole milliseconds on epoll, and as steady as the reactor's
+    own `seconds`: one that steps makes it late by the step, though never early, for the clock looks at its own time.
+    """
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        """Wake by a reactor's `callLater`.
+
+        Args:
+            reactor: the reactor, or a fake of one.
+        """
+        self._reactor = reactor
+        self._call: IDelayedCall | None = None
+        self._closed = False
+
+    def arm(self, due: float) -> None:
+        """Wake the clock when the reactor has waited for what is left until a moment.
+
+        Args:
+            due: in seconds of the clock.
+        """
+        self._disarm()
+        if due < math.inf and not self._closed:
+            self._call = self._reactor.callLater(max(0.0, due - self.clock.seconds()), self._wake)
+
+    def close(self) -> None:
+        """Withdraw the delayed call."""
+        self._closed = True
+        self._disarm()
+
+    def _disarm(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _wake(self) -> None:
+        self._call = None
+        self.clock.run_due()
+
+
+class SteadyingWaker(ReactorWaker):
+    """A ReactorWaker that keeps its reactor's time from stepping.
+
+    Twisted's reactors read `time.time` (twisted.internet.base.ReactorBase.seconds): set back by 3 s, it makes a delay
+    of 2 s take 5 s. Here the reactor's `seconds` goes on from what it was, but at the pace of the clock. It still tells
+    the time of day, because twisted.web dates its access log by it; after a step of the wall clock those dates are off
+    by the step. So is a call that was scheduled before and is `reset` after the step, for it has kept `time.time`.
+    """
+
+    def __init__(self, reactor: ReactorBase) -> None:
+        """Wake by the `callLater` of one of Twisted's own reactors.
+
+        Args:
+            reactor: the reactor; what is scheduled on it already stays due when it was.
+        """
+        super().__init__(reactor)
+        self._stepping = reactor
+
+    def start(self, clock: SteadyClock) -> None:
+        """Take the clock that is to be woken, and keep the reactor in step with it."""
+        super().start(clock)
+        self._wall = self._stepping.seconds
+        self._ahead = self._wall() - clock.seconds()
+        self._stepping.seconds = self.seconds
+
+    def seconds(self) -> float:
+        """Tell the reactor's time: seconds since the epoch as the wall clock had it when this waker started."""
+        return self._ahead + self.clock.seconds()
+
+    def close(self) -> None:
+        """Withdraw the delayed call, and let the reactor have its own time again."""
+        if not self._closed:
+            self._stepping.seconds = self._wall
+        super().close()
+
+
+if sys.version_info >= (3, 13) and sys.platform == "linux":
+    _LATEST: Final = 2**62
+    """Nanoseconds, 146 years of uptime: what is due later is looked at again then; the kernel's limit is 2**63 - 1."""
+
+    @implementer(IReadDescriptor)
+    class TimerWaker(Waker):
+        """A waker that is one timerfd, read by the reactor: as fine as the kernel's timers are, timerfd_create(2).
+
+        The descriptor is closed when the reactor stops, as every reader's is, and on exec.
+        """
+
+        def __init__(self, reactor: IReactorFDSet) -> None:
+            """Open the timer.
+
+            Args:
+                reactor: what reads it.
+
+            Raises:
+                OSError: the kernel, or a sandbox around this process, has no timer to give.
+            """
+            self._reactor = reactor
+            self._fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+
+        def start(self, clock: SteadyClock) -> None:
+            """Take the clock that is to be woken, and let the reactor watch for it."""
+            super().start(clock)
+            self._reactor.addReader(self)
+
+        def arm(self, due: float) -> None:
+            """Set the timer to a moment, absolutely, and make the descriptor unreadable until then.
+
+            Args:
+                due: in seconds of CLOCK_MONOTONIC, rounded up to the nanosecond.
+            """
+            if self._fd >= 0:
+                os.timerfd_settime_ns(self._fd, flags=os.TFD_TIMER_ABSTIME, initial=_nanoseconds(due))
+
+        def close(self) -> None:
+            """Close the descriptor."""
+            if self._fd >= 0:
+                self._reactor.removeReader(self)
+                os.close(self._fd)
+                self._fd = -1
+
+        def fileno(self) -> int:
+            """Give the descriptor, or -1 when it is closed."""
+            return self._fd
+
+        def doRead(self) -> None:
+            """Wake the clock, which then arms this timer: that takes the expiry back, so nothing needs to be read."""
+            self.clock.run_due()
+
+        def connectionLost(self, reason: Failure) -> None:  # IFileDescriptor's
+            """Close the descriptor, as the reactor has it do when it stops."""
+            self.close()
+
+        def logPrefix(self) -> str:
+            """Name the logging context of what is called later as a reactor does for its own delayed calls."""
+            return "-"
+
+    def _nanoseconds(due: float) -> int:
+        if due == math.inf:
+            return 0
+        # The product may have been rounded down, by less than the next float is away.
+        not_early = math.ceil(math.nextafter(min(due * 1e9, _LATEST), math.inf))
+        # 0 would disarm the timer: what was due before the machine started is due now.
+        return max(1, not_early)
+
+
+def for_reactor(reactor: IReactorTime) -> IReactorTime:
+    """Give the best clock that there is on a reactor, and the same one each time until it is closed.
 
     Args:
-        reactor: a reactor on which nothing is scheduled yet; a fake one, or one that has started, is left as it is.
+        reactor: one of Twisted's own. Whatever else keeps time (`task.Clock`, a SteadyClock) is its own clock.
 
     Returns:
-        The same reactor, as the clock of every delay.
+        A clock over a timerfd where the platform has it; else over the reactor's `callLater`, kept from stepping.
     """
-    if isinstance(reactor, ReactorBase) and not reactor.getDelayedCalls():
-        reactor.seconds = time.monotonic
-    return cast("IReactorTime", reactor)
+    if not isinstance(reactor, ReactorBase):
+        return reactor
+    return _running_on(reactor) or _finest(reactor)
 
 
 def system() -> IReactorTime:
-    """Give the clock of this process: its global reactor, kept steady."""
+    """Give the clock of this process: the best on its global reactor."""
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it: not before it is wanted
 
-    return steady(reactor)
+    return for_reactor(cast("IReactorTime", reactor))
+
+
+def _running_on(reactor: ReactorBase) -> SteadyClock | None:
+    # What the reactor was given is itself the record of it: a reader, or the bound method that is now its `seconds`.
+    descriptors = IReactorFDSet(reactor, None)
+    readers = [] if descriptors is None else descriptors.getReaders()
+    given = [getattr(reactor.seconds, "__self__", None), *readers]
+    return next((waker.clock for waker in given if isinstance(waker, Waker)), None)
+
+
+def _finest(reactor: ReactorBase) -> SteadyClock:
+    if sys.version_info >= (3, 13) and sys.platform == "linux" and hasattr(os, "timerfd_create"):
+        descriptors = IReactorFDSet(reactor, None)
+        # A sandbox may forbid it: no reason to have no clock.
+        with contextlib.suppress(OSError):
+            if descriptors is not None:
+                return SteadyClock(TimerWaker(descriptors))
+    return SteadyClock(SteadyingWaker(reactor))

@@ -8,8 +8,8 @@ import attrs
 
 from app.contract import PREFIXES
 from app.duration import render as render_duration
-from app.parameters import DELAY, DELAYED, PREDICT, Parameter
-from app.reply import ALLOWED, ALLOWED_AT_ONCE
+from app.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, Parameter
+from app.reply import ALLOWED, ALLOWED_AT_ONCE, ALLOWED_LATE_GET
 from app.settings import Settings
 from app.size import render as render_size
 
@@ -72,6 +72,8 @@ ENDPOINTS: Final = (
         path_parameters=(DELAY,),
         query=tuple(each for each in DELAYED if each is not DELAY),
     ),
+    Endpoint("/delay/{delay}", "tells the request, late, as httpbin does", "echo", ALLOWED, path_parameters=(SECONDS,)),
+    Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", ALLOWED_LATE_GET, query=DRIP),
     Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),

@@ -37,6 +37,11 @@ def _nullable(schema: Json) -> Json:
 
 _BIN: Final = _object({"lower_ms": _NUMBER, "upper_ms": _NUMBER, "share": {"type": "number"}})
 
+_FIELDS: Final = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [_TEXT, {"type": "array", "minItems": 2, "items": _TEXT}]},
+}
+
 SCHEMAS: Final = {
     "Problem": {
         "description": "Why a request is refused (RFC 9457).",
@@ -63,6 +68,20 @@ SCHEMAS: Final = {
                 "timeout_ms": _nullable(_NUMBER),
                 "cut": _nullable({"type": "number", "minimum": 0, "maximum": 1}),
                 "histogram": {"type": "array", "minItems": 1, "items": _BIN},
+            }
+        ),
+    },
+    "Echo": {
+        "description": "What httpbin says of a request.",
+        **_object(
+            {
+                "args": _FIELDS,
+                "data": _TEXT,
+                "files": {"type": "object", "additionalProperties": _TEXT},
+                "form": _FIELDS,
+                "headers": {"type": "object", "additionalProperties": _TEXT},
+                "origin": _nullable(_TEXT),
+                "url": _TEXT,
             }
         ),
     },
@@ -101,6 +120,8 @@ def _response(description: str, content: Json, headers: Json | None = None) -> J
 
 _PROBLEM: Final = {"application/problem+json": _schema("Problem")}
 
+_DRIPPED: Final[Json] = {"application/octet-stream": {}}
+
 _LATE: Final[Json] = {body.content_type.decode("ascii").partition(";")[0]: {} for body in TYPES.values()}
 
 _REFUSED: Final = {
@@ -111,11 +132,13 @@ _REFUSED: Final = {
 
 _AS_ASKED: Final = "An answer of the status that was asked for."
 
-_REFUSED_OR_LATE: Final[Json] = {
-    # A status that was asked for brings none of the headers that a refusal of that status has.
-    status: _response(f"{refusal['description']} Or an answer of the status that was asked for.", {**_PROBLEM, **_LATE})
-    for status, refusal in _REFUSED.items()
-}
+
+def _refused_or(content: Json) -> Json:
+    """Give the refusals of those who answer with any status: one that was asked for has other headers and content."""
+    return {
+        status: _response(f"{refusal['description']} Or this status was asked for.", {**_PROBLEM, **content})
+        for status, refusal in _REFUSED.items()
+    }
 
 
 def _at_once(content: Json) -> Json:
@@ -128,9 +151,20 @@ ANSWERS: Final[Mapping[str, Json]] = {
         **{str(status): _response("An answer without a body.", {}, _TIMING) for status in sorted(EMPTY)},
         "2XX": _response(_AS_ASKED, _LATE, _TIMING),
         "3XX": _response(_AS_ASKED, _LATE, _TIMING),
-        **_REFUSED_OR_LATE,
+        **_refused_or(_LATE),
         "4XX": _response(_AS_ASKED, _LATE, _TIMING),
         "5XX": _response(f"{_AS_ASKED} Or the service failed.", {**_PROBLEM, **_LATE}),
+    },
+    "echo": {
+        "200": _response("The request, late.", {"application/json": _schema("Echo")}, _TIMING),
+        **_REFUSED,
+        "413": _response("The body is larger than what can be told.", _PROBLEM),
+    },
+    "drip": {
+        "200": _response("Bytes, one by one.", _DRIPPED, _TIMING),
+        **{str(status): _response("An answer without a body.", {}, _TIMING) for status in sorted(EMPTY)},
+        **_refused_or(_DRIPPED),
+        "default": _response(_AS_ASKED, _DRIPPED),
     },
     "prediction": _at_once({"application/json": _schema("Prediction")}),
     "health": _at_once({"application/json": _schema("Health")}),

@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.site import site
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IListeningPort
+    from twisted.internet.interfaces import IListeningPort, IReactorTime
 
 log = Logger()
 
@@ -35,7 +35,7 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
     Returns:
         The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
     """
-    factory = site(settings, clock.steady(reactor))
+    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)))
     ports = [
         serverFromString(reactor, description).listen(factory).addCallback(partial(_announced, description))
         for description in endpoints(settings)

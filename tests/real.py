@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.tcp import Server
 from twisted.web.client import HTTPConnectionPool
 
 from app.server import listen
@@ -43,6 +44,12 @@ class Served:
     port: int
     pending: Callable[[], int]
     pool: HTTPConnectionPool
+
+    def requests(self) -> list[Any]:
+        """Give the requests that are under way on the connections of this port."""
+        servers: list[Any] = [each for each in reactor.getReaders() + reactor.getWriters() if isinstance(each, Server)]
+        channels = {server.protocol._channel for server in servers if server.getHost().port == self.port}
+        return [request for channel in channels for request in channel.requests]
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

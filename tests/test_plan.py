@@ -78,3 +78,118 @@ def test_any_query(query: bytes, path_delay: str | None) -> None:
         assert outcome.status == 400
         assert outcome.parameter is not None
         assert outcome.reply().body.isascii()
+
+
+def plan(query: str, turns: Turns | None = None) -> Plan:
+    return read(query.encode(), None, SETTINGS, Source((turns or Turns()).next, lambda: 0.5), 0.0)
+
+
+def test_everything_at_once() -> None:
+    """One URL says all of it."""
+    found = plan(
+        "delay=1s..1s&seed=7&n=3&status=503&size=64k&type=json&at=body&chunks=4&over=2s&framing=chunked"
+        "&retry-after=30&fault=reset"
+    )
+    assert found.body is not None
+    assert (found.wait, found.status, found.body.size, found.body.content_type) == (
+        1.0,
+        503,
+        65536,
+        b"application/json",
+    )
+    assert (found.at, found.chunks, found.over, found.chunked) == ("body", 4, 2.0, True)
+    assert (found.retry_after, found.fault) == (30, "reset")
+
+
+def test_seed_repeats() -> None:
+    """Two services that are asked the same, in the same order, draw the same; another seed draws otherwise."""
+    first, second = Turns(), Turns()
+    query = "delay=lognormal(median=80ms,p99=1.2s)&fault=reset:50%25&status=503:0.5&seed=7"
+    drawn = [plan(query, first) for _ in range(50)]
+    assert drawn == [plan(query, second) for _ in range(50)]
+    assert drawn != [plan(query.replace("seed=7", "seed=8"), first) for _ in range(50)]
+    assert {found.fault for found in drawn} == {"reset", None}
+    assert {found.status for found in drawn} == {503, 200}
+
+
+def test_n_asks_for_a_draw() -> None:
+    """The n-th draw can be had at once, and asking for it moves nothing."""
+    turns = Turns()
+    query = "delay=exponential(1s)&seed=7"
+    third = plan(query + "&n=3", turns)
+    assert [plan(query, turns) for _ in range(3)][2] == third
+
+
+def test_two_spellings_draw_the_same() -> None:
+    """It is the delay that is drawn by, not its spelling."""
+    assert plan("delay=1s..3s&seed=7") == plan("delay=uniform(1000ms,%203)&seed=7")
+
+
+def test_a_greater_share_hits_what_a_lesser_hits() -> None:
+    """With one seed, what a share of 10% hits is hit by 40% as well."""
+    hits = {
+        share: {n for n in range(1, 200) if plan(f"delay=0&seed=7&n={n}&fault=reset:{share}").fault}
+        for share in ("0", "0.1", "0.4", "1")
+    }
+    assert hits["0"] < hits["0.1"] < hits["0.4"] < hits["1"]
+
+
+def test_cut() -> None:
+    """A draw above the longest delay is cut to it, and the plan says so."""
+    drawn = [plan(f"delay=mix(50%25:1s,50%25:2h)&seed=7&n={n}") for n in range(1, 50)]
+    assert {(found.wait, found.cut) for found in drawn} == {(1.0, False), (60.0, True)}
+
+
+def test_every_draw_above_the_longest() -> None:
+    """A delay of which nothing would be left uncut is refused, whatever its shape."""
+    for delay in ("61s", "1m1s..2m", "normal(2h,1ms)", "mix(50%25:2m,50%25:3m)", "pareto(min=2m,alpha=2)"):
+        assert "every draw would be above" in problem(f"delay={delay}".encode()).detail
+
+
+def test_without_a_seed_draws_differ() -> None:
+    """Without a seed the draws come from the source's own randomness."""
+    random = iter([0.0, 0.999]).__next__
+    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(Turns().next, random), 0.0) for _ in range(2))
+    assert low.wait < high.wait
+
+
+@pytest.mark.parametrize("status", [204, 205, 304])
+def test_statuses_without_a_body(status: int) -> None:
+    """A status that has no body has none, whatever its size would have been."""
+    assert plan(f"status={status}&size=1k").body is None
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("status=199", "status"),
+        ("status=600", "status"),
+        ("status=5x3", "status"),
+        ("status=503:2", "status"),
+        ("size=17m", "size"),
+        ("size=-1", "size"),
+        ("type=xml", "type"),
+        ("at=trailers", "at"),
+        ("chunks=0", "chunks"),
+        ("chunks=53", "chunks"),
+        ("size=3&chunks=4", "chunks"),
+        ("chunks=10001&size=1m", "chunks"),
+        ("over=1s", "over"),
+        ("over=2m&chunks=2", "over"),
+        ("framing=multipart", "framing"),
+        ("retry-after=-1", "retry-after"),
+        ("retry-after=soon", "retry-after"),
+        ("fault=flood", "fault"),
+        ("fault=reset:5", "fault"),
+        ("seed=-1", "seed"),
+        (f"seed={2**64}", "seed"),
+        ("seed=1&n=0", "n"),
+        ("n=1", "n"),
+        ("delay=trace(none)", "delay"),
+    ],
+)
+def test_wrong_parameters(query: str, name: str) -> None:
+    """Each parameter is refused by its own name, with what it accepts."""
+    found = problem(query.encode())
+    assert (found.status, found.parameter) == (400, name)
+    assert found.accepted

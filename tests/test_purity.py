@@ -13,6 +13,7 @@ PURE = (
     "distribution",
     "draw",
     "duration",
+    "echo",
     "endpoints",
     "fault",
     "head",
