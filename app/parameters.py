@@ -115,6 +115,8 @@ def _fault(text: str, settings: Settings) -> fault.Chance:
 
 def _seconds(text: str, settings: Settings) -> float:
     """Read what httpbin reads, which is whatever Python takes for a number, and a duration besides."""
+    if len(text) > duration.MAX_LENGTH:
+        raise ValueError(f"longer than {duration.MAX_LENGTH} characters")
     try:
         seconds = float(text)
     except ValueError:
@@ -363,7 +365,7 @@ DRIP: Final = (
         f"a number of seconds such as 1 or 0.5, or {duration.ACCEPTED}",
         "0",
         "`--max-delay`",
-        "1",
+        "0.5",
         _drip_seconds,
         _SECONDS,
     ),

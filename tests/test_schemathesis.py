@@ -38,7 +38,7 @@ def command(port: int, tag: str) -> list[str]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """All runs at once, in a third of the time."""
     variables = environment()
-    with serving("--max-delay", "1s", "--default-delay", "1ms") as process:
+    with serving("--max-delay", "500ms", "--default-delay", "1ms") as process:
         started = {
             tag: subprocess.Popen(
                 command(process.port, tag),
