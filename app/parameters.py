@@ -41,7 +41,9 @@ class Parameter:
         bound: what limits it.
         example: a value that is accepted by a service whose settings are the default.
         read: how it is read.
-        schema: its JSON Schema, for OpenAPI.
+        schema: its JSON Schema, for OpenAPI. A pattern tells the syntax; a `format` of our own stands where more is
+            asked than a schema can tell, such as a bound that is a setting.
+        beside: what has to stand beside it in the query, with a value that fits the example.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Parameter:
     example: str
     read: Reader = attrs.field(repr=False)
     schema: Mapping[str, Any] = attrs.field(repr=False)
+    beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def _delay(text: str, settings: Settings) -> distribution.Delay:
@@ -112,6 +115,8 @@ def _fault(text: str, settings: Settings) -> fault.Chance:
 
 def _seconds(text: str, settings: Settings) -> float:
     """Read what httpbin reads, which is whatever Python takes for a number, and a duration besides."""
+    if len(text) > duration.MAX_LENGTH:
+        raise ValueError(f"longer than {duration.MAX_LENGTH} characters")
     try:
         seconds = float(text)
     except ValueError:
@@ -138,11 +143,30 @@ def _numbytes(text: str, settings: Settings) -> int:
     return min(found, MAX_NUMBYTES, settings.max_body)
 
 
-_TEXT: Final = {"type": "string"}
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
 
-_DURATION: Final = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?)(us|ms|s|m|h)?$", "maxLength": 10}
+_FORMS: Final = "|".join(delay.FORMS)
 
-_SHARES: Final = r"(:(0|1|0\.[0-9]{1,9}|[0-9]{1,2}%|100%))?"
+_DELAY: Final = {
+    "type": "string",
+    "format": "delay",
+    # No schema can tell a language with nesting: whatever is a delay matches this, and not the other way round.
+    "pattern": rf"^ *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)) *$",
+    "maxLength": delay.MAX_LENGTH,
+}
+
+_DURATION: Final = {
+    "type": "string",
+    "pattern": f"^({_NUMBER}|{''.join(f'({_NUMBER}{unit})?' for unit in duration.UNITS)})$",
+    "minLength": 1,
+    "maxLength": duration.MAX_LENGTH,
+}
+
+# What Python takes for a number besides, as `1_0` or `inf`, is read too, since httpbin reads it; it is told to nobody.
+_SECONDS: Final = {**_DURATION, "format": "seconds"}
+
+# The reader takes still more digits, up to share.MAX_LENGTH; bounded here, so that all that matches is short enough.
+_SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"
 
 
 def _number(least: int, most: int) -> Mapping[str, Any]:
@@ -157,7 +181,7 @@ DELAY: Final = Parameter(
     "a draw above `--max-delay` is cut to it",
     "lognormal(median=80ms,p99=1.2s)",
     _delay,
-    _TEXT,
+    _DELAY,
 )
 
 DELAYED: Final = (
@@ -181,6 +205,7 @@ DELAYED: Final = (
         "3",
         _whole(1, MAX_TURN),
         _number(1, MAX_TURN),
+        {"seed": "7"},
     ),
     Parameter(
         "status",
@@ -190,7 +215,7 @@ DELAYED: Final = (
         "200 to 599",
         "503:20%",
         _status,
-        {"type": "string", "pattern": f"^[2-5][0-9][0-9]{_SHARES}$"},
+        {"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
     ),
     Parameter(
         "size",
@@ -200,7 +225,7 @@ DELAYED: Final = (
         "`--max-body`",
         "64k",
         _size,
-        {"type": "string", "pattern": "^[0-9]{1,4}k?$"},
+        {"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
     ),
     Parameter(
         "type",
@@ -230,7 +255,7 @@ DELAYED: Final = (
         f"{MAX_CHUNKS}",
         "4",
         _whole(1, MAX_CHUNKS),
-        _number(1, 20),
+        _number(1, MAX_CHUNKS),
     ),
     Parameter(
         "over",
@@ -240,7 +265,8 @@ DELAYED: Final = (
         "`--max-delay`",
         "100ms",
         _period,
-        _DURATION,
+        {**_DURATION, "format": "period"},
+        {"chunks": "4"},
     ),
     Parameter(
         "framing",
@@ -270,7 +296,7 @@ DELAYED: Final = (
         "one of them",
         "reset:10%",
         _fault,
-        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)}){_SHARES}$"},
+        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)})(:{_SHARE})?$"},
     ),
 )
 """What `/delayed` can be asked for."""
@@ -298,7 +324,7 @@ SECONDS: Final = Parameter(
     f"above {MAX_SECONDS:.0f} s it is {MAX_SECONDS:.0f} s",
     "3",
     _seconds,
-    _DURATION,
+    _SECONDS,
 )
 """What `/delay/SECONDS` says in its path."""
 
@@ -311,7 +337,7 @@ DRIP: Final = (
         "`--max-delay`",
         "0.5",
         _drip_seconds,
-        _DURATION,
+        _SECONDS,
     ),
     Parameter(
         "numbytes",
@@ -339,9 +365,9 @@ DRIP: Final = (
         f"a number of seconds such as 1 or 0.5, or {duration.ACCEPTED}",
         "0",
         "`--max-delay`",
-        "1",
+        "0.5",
         _drip_seconds,
-        _DURATION,
+        _SECONDS,
     ),
 )
 """What `/drip` can be asked for."""

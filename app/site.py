@@ -16,7 +16,7 @@ from app.channel import Channel
 from app.destination import VIA
 from app.echo import MAX_BODY
 from app.klein_resource import TidyKleinResource
-from app.pages import ReplyResource, health, index
+from app.pages import ReplyResource, description, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Bodies, Request
 from app.service import Service
@@ -44,7 +44,7 @@ class Root(Resource):
     Args:
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
-        settings: what the page at `/` tells.
+        settings: what the pages tell.
     """
 
     def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
@@ -53,6 +53,7 @@ class Root(Resource):
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
+        self.putChild(b"openapi.json", description(settings))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 

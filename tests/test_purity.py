@@ -7,14 +7,17 @@ APP = Path(__file__).parent.parent / "app"
 
 PURE = (
     "body",
+    "chart",
     "contract",
     "delay",
     "distribution",
     "draw",
     "duration",
     "echo",
+    "endpoints",
     "fault",
     "head",
+    "openapi",
     "parameters",
     "plan",
     "predict",
