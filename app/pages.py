@@ -39,6 +39,7 @@ ENDPOINTS: Final = (
     ("/raw/delayed", "/raw/delayed", "answers after {default}, as a raw resource"),
     ("/raw/delayed/DELAY", "/raw/delayed/250ms", "answers after another delay, as a raw resource"),
     ("/raw/delayed?delay=DELAY", "/raw/delayed?delay=1.5s", "the same, with the delay in the query"),
+    ("/compare", "/compare", "shows both styles side by side, in a browser"),
     ("/healthz", "/healthz", "answers at once, while the service is alive"),
 )
 """Each endpoint as it is written, an example that can be clicked, and what it does."""

@@ -8,6 +8,7 @@ from twisted.web import server
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import IResource, Resource
 
+from app import compare_page
 from app.access import AccessLog
 from app.pages import ReplyResource, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
@@ -42,6 +43,8 @@ class Root(Resource):
         self._klein = DelayedKlein(klein).router.resource()
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
+        for path, page in compare_page.resources().items():
+            self.putChild(path, page)
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
