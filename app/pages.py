@@ -36,9 +36,21 @@ ENDPOINTS: Final = (
     ("/delayed", "/delayed", "answers after {default}, in Klein"),
     ("/delayed/DELAY", "/delayed/250ms", "answers after another delay, in Klein"),
     ("/delayed?delay=DELAY", "/delayed?delay=1.5s", "the same, with the delay in the query"),
+    ("/delay/SECONDS", "/delay/3", "tells the request after that time, as httpbin does, in Klein"),
+    (
+        "/drip?numbytes=N",
+        "/drip?numbytes=5",
+        "sends bytes one by one, as httpbin does, in Klein",
+    ),
     ("/raw/delayed", "/raw/delayed", "answers after {default}, as a raw resource"),
     ("/raw/delayed/DELAY", "/raw/delayed/250ms", "answers after another delay, as a raw resource"),
     ("/raw/delayed?delay=DELAY", "/raw/delayed?delay=1.5s", "the same, with the delay in the query"),
+    ("/raw/delay/SECONDS", "/raw/delay/3", "tells the request after that time, as a raw resource"),
+    (
+        "/raw/drip?numbytes=N",
+        "/raw/drip?numbytes=5",
+        "sends bytes one by one, as a raw resource",
+    ),
     ("/compare", "/compare", "shows both styles side by side, in a browser"),
     ("/healthz", "/healthz", "answers at once, while the service is alive"),
 )

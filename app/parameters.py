@@ -22,6 +22,12 @@ MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
 MAX_RETRY_AFTER: Final = 10**9
 
+MAX_SECONDS: Final = 10.0
+"""What a longer delay is cut to at `/delay/SECONDS`, as httpbin cuts it."""
+
+MAX_NUMBYTES: Final = 10 * 1024**2
+"""What a larger number of bytes is cut to at `/drip`, as httpbin cuts it."""
+
 
 @attrs.frozen
 class Parameter:
@@ -102,6 +108,34 @@ def _fault(text: str, settings: Settings) -> fault.Chance:
     if found.what not in fault.KINDS:
         raise ValueError("there is no such fault")
     return found
+
+
+def _seconds(text: str, settings: Settings) -> float:
+    """Read what httpbin reads, which is whatever Python takes for a number, and a duration besides."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return duration.parse(text)
+    if not seconds >= 0:
+        raise ValueError("not a number of seconds from 0 up")
+    return seconds
+
+
+def _drip_seconds(text: str, settings: Settings) -> float:
+    seconds = _seconds(text, settings)
+    if seconds > settings.max_delay:
+        raise ValueError(f"above the longest delay, {duration.render(settings.max_delay)}")
+    return seconds
+
+
+def _numbytes(text: str, settings: Settings) -> int:
+    try:
+        found = int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+    if found <= 0:
+        raise ValueError("not positive")
+    return min(found, MAX_NUMBYTES, settings.max_body)
 
 
 _TEXT: Final = {"type": "string"}
@@ -255,6 +289,62 @@ PREDICT: Final = (
     ),
 )
 """What `/predict` can be asked for."""
+
+SECONDS: Final = Parameter(
+    "delay",
+    "how long the answer waits",
+    f"a number of seconds such as 3 or 0.5, or {duration.ACCEPTED}",
+    "none: it is part of the path",
+    f"above {MAX_SECONDS:.0f} s it is {MAX_SECONDS:.0f} s",
+    "3",
+    _seconds,
+    _DURATION,
+)
+"""What `/delay/SECONDS` says in its path."""
+
+DRIP: Final = (
+    Parameter(
+        "duration",
+        "the time over which the bytes are sent",
+        f"a number of seconds such as 2 or 0.5, or {duration.ACCEPTED}",
+        "2",
+        "`--max-delay`",
+        "0.5",
+        _drip_seconds,
+        _DURATION,
+    ),
+    Parameter(
+        "numbytes",
+        "how many bytes are sent",
+        "a whole number from 1",
+        "10",
+        f"above {MAX_NUMBYTES} it is {MAX_NUMBYTES}",
+        "5",
+        _numbytes,
+        {"type": "integer", "minimum": 1},
+    ),
+    Parameter(
+        "code",
+        "the status of the answer",
+        "a status from 200 to 999",
+        "200",
+        "200 to 999",
+        "503",
+        _whole(200, 999),
+        _number(200, 999),
+    ),
+    Parameter(
+        "delay",
+        "how long the answer waits before its first byte",
+        f"a number of seconds such as 1 or 0.5, or {duration.ACCEPTED}",
+        "0",
+        "`--max-delay`",
+        "1",
+        _drip_seconds,
+        _DURATION,
+    ),
+)
+"""What `/drip` can be asked for."""
 
 
 def read_query(query: bytes, parameters: Collection[Parameter], settings: Settings) -> dict[str, Any]:

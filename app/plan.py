@@ -1,16 +1,27 @@
 """From what a caller wrote in a URL to what will be done about it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import attrs
 
 from app import draw
-from app.body import TYPES, Body, sized
+from app.body import TYPES, Body, sized, whole
 from app.distribution import Delay, Fixed
 from app.duration import render
 from app.fault import Chance
-from app.parameters import DELAY, DELAYED, PREDICT, read_query, read_text, wrong
+from app.parameters import (
+    DELAY,
+    DELAYED,
+    DRIP,
+    MAX_CHUNKS,
+    MAX_SECONDS,
+    PREDICT,
+    SECONDS,
+    read_query,
+    read_text,
+    wrong,
+)
 from app.predict import Prediction, predict
 from app.settings import Settings
 
@@ -142,6 +153,44 @@ class _Draws:
             return None
         hit = chance.share == 1 or next(self.uniforms(purpose, chance.what)) < chance.share
         return chance.what if hit else None
+
+
+def echo(path_delay: str, told: bytes, settings: Settings, now: float) -> Plan:
+    """Promise to tell a request what it was, as httpbin's `/delay/SECONDS` does.
+
+    Args:
+        path_delay: the path's last segment, decoded.
+        told: the JSON that is answered with.
+        settings: the limits.
+        now: seconds of the service's clock.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    asked = cast("float", read_text(SECONDS, path_delay, settings))
+    wait = min(asked, MAX_SECONDS, settings.max_delay)
+    return Plan(started=now, wait=wait, cut=asked > wait, body=whole(b"application/json", told))
+
+
+def drip(query: bytes, settings: Settings, now: float) -> Plan:
+    """Promise a body that comes byte by byte, as httpbin's `/drip` does.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    asked = read_query(query, DRIP, settings)
+    size, status = asked.get("numbytes", 10), asked.get("code", 200)
+    # A byte each, as long as that can be told from fewer and larger pieces.
+    chunks = min(size, MAX_CHUNKS) if asked.get("duration", 2.0) else 1
+    return Plan(
+        started=now,
+        wait=asked.get("delay", 0.0),
+        status=status,
+        body=None if status in EMPTY else Body(b"application/octet-stream", b"", b"*", b"", size),
+        chunks=chunks,
+        # httpbin pauses after the last byte too: the last has its time's share behind it, not before it.
+        over=asked.get("duration", 2.0) * (chunks - 1) / chunks,
+    )
 
 
 def foresee(query: bytes, settings: Settings) -> Prediction:

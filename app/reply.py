@@ -16,6 +16,9 @@ ALLOWED: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 ALLOWED_AT_ONCE: Final = ("GET", "HEAD", "OPTIONS")
 """What `Allow` names for a resource that answers at once."""
 
+ALLOWED_LATE_GET: Final = ("GET", "HEAD", "OPTIONS")
+"""What `Allow` names for a resource that answers late, but takes nothing."""
+
 MAX_GIVEN: Final = 200
 """How much of what a caller sent is shown back to it, in characters."""
 

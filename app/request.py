@@ -1,6 +1,6 @@
 """A request that remembers what it was promised, and tells of its end, however it ends."""
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
@@ -11,8 +11,20 @@ if TYPE_CHECKING:
     from app.plan import Plan
 
 
+class Bodies(Protocol):
+    """As much of a file as is asked of the place where a body goes."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
 class Told(Protocol):
-    """Whom a request tells that its client has left."""
+    """Whom a request asks where its body goes, and tells that its client has left."""
+
+    def body(self, target: bytes) -> Bodies: ...
 
     def left(self, request: "Request") -> None: ...
 
@@ -33,12 +45,21 @@ class Request(server.Request):
     prepath: list[bytes]
     postpath: list[bytes]
 
+    # Twisted declares it None until the headers are there, which is before any resource sees the request.
+    content: Bodies
+
     # Twisted gives a request the transport of its channel, which the faults are done to.
     transport: ITCPTransport
 
     style: str = "site"
     plan: "Plan | None" = None
     measured: float | None = None
+
+    def gotLength(self, length: int | None) -> None:
+        """Let the site decide where the body goes; Twisted's is asked by the length alone."""
+        # At this time the target is known to the channel only: under one name in HTTP/1, under another in HTTP/2.
+        channel: Any = self.channel
+        self.content = cast("Told", channel.site).body(getattr(channel, "_path", None) or channel.path)
 
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, once the request had been received whole."""

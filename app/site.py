@@ -1,7 +1,9 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
 import re
+from io import BytesIO
 from typing import Final, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
@@ -10,9 +12,10 @@ from twisted.web.resource import IResource, Resource
 
 from app import compare_page
 from app.access import AccessLog
+from app.klein_resource import TidyKleinResource
 from app.pages import ReplyResource, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
-from app.request import Request
+from app.request import Bodies, Request
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
@@ -21,6 +24,9 @@ from app.style_resource import tree
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
 BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
+
+ECHOED: Final = (b"/delay/", b"/raw/delay/")
+"""Under these paths a request is told what was in its body."""
 
 _HOST: Final = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::[0-9]{0,5})?"
@@ -40,7 +46,7 @@ class Root(Resource):
     def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
         super().__init__()
         self._pending = klein.pending, resource.pending
-        self._klein = DelayedKlein(klein).router.resource()
+        self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         for path, page in compare_page.resources().items():
@@ -66,6 +72,21 @@ class Root(Resource):
         return self._klein
 
 
+class KeptBody(BytesIO):
+    """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
+
+    Args:
+        limit: bytes; one more is kept, which tells that the body is longer.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._most = limit + 1
+
+    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # Twisted writes nothing but bytes
+        return super().write(data[: self._most - self.tell()])
+
+
 class DroppedBody:
     """Where bodies go: read off the connection, as HTTP wants it, and kept nowhere."""
 
@@ -85,23 +106,37 @@ class DroppedBody:
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies, and writes the access log.
+    """A `Site` that keeps no bodies but those that are answered with, and writes the access log.
 
     Args:
         resource: the root.
         clock: the clock by which requests were promised their answers.
         reactor: what the idle timeouts go by; the clock, if there is no other.
+        settings: the size of the largest body that is kept.
     """
 
     requestFactory = Request
     noisy = False
 
-    def __init__(self, resource: IResource, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
+    def __init__(
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        reactor: IReactorTime | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
+        self._settings = settings or Settings()
 
-    def getContentFile(self, length: int | None) -> DroppedBody:
-        return DroppedBody()
+    def body(self, target: bytes) -> Bodies:
+        """Decide from the path what becomes of a body.
+
+        Args:
+            target: the request target; nobody has looked at it yet.
+        """
+        path = unquote_to_bytes(target.partition(b"?")[0])
+        return KeptBody(self._settings.max_body) if path.startswith(ECHOED) else DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
         self._access.answered(cast("Request", request))
@@ -117,17 +152,18 @@ def root(settings: Settings, clock: IReactorTime) -> Root:
 
 def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
     """Make the whole service, ready to be listened for."""
-    return ServiceSite(root(settings, clock), clock)
+    return ServiceSite(root(settings, clock), clock, settings=settings)
 
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    try:
-        b"/".join([path, *request.postpath]).decode("utf-8")
-    except UnicodeDecodeError:
-        return NOT_UTF8.reply()
-    if any(b"/" in segment for segment in (path, *request.postpath)):
-        return NOT_FOUND.reply()
+    if b"%" in request.path or not request.path.isascii():
+        try:
+            segments = b"/".join([path, *request.postpath]).decode("utf-8")
+        except UnicodeDecodeError:
+            return NOT_UTF8.reply()
+        if segments.count("/") > len(request.postpath):
+            return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()

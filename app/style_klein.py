@@ -12,7 +12,17 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from app.plan import Plan
-from app.reply import ALLOWED, ALLOWED_AT_ONCE, BROKEN, METHODS, NOT_FOUND, Refused, not_allowed, options
+from app.reply import (
+    ALLOWED,
+    ALLOWED_AT_ONCE,
+    ALLOWED_LATE_GET,
+    BROKEN,
+    METHODS,
+    NOT_FOUND,
+    Refused,
+    not_allowed,
+    options,
+)
 from app.request import Request
 from app.service import Service
 
@@ -46,10 +56,7 @@ class DelayedKlein:
         self.log.failure("failed to answer", failure)
         return BROKEN.reply().start(request)
 
-    @router.route("/delayed", methods=METHODS)
-    @router.route("/delayed/<delay>", methods=METHODS)
-    def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
-        plan = self.service.accept(request, delay)
+    def _wait(self, request: Request, plan: Plan) -> Deferred[bytes]:
         d = deferLater(self.service.clock, plan.wait, lambda: request)
         self.service.pending.enter(d, plan.due)
         return d.addCallback(self._delayed_render, plan)
@@ -57,10 +64,31 @@ class DelayedKlein:
     def _delayed_render(self, request: Request, plan: Plan) -> Deferred[bytes]:
         return self.service.answer(request, plan)
 
+    @router.route("/delayed", methods=METHODS)
+    @router.route("/delayed/<delay>", methods=METHODS)
+    def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, delay))
+
     @router.route("/delayed", methods=["OPTIONS"])
     @router.route("/delayed/<delay>", methods=["OPTIONS"])
     def delayed_options(self, request: Request, delay: str | None = None) -> bytes:
         return options(ALLOWED).start(request)
+
+    @router.route("/delay/<seconds>", methods=METHODS)
+    def delay(self, request: Request, seconds: str) -> Deferred[bytes]:
+        return self._wait(request, self.service.echo(request, seconds))
+
+    @router.route("/delay/<seconds>", methods=["OPTIONS"])
+    def delay_options(self, request: Request, seconds: str) -> bytes:
+        return options(ALLOWED).start(request)
+
+    @router.route("/drip", methods=["GET", "HEAD"])
+    def drip(self, request: Request) -> Deferred[bytes]:
+        return self._wait(request, self.service.drip(request))
+
+    @router.route("/drip", methods=["OPTIONS"])
+    def drip_options(self, request: Request) -> bytes:
+        return options(ALLOWED_LATE_GET).start(request)
 
     @router.route("/predict", methods=["GET", "HEAD"])
     def predict(self, request: Request) -> bytes:

@@ -12,6 +12,7 @@ PURE = (
     "distribution",
     "draw",
     "duration",
+    "echo",
     "fault",
     "head",
     "parameters",
