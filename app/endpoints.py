@@ -75,6 +75,7 @@ ENDPOINTS: Final = (
     Endpoint("/delay/{delay}", "tells the request, late, as httpbin does", "echo", ALLOWED, path_parameters=(SECONDS,)),
     Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", ALLOWED_GET, query=DRIP),
     Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
+    Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),

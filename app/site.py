@@ -11,6 +11,7 @@ from twisted.web.http import _GenericHTTPChannelProtocol
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
+from app import compare_page
 from app.access import AccessLog
 from app.channel import Channel
 from app.destination import VIA
@@ -54,6 +55,8 @@ class Root(Resource):
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         self.putChild(b"openapi.json", description(settings))
+        for path, page in compare_page.resources().items():
+            self.putChild(path, page)
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 

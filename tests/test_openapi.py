@@ -31,7 +31,14 @@ def test_valid() -> None:
 def test_paths() -> None:
     """The document has the paths of both styles, and those that belong to neither."""
     styled = {"/delayed", "/delayed/{delay}", "/delay/{delay}", "/drip", "/predict"}
-    assert set(DOCUMENT["paths"]) == {*styled, *(f"/raw{path}" for path in styled), "/", "/healthz", "/openapi.json"}
+    assert set(DOCUMENT["paths"]) == {
+        *styled,
+        *(f"/raw{path}" for path in styled),
+        "/",
+        "/compare",
+        "/healthz",
+        "/openapi.json",
+    }
 
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
