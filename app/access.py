@@ -41,8 +41,7 @@ class AccessLog:
 
     def left(self, request: Request) -> None:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
-        fault = request.plan.fault if request.plan is not None and request.measured is not None else None
-        self._emit(request, "broken" if request.broken else fault or "left")
+        self._emit(request, "broken" if request.broken else request.fault or "left")
 
     def _emit(self, request: Request, status: int | str) -> None:
         target = _printable(request.uri)

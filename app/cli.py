@@ -1,10 +1,13 @@
 """The command line: `delayed serve`, whose settings have a flag and a variable each, and `delayed predict`."""
 
+import signal
 import sys
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
+import attrs
 import click
 from click.core import ParameterSource
 from rich.console import Console
@@ -18,15 +21,20 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from app import chart, size
+from app.board import shared
 from app.destination import parse as parse_upstream
 from app.duration import parse, render
-from app.log import observer
+from app.limits import cores, most_pending, raise_descriptors
+from app.log import Lines, observer
+from app.metrics import WIDTH
 from app.parameters import DELAY
 from app.predict import Prediction
 from app.predict import predict as foresee
-from app.server import listen
+from app.server import accept
+from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
 from app.trace import Trace, read
+from app.workers import BOARD, StillbornError, inherited
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -108,6 +116,24 @@ class UpstreamType(click.ParamType[tuple[str, str]]):
             self.fail(f"{value!r} is {error}.", param, ctx)
 
 
+class WorkersType(click.ParamType[int]):
+    """How many processes: a number, or as many as there are cores."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return cores() if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+
+
+class PendingType(click.ParamType["int | None"]):
+    """How many answers: a number, or as many as the machine allows."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        return None if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
@@ -146,7 +172,11 @@ def cli() -> None:
 )
 @setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
 @traces
+@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@setting(
+    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
+)
 @click.pass_context
 def serve(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
@@ -207,25 +237,42 @@ def _listen(context: click.Context) -> tuple[str, ...]:
     return () if flagged else cast("tuple[str, ...]", context.params["listen"])
 
 
+@cli.command(hidden=True)
+def worker() -> None:
+    """Be one of several workers, started by `delayed serve --workers`."""
+    try:
+        inheritance = inherited(sys.stdin.buffer)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    # Ctrl-C is for every process of a terminal; the parent hears it too, and tells its workers to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin_log(inheritance.settings, BOARD, inheritance.worker)
+    react(_when_running, (partial(accept, inheritance),))
+
+
 def _run(settings: Settings) -> NoReturn:
-    # A line is written when it is complete, also into a pipe.
-    lines = open(sys.stdout.fileno(), "w", buffering=1, encoding="utf-8", closefd=False)  # noqa: SIM115  # no path
-    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format)], redirectStandardIO=False)
-    react(_serve, (settings,))
+    raise_descriptors()
+    settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
+    board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
+    _begin_log(settings, board)
+    react(_when_running, (partial(serve_on, settings, board=board),))
 
 
-def _serve(reactor: ReactorBase, settings: Settings) -> Deferred[None]:
+def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
+    lines = Lines(sys.stdout.fileno(), lock)
+    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
+
+
+def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[object]]) -> Deferred[object]:
     """Serve until a signal stops the reactor: what is returned never fires by itself."""
     # Only a running reactor handles signals: nobody is told the URLs before it does.
-    running: Deferred[None] = Deferred()
+    running: Deferred[object] = Deferred()
     reactor.callWhenRunning(running.callback, None)
-    return (
-        running.addCallback(lambda _: listen(settings, reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
-    )
+    return running.addCallback(lambda _: start(reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
 
 
 def _unable(failure: Failure) -> NoReturn:
-    failure.trap(CannotListenError)
+    failure.trap(CannotListenError, StillbornError)
     click.echo(f"delayed: {failure.value}", err=True)
     raise SystemExit(1)
 

@@ -77,6 +77,7 @@ ENDPOINTS: Final = (
     Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False),
+    Endpoint("/metrics", "gives figures for Prometheus at once", "figures", styled=False),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )

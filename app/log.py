@@ -1,9 +1,14 @@
 """What the service writes to its standard output: a line an event, as text or as a JSON object."""
 
+import fcntl
+import io
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, Final, TextIO
+from functools import lru_cache, partial
+from typing import Any, Final, TextIO, cast
 
 from constantly import NamedConstant
 from twisted.logger import (
@@ -25,15 +30,52 @@ _ACCESS: Final = ("style", "method", "path", "query", "status", "asked_ms", "mea
 """The keys of an access event that are written as they are."""
 
 
-def observer(file: TextIO, log_format: str) -> ILogObserver:
+class Lines(io.TextIOBase):
+    """A file that several processes write whole texts to, each text uninterrupted by another's.
+
+    write(2) promises that of a pipe for PIPE_BUF bytes alone, pipe(7), which a traceback or a long URL is above. So
+    the texts are kept apart by a record lock, fcntl(2): it belongs to a process, and is free again when that has died.
+
+    Args:
+        descriptor: of the file, which is not closed.
+        lock: of another file, which the processes have in common; None where there is one process.
+    """
+
+    def __init__(self, descriptor: int, lock: int | None = None) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lock = lock
+
+    def write(self, text: str) -> int:
+        """Write a text at once, and completely."""
+        rest = memoryview(text.encode("utf-8", "backslashreplace"))
+        with self._alone():
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        return len(text)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._lock is None:
+            yield
+            return
+        fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+
+
+def observer(file: TextIO | Lines, log_format: str, worker: int | None = None) -> ILogObserver:
     """Write what the service says, and of what the libraries say whatever is a warning or worse.
 
     Args:
         file: where to write; every event is one `write` of whole lines.
         log_format: one of `app.settings.LOG_FORMATS`.
+        worker: the number of this process among several, for JSON to tell.
     """
-    lines = FileLogObserver(file, {"text": as_text, "json": as_json}[log_format])
-    return FilteringLogObserver(lines, [_worth_writing])
+    written = as_text if log_format == "text" else partial(as_json, worker=worker)
+    return FilteringLogObserver(FileLogObserver(cast("TextIO", file), written), [_worth_writing])
 
 
 @provider(ILogFilterPredicate)
@@ -50,14 +92,16 @@ def as_text(event: LogEvent) -> str:
     return f"{_time(event)} {eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
 
-def as_json(event: LogEvent) -> str:
+def as_json(event: LogEvent, worker: int | None = None) -> str:
     """Write an event as one JSON object in one line.
 
     An access event has the keys that `app.access.AccessLog` documents; any other has `message`. All have `time` (RFC
-    3339, UTC), `level` and `namespace`.
+    3339, UTC), `level` and `namespace`; with several workers, `worker` is the number of the one that writes.
     """
     level, namespace = event["log_level"].name, event["log_namespace"]
     fields: dict[str, Any] = {"time": _time(event), "level": level, "namespace": namespace}
+    if worker is not None:
+        fields["worker"] = worker
     if namespace == NAMESPACE:
         fields |= {key: event[key] for key in _ACCESS}
     else:

@@ -170,6 +170,7 @@ ANSWERS: Final[Mapping[str, Json]] = {
     "health": _at_once({"application/json": _schema("Health")}),
     "description": _at_once({"application/json": {"schema": {"type": "object"}}}),
     "page": _at_once({"text/html": {}}),
+    "figures": _at_once({"text/plain": {}}),
     "options": {"204": _response("The methods, at once.", {}, _ALLOW), **_REFUSED},
 }
 """The responses of each kind of endpoint, by status."""

@@ -1,4 +1,4 @@
-"""What belongs to neither style: the page at `/`, the description for programs, and whether the service is alive."""
+"""What belongs to neither style: the page at `/`, its like for programs, whether the service is alive, its figures."""
 
 import base64
 import hashlib
@@ -12,6 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
 from app.endpoints import ENDPOINTS, HEADINGS, parameters, with_values
+from app.metrics import Metrics
 from app.openapi import document
 from app.reply import ALLOWED_GET, Reply, json_page, options, page
 from app.request import Request
@@ -183,6 +184,11 @@ def _version() -> str:
         return metadata.version("delayed")
     except metadata.PackageNotFoundError:
         return "unknown"  # it runs from its sources, and was never installed
+
+
+def figures(metrics: Metrics) -> PageResource:
+    """Make the page that Prometheus reads."""
+    return PageResource(lambda: succeed(metrics.page()))
 
 
 def _html(body: bytes) -> Reply:

@@ -24,6 +24,29 @@ class Waiting:
     deferred: Deferred[Any]
 
 
+@attrs.frozen(eq=False)
+class Room:
+    """How much may be pending at once, in all styles together.
+
+    Attributes:
+        most: how many answers; None for as many as come.
+    """
+
+    most: int | None = None
+    _shared: "list[Pending]" = attrs.field(factory=list, init=False)
+
+    def share(self) -> "Pending":
+        """Give a style its part of the room, which may be all of it."""
+        pending = Pending()
+        self._shared.append(pending)
+        return pending
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more can be accepted."""
+        return self.most is not None and sum(map(len, self._shared)) >= self.most
+
+
 @attrs.define(eq=False)
 class Pending:
     """The answers of one style that are waited for, each under a number of its own."""

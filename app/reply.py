@@ -74,6 +74,7 @@ class Problem:
         parameter: the name of the parameter that is wrong, if one is.
         given: what was given for it, cut to MAX_GIVEN characters.
         accepted: what would have been accepted.
+        headers: what is sent beside the problem, and not told in it.
     """
 
     status: int
@@ -81,13 +82,15 @@ class Problem:
     parameter: str | None = None
     given: str | None = attrs.field(default=None, converter=_clip)
     accepted: str | None = None
+    headers: Headers = ()
 
     def reply(self, *headers: tuple[bytes, bytes]) -> Reply:
         """Answer with this problem at once, as `application/problem+json`."""
         members = {"type": "about:blank", "title": HTTPStatus(self.status).phrase}
-        members |= attrs.asdict(self, filter=lambda _, value: value is not None)
+        members |= attrs.asdict(self, filter=lambda field, value: field.name != "headers" and value is not None)
         body = json.dumps(members).encode("ascii") + b"\n"
-        return Reply(self.status, (*_described(b"application/problem+json", body), *headers), body)
+        described = _described(b"application/problem+json", body)
+        return Reply(self.status, (*described, *self.headers, *headers), body)
 
 
 class Refused(Exception):
@@ -103,6 +106,10 @@ class Refused(Exception):
 
 
 NOT_FOUND: Final = Problem(404, "There is nothing at this path; the page at / lists what there is.")
+
+FULL: Final = Problem(
+    503, "As many answers are pending as there may be; try again later.", headers=((b"Retry-After", b"1"),)
+)
 
 BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
 

@@ -77,6 +77,11 @@ class Request(server.Request):
         channel: Any = self.channel
         self.content = cast("Told", channel.site).body(getattr(channel, "_path", None) or channel.path)
 
+    @property
+    def fault(self) -> str | None:
+        """What was done in the place of an answer; None if nothing was, or not yet."""
+        return None if self.plan is None or self.measured is None else self.plan.fault
+
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, if the request had been received and was not answered."""
         super().connectionLost(reason)

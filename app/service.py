@@ -16,9 +16,9 @@ from app.echo import MAX_BODY, Asked, told
 from app.form import understand
 from app.head import head, timing
 from app.parameters import PREFIX, wrong
-from app.pending import Pending
+from app.pending import Pending, Room
 from app.plan import Plan, Source, drip, echo, foresee, read, read_via
-from app.reply import Problem, Refused, Reply, json_page
+from app.reply import FULL, Problem, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
 from app.size import render
@@ -40,6 +40,7 @@ class Service:
         settings: what the operator chose.
         source: where every draw comes from.
         agent: what requests are passed on through; None where there is nowhere to pass them on to.
+        room: how much may be pending; styles that are served together share it.
         pending: who is waiting for this style's answers.
     """
 
@@ -47,14 +48,18 @@ class Service:
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None
-    pending: Pending = attrs.field(factory=Pending, init=False)
+    room: Room = attrs.field(factory=Room)
+    pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
     def accept(self, request: Request, path_delay: str | None = None) -> Plan:
         """Decide what a request is promised; send the headers if they are not to wait.
 
         Raises:
-            Refused: the request asks for what there is not.
+            Refused: the request asks for what there is not, or there is no room for another.
         """
+        # Before it is read: what is refused for want of room takes no draw from those that are answered.
+        if self.room.full:
+            raise Refused(FULL)
         plan = read(_query(request), path_delay, self.settings, self.source, self.clock.seconds())
         request.plan = plan
         if plan.at == "body":

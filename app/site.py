@@ -13,11 +13,14 @@ from twisted.web.resource import IResource, Resource
 
 from app import compare_page
 from app.access import AccessLog
+from app.board import Board
 from app.channel import Channel
 from app.destination import VIA
 from app.echo import MAX_BODY
 from app.klein_resource import TidyKleinResource
-from app.pages import ReplyResource, description, health, index
+from app.metrics import Metrics
+from app.pages import ReplyResource, description, figures, health, index
+from app.pending import Room
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
 from app.request import Bodies, Request
 from app.service import Service
@@ -46,17 +49,27 @@ class Root(Resource):
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
         settings: what the pages tell.
+        board: where all workers count; without it, this process is the only one.
+        worker: which of them this is.
+
+    Attributes:
+        metrics: the figures at `/metrics`; it is for the site to count its answers there.
     """
 
-    def __init__(self, klein: Service, resource: Service, settings: Settings) -> None:
+    def __init__(
+        self, klein: Service, resource: Service, settings: Settings, board: Board | None = None, worker: int = 0
+    ) -> None:
         super().__init__()
         self._pending = klein.pending, resource.pending
+        pending = {"klein": klein.pending, "resource": resource.pending}
+        self.metrics = Metrics(klein.clock, pending, board, worker)
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
         self.putChild(b"openapi.json", description(settings))
         for path, page in compare_page.resources().items():
             self.putChild(path, page)
+        self.putChild(b"metrics", figures(self.metrics))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
@@ -85,7 +98,7 @@ def _channel() -> _GenericHTTPChannelProtocol:
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies but those that are answered with, streams others, and writes the access log.
+    """A `Site` that keeps few bodies and streams others, writes the access log, and counts what the metrics tell.
 
     Args:
         resource: the root.
@@ -101,7 +114,7 @@ class ServiceSite(server.Site):
 
     def __init__(
         self,
-        resource: IResource,
+        resource: Root,
         clock: IReactorTime,
         reactor: IReactorTime | None = None,
         settings: Settings | None = None,
@@ -109,6 +122,17 @@ class ServiceSite(server.Site):
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
         self._settings = settings or Settings()
+        self._metrics = resource.metrics
+
+    def startFactory(self) -> None:
+        """Begin with the first port that is listened on, as Twisted has it."""
+        super().startFactory()
+        self._metrics.start()
+
+    def stopFactory(self) -> None:
+        """End with the last port."""
+        self._metrics.stop()
+        super().stopFactory()
 
     def body(self, target: bytes) -> Bodies:
         """Decide from the path what becomes of a body.
@@ -120,21 +144,37 @@ class ServiceSite(server.Site):
         return KeptBody(min(self._settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
-        self._access.answered(cast("Request", request))
+        answered = cast("Request", request)
+        self._access.answered(answered)
+        self._metrics.answered(answered)
 
     def left(self, request: Request) -> None:
         self._access.left(request)
+        self._metrics.left(request)
 
 
-def root(settings: Settings, clock: IReactorTime, agent: IAgent | None = None) -> Root:
+def root(
+    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    klein, resource = (Service(clock, settings, agent=agent) for _ in range(2))
-    return Root(klein, resource, settings)
+    room = Room(settings.max_pending)
+    klein, resource = (Service(clock, settings, agent=agent, room=room) for _ in range(2))
+    return Root(klein, resource, settings, board, worker)
 
 
-def site(settings: Settings, clock: IReactorTime, agent: IAgent | None = None) -> ServiceSite:
-    """Make the whole service, ready to be listened for."""
-    return ServiceSite(root(settings, clock, agent), clock, settings=settings)
+def site(
+    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+) -> ServiceSite:
+    """Make the whole service, ready to be listened for.
+
+    Args:
+        settings: what the operator chose.
+        clock: where every delay comes from.
+        agent: what requests are passed on through, if there is somewhere to pass them on to.
+        board: where all workers count; without it, this process is the only one.
+        worker: which of them this is.
+    """
+    return ServiceSite(root(settings, clock, agent, board, worker), clock, settings=settings)
 
 
 def _hide_from_routers(path: bytes, request: Request) -> None:

@@ -40,7 +40,7 @@ def started(*arguments: str, until: str, **variables: str) -> Iterator[Process]:
 
     Args:
         arguments: what follows `python`.
-        until: a regular expression whose only group is the port.
+        until: a regular expression whose only group is the port, or empty where there is none.
         variables: what is set in its environment.
     """
     command = [sys.executable, *arguments]
@@ -52,7 +52,7 @@ def started(*arguments: str, until: str, **variables: str) -> Iterator[Process]:
         for line in popen.stdout:
             found = re.search(until, line)
             if found:
-                yield Process(popen, int(found[1]))
+                yield Process(popen, int(found[1] or 0))
                 break
         else:
             raise AssertionError(f"{command} ended with {popen.wait()} before it served")

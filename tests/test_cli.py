@@ -1,4 +1,5 @@
 import json
+import pickle
 import re
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from app import cli
+from app.limits import cores
 from app.settings import Settings
 from app.trace import Trace
 from tests.process import environment, serving
@@ -55,7 +57,9 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
     "--max-body": ("64k", {"max_body": 65536}),
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
+    "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
+    "--workers": ("2", {"workers": 2}),
 }
 
 
@@ -105,6 +109,10 @@ def test_upstreams(chosen: list[Settings]) -> None:
         (["--max-delay", "-1s"], "--max-delay"),
         (["--default-delay", "2m", "--max-delay", "1m"], "the default delay, 2m, is above the longest, 1m"),
         (["--log-format", "xml"], "--log-format"),
+        (["--max-pending", "0"], "--max-pending"),
+        (["--max-pending", "none"], "--max-pending"),
+        (["--workers", "0"], "--workers"),
+        (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
         (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
@@ -200,6 +208,19 @@ def test_prediction_in_ascii() -> None:
     """Where the output cannot take a block, bars are made of what it can."""
     with_blocks = delayed("predict", "1s..3s").stdout
     assert delayed("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")
+
+
+def test_a_worker_for_each_core(chosen: list[Settings]) -> None:
+    """As many workers as the machine has cores for this process can be asked for without counting them."""
+    assert run("--workers", "auto").exit_code == 0
+    assert chosen == [Settings(workers=cores())]
+
+
+def test_a_worker_needs_a_parent() -> None:
+    """A worker is nothing to start by hand."""
+    for given in (b"", b"settings", pickle.dumps(Settings())):
+        done = CliRunner().invoke(cli.cli, ["worker"], input=given)
+        assert done.exit_code == 2
 
 
 def test_wrong_variable() -> None:

@@ -1,11 +1,16 @@
 import io
 import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
 
 from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from app.log import observer
+from tests.process import environment
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -67,3 +72,39 @@ def test_access_as_json() -> None:
     event = json.loads(file.getvalue())
     del event["time"]
     assert event == {"level": "info", "namespace": "app.access", **fields}
+
+
+def test_worker() -> None:
+    """As JSON, an event of one of several workers has its number."""
+    file = io.StringIO()
+    Logger("app.test", observer=LogPublisher(observer(file, "json", 3))).info("here")
+    assert json.loads(file.getvalue())["worker"] == 3
+
+
+WRITE = """
+import sys
+from app.log import Lines
+lines = Lines(sys.stdout.fileno(), int(sys.argv[1]))
+for _ in range(50):
+    lines.write(sys.argv[2] * 100_000 + "\\n")
+"""
+
+
+def test_lines_are_whole() -> None:
+    """Processes that share a pipe write lines far longer than it holds, and none is broken into by another."""
+    with tempfile.TemporaryFile() as lock:
+        reading, writing = os.pipe()
+        writers = [
+            subprocess.Popen(
+                [sys.executable, "-c", WRITE, str(lock.fileno()), letter],
+                stdout=writing,
+                pass_fds=[lock.fileno()],
+                env=environment(),
+            )
+            for letter in "ab"
+        ]
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            lines = list(pipe)
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert sorted(lines) == ["a" * 100_000 + "\n"] * 50 + ["b" * 100_000 + "\n"] * 50

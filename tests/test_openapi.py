@@ -36,6 +36,7 @@ def test_paths() -> None:
         *(f"/raw{path}" for path in styled),
         "/",
         "/compare",
+        "/metrics",
         "/healthz",
         "/openapi.json",
     }

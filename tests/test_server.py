@@ -6,6 +6,7 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactor
 from twisted.logger import LogLevel, capturedLogs
 
 from app.contract import CASES, Case
@@ -135,6 +136,32 @@ async def test_a_port_that_is_taken() -> None:
 def test_endpoints(settings: Settings, expected: tuple[str, ...]) -> None:
     """What is listened on is the endpoints that were given, or one made of host and port."""
     assert endpoints(settings) == expected
+
+
+@pytest.mark.parametrize(
+    ("description", "backlog"),
+    [
+        ("tcp:0", 5000),
+        ("haproxy:tcp:0", 5000),
+        ("tcp:0:backlog=7", 7),
+        ("tcp:0:127.0.0.1:7", 7),
+        (r"tcp6:0:interface=\:\:1", 5000),
+        ("unix:/tmp/a", 5000),
+    ],
+)
+@asynchronous
+async def test_backlog(monkeypatch: pytest.MonkeyPatch, description: str, backlog: int) -> None:
+    """An endpoint that says nothing of its backlog has ours."""
+    asked: list[int] = []
+
+    def listening(*arguments: Any, backlog: int, **options: Any) -> Any:
+        asked.append(backlog)
+        return MemoryReactor().listenTCP(0, arguments[1])
+
+    for method in ("listenTCP", "listenUNIX"):
+        monkeypatch.setattr(reactor, method, listening)
+    await listen(Settings(listen=(description,)), reactor)
+    assert asked == [backlog]
 
 
 @asynchronous
