@@ -1,27 +1,39 @@
 """The access log: one event for each answer and one for each client that left, whichever style it was."""
 
+import time
+from collections.abc import Callable
+from typing import Final
+
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from app.request import Request
 
-log = Logger()
+NAMESPACE: Final = "app.access"
+
+FORMAT: Final = "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address}"
+"""How an event reads as text, for whatever observer formats it."""
 
 
 class AccessLog:
     """Tells `twisted.logger` how each request ended.
 
-    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, or the
-    fault that ended it),
+    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
+    fault that ended it, or `broken` if it was an upstream that ended it),
     `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
     (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
 
+    An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
+    takes longer than all the rest.
+
     Args:
         clock: the clock by which requests were promised their answers.
+        publish: where the events go.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, publish: Callable[[LogEvent], None] = globalLogPublisher) -> None:
         self._clock = clock
+        self._publish = publish
 
     def answered(self, request: Request) -> None:
         """Tell of an answer that was given."""
@@ -29,25 +41,31 @@ class AccessLog:
 
     def left(self, request: Request) -> None:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
-        self._emit(request, request.fault or "left")
+        self._emit(request, "broken" if request.broken else request.fault or "left")
 
     def _emit(self, request: Request, status: int | str) -> None:
-        path, _, query = request.uri.partition(b"?")
+        target = _printable(request.uri)
+        path, _, query = target.partition("?")
         asked, measured = self._timing(request)
-        log.info(
-            "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address}",
-            style=request.style,
-            method=_printable(request.method),
-            target=_printable(request.uri),
-            path=_printable(path),
-            query=_printable(query),
-            status=status,
-            asked=_milliseconds(asked),
-            measured=_milliseconds(measured),
-            asked_ms=asked,
-            measured_ms=measured,
-            sent=request.sentLength,
-            address=getattr(request.getClientAddress(), "host", None),
+        self._publish(
+            {
+                "log_time": time.time(),
+                "log_level": LogLevel.info,
+                "log_namespace": NAMESPACE,
+                "log_format": FORMAT,
+                "style": request.style,
+                "method": _printable(request.method),
+                "target": target,
+                "path": path,
+                "query": query,
+                "status": status,
+                "asked": _milliseconds(asked),
+                "measured": _milliseconds(measured),
+                "asked_ms": asked,
+                "measured_ms": measured,
+                "sent": request.sentLength,
+                "address": getattr(request.getClientAddress(), "host", None),
+            }
         )
 
     def _timing(self, request: Request) -> tuple[float | None, float | None]:
@@ -64,4 +82,6 @@ def _milliseconds(figure: float | None) -> str:
 
 
 def _printable(text: bytes) -> str:
+    if text.isascii() and b"\\" not in text and (plain := text.decode("ascii")).isprintable():
+        return plain
     return text.decode("latin-1").encode("unicode_escape").decode("ascii")

@@ -55,6 +55,11 @@ TYPES: Final = {
 """The body of each type, as it is where no size is asked for; of `html`, the original example's."""
 
 
+def whole(content_type: bytes, content: bytes) -> Body:
+    """Give a body that is there already."""
+    return Body(content_type, content, b" ", b"", len(content))
+
+
 def sized(kind: str, size: int | None) -> Body:
     """Give a body of a type and a size.
 

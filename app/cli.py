@@ -1,14 +1,16 @@
-"""The command line: `delayed serve`, with a flag and an environment variable for every setting."""
+"""The command line: `delayed serve`, whose settings have a flag and a variable each, and `delayed predict`."""
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 import attrs
 import click
 from click.core import ParameterSource
+from rich.console import Console
 from twisted.internet import reactor
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
@@ -18,19 +20,28 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
+from app import chart, size
 from app.board import shared
+from app.destination import parse as parse_upstream
 from app.duration import parse, render
 from app.limits import cores, most_pending, raise_descriptors
 from app.log import Lines, observer
 from app.metrics import WIDTH
+from app.parameters import DELAY
+from app.predict import Prediction
+from app.predict import predict as foresee
 from app.server import accept
 from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
+from app.trace import Trace, read
 from app.workers import BOARD, StillbornError, inherited
 
 F = TypeVar("F", bound=Callable[..., object])
 
 DEFAULTS: Final = Settings()
+
+MAX_TRACE: Final = 64 * 1024**2
+"""Bytes of the largest file that is read as a trace: a million lines of sixty characters each."""
 
 
 class DurationType(click.ParamType[float]):
@@ -45,6 +56,41 @@ class DurationType(click.ParamType[float]):
             self.fail(f"{value!r} is {error}.", param, ctx)
 
 
+class SizeType(click.ParamType[int]):
+    """A size, as in a URL."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return size.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class TraceType(click.ParamType[Trace]):
+    """NAME=FILE: recorded latencies, read when the command starts."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Trace:
+        name, _, path = str(value).partition("=")
+        try:
+            return read(name, _lines(Path(path)))
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+        except OSError as error:
+            self.fail(f"{value!r}: {error.strerror}.", param, ctx)
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        data = file.read(MAX_TRACE + 1)
+    if len(data) > MAX_TRACE:
+        raise ValueError(f"the file is larger than {size.render(MAX_TRACE)}")
+    return data.decode("utf-8").splitlines()
+
+
 class EndpointType(click.ParamType[str]):
     """A Twisted server endpoint description, checked by parsing it."""
 
@@ -56,6 +102,18 @@ class EndpointType(click.ParamType[str]):
         except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
             self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
         return str(value)
+
+
+class UpstreamType(click.ParamType[tuple[str, str]]):
+    """A name and a URL, as in `api=http://127.0.0.1:9000`."""
+
+    name = "name=url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        try:
+            return parse_upstream(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
 
 
 class WorkersType(click.ParamType[int]):
@@ -77,9 +135,20 @@ class PendingType(click.ParamType["int | None"]):
 
 
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
-    """Declare an option of `delayed serve` with the environment variable that goes with it; the flag wins."""
+    """Declare an option with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
     return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **attributes)
+
+
+def traces(command: F) -> F:
+    """Declare the option that gives recorded latencies."""
+    return setting("--trace", multiple=True, type=TraceType(), help="Recorded latencies, for trace(NAME).")(command)
+
+
+def longest(command: F) -> F:
+    """Declare the option that bounds every delay."""
+    default = render(DEFAULTS.max_delay)
+    return setting("--max-delay", default=default, type=DurationType(), help="Longest delay accepted.")(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,21 +162,69 @@ def cli() -> None:
 @setting("--port", default=DEFAULTS.port, type=click.IntRange(0, 65535), help="TCP port; 0 for any that is free.")
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
 @setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
-@setting("--max-delay", default=render(DEFAULTS.max_delay), type=DurationType(), help="Longest delay accepted.")
+@longest
+@setting("--upstream", multiple=True, type=UpstreamType(), help="NAME=URL to pass /via/NAME on to, late.")
+@setting(
+    "--upstream-timeout",
+    default=render(DEFAULTS.upstream_timeout),
+    type=DurationType(),
+    help="How long an upstream may take to begin its answer.",
+)
+@setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
+@traces
 @setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
 @setting(
     "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
 )
 @click.pass_context
-def serve(context: click.Context, /, **chosen: Any) -> None:
+def serve(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
     chosen["listen"] = _listen(context)
+    chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
     try:
-        settings = Settings(**chosen)
+        settings = Settings(**chosen, traces=_named(trace))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _run(settings)
+
+
+def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
+    upstreams = dict(given)
+    if len(upstreams) < len(given):
+        raise click.UsageError("--upstream takes each name once")
+    return upstreams
+
+
+@cli.command()
+@click.argument("expression", metavar="EXPR")
+@click.option("--timeout", type=DurationType(), help="How long the client would wait.")
+@longest
+@traces
+def predict(expression: str, timeout: float | None, max_delay: float, trace: tuple[Trace, ...]) -> None:
+    """Tell what to expect of a delay, before anybody waits."""
+    try:
+        settings = Settings(default_delay=0.0, max_delay=max_delay, traces=_named(trace))
+        delay = DELAY.read(expression, settings)
+    except ValueError as error:
+        raise click.UsageError(f"{expression!r} is no delay: {error}") from error
+    _show(foresee(delay, timeout, max_delay, chart.BINS))
+
+
+def _show(prediction: Prediction) -> None:
+    console = Console(highlight=False)
+    console.print(chart.figures(prediction))
+    console.print()
+    console.print(chart.histogram(prediction, "#" if console.options.ascii_only else "█"))
+
+
+def _named(traces: Iterable[Trace]) -> dict[str, Trace]:
+    found: dict[str, Trace] = {}
+    for each in traces:
+        if each.name in found:
+            raise click.UsageError(f"--trace {each.name} was given twice")
+        found[each.name] = each
+    return found
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:

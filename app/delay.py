@@ -349,6 +349,9 @@ _FORMS: Final[Mapping[str, Callable[[_Reader], Delay]]] = {
     "trace": _Reader.trace,
 }
 
+FORMS: Final = tuple(_FORMS)
+"""The names of the forms that have figures in parentheses."""
+
 _ANY_FORM: Final = f"a duration such as 250ms or 1s..3s, or one of {', '.join(f'{form}(...)' for form in _FORMS)}"
 
 _A_PERCENTILE: Final = "a percentile such as 50 or 99.9, from 0 to 100"

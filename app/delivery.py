@@ -38,7 +38,7 @@ def deliver(request: Request, plan: Plan, clock: IReactorTime, longest: float) -
     body = cast("Body", plan.body)
     if plan.chunks == 1 and body.size <= PIECE:
         return succeed(body.piece(0, body.size))
-    return Delivery(request, plan, clock).sent
+    return Delivery(request, plan, clock).start()
 
 
 @implementer(IPushProducer)
@@ -50,13 +50,10 @@ class Delivery:
         plan: what was promised: the body, its chunks, and the time from the first to the last.
         clock: what the chunks are timed by.
         size: how many bytes of the body to write; all of them, unless it is said.
-
-    Attributes:
-        sent: fires with no bytes when all has been taken by the transport; cancelling it stops the writing.
     """
 
     def __init__(self, request: Request, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
-        self.sent: Deferred[bytes] = Deferred(lambda _: self.stopProducing())
+        self._sent: Deferred[bytes] | None = None
         self._request = request
         self._body = cast("Body", plan.body)
         self._plan = plan
@@ -66,8 +63,18 @@ class Delivery:
         self._at = self._chunk = 0
         self._paused = False
         self._call: IDelayedCall | None = None
-        request.registerProducer(self, streaming=True)
+
+    def start(self) -> Deferred[bytes]:
+        """Write what is due, and the rest later.
+
+        Returns:
+            A Deferred that fires with no bytes when all has been taken by the transport; cancelling it stops the
+            writing.
+        """
+        sent = self._sent = Deferred(lambda _: self.stopProducing())
+        self._request.registerProducer(self, streaming=True)
         self._produce()
+        return sent
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -79,6 +86,7 @@ class Delivery:
     def stopProducing(self) -> None:
         """Write no more: the client has left, or the answer was cancelled."""
         self._paused = True
+        self._sent = None
         if self._call is not None and self._call.active():
             self._call.cancel()
         # A client that has left has taken the channel with it.
@@ -94,14 +102,24 @@ class Delivery:
             self._write()
         if not self._paused:
             self._request.unregisterProducer()
-            self.sent.callback(b"")
+            self._finish()
+
+    def _finish(self) -> None:
+        # The Deferred knows this object, to be cancelled by it: let go of it, lest the two be a cycle.
+        sent, self._sent = self._sent, None
+        if sent is not None:
+            sent.callback(b"")
 
     def _due(self) -> float:
         return self._plan.over * self._chunk / max(self._plan.chunks - 1, 1)
 
     def _later(self, wait: float) -> None:
         if self._call is None or not self._call.active():
-            self._call = self._clock.callLater(wait, self._produce)
+            self._call = self._clock.callLater(wait, self._wake)
+
+    def _wake(self) -> None:
+        self._call = None
+        self._produce()
 
     def _write(self) -> None:
         """Write a piece; of a large chunk the remainder first, so that the transport asks for a pause at the last."""
@@ -121,7 +139,7 @@ def _half(request: Request, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
     request.write(b"")
     if not _has_body(request, plan):
         return succeed(b"")
-    return Delivery(request, plan, clock, cast("Body", plan.body).size // 2).sent
+    return Delivery(request, plan, clock, cast("Body", plan.body).size // 2).start()
 
 
 def _until_gone(request: Request) -> Deferred[bytes]:

@@ -17,6 +17,9 @@ _SECONDS: Final = {
     "us": Decimal("0.000001"),
 }
 
+UNITS: Final = tuple(_SECONDS)
+"""The units, from the largest to the smallest."""
+
 _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
 
 _BARE: Final = re.compile(_NUMBER)

@@ -1,26 +1,27 @@
-"""What belongs to neither style: the page at `/`, whether the service is alive, and its figures."""
+"""What belongs to neither style: the page at `/`, its like for programs, whether the service is alive, its figures."""
 
 import base64
 import hashlib
 from collections.abc import Callable
+from importlib import metadata
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.iweb import IRequest
 from twisted.web.server import NOT_DONE_YET
-from twisted.web.template import Element, Tag, XMLString, flattenString, renderer
+from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
-from app import duration
-from app.duration import render
+from app.endpoints import ENDPOINTS, HEADINGS, parameters, with_values
 from app.metrics import Metrics
-from app.reply import ALLOWED_AT_ONCE, Reply, json_page, options, page
+from app.openapi import document
+from app.reply import ALLOWED_GET, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
 
 STYLE: Final = """
 :root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 48rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
 code { font: .9em ui-monospace, monospace; }
@@ -33,17 +34,8 @@ POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'no
 )
 """Content-Security-Policy of the page: its own style and nothing else (CSP Level 3, section 2.3.1)."""
 
-ENDPOINTS: Final = (
-    ("/delayed", "/delayed", "answers after {default}, in Klein"),
-    ("/delayed/DELAY", "/delayed/250ms", "answers after another delay, in Klein"),
-    ("/delayed?delay=DELAY", "/delayed?delay=1.5s", "the same, with the delay in the query"),
-    ("/raw/delayed", "/raw/delayed", "answers after {default}, as a raw resource"),
-    ("/raw/delayed/DELAY", "/raw/delayed/250ms", "answers after another delay, as a raw resource"),
-    ("/raw/delayed?delay=DELAY", "/raw/delayed?delay=1.5s", "the same, with the delay in the query"),
-    ("/healthz", "/healthz", "answers at once, while the service is alive"),
-    ("/metrics", "/metrics", "answers at once, with figures for Prometheus"),
-)
-"""Each endpoint as it is written, an example that can be clicked, and what it does."""
+SPOKEN: Final = {"klein": ", in Klein", "resource": ", as a raw resource", "site": ""}
+"""What is said of who answers, by the style."""
 
 
 class EndpointsElement(Element):
@@ -65,13 +57,27 @@ class EndpointsElement(Element):
               <thead><tr><th>endpoint</th><th>example</th><th>what it does</th></tr></thead>
               <tbody>
                 <tr t:render="endpoints">
-                  <td><code><t:slot name="endpoint" /></code></td>
+                  <td><code><t:slot name="path" /></code></td>
                   <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
-                  <td><t:slot name="what" /></td>
+                  <td><t:slot name="summary" /></td>
                 </tr>
               </tbody>
             </table>
-            <p>A DELAY is <span t:render="accepted" />, and at most <span t:render="longest" />.</p>
+            <h2>Parameters</h2>
+            <p>They can be combined. Every example is there under <code>/raw</code> as well.</p>
+            <table>
+              <thead><tr><th t:render="headings"><t:slot name="heading" /></th></tr></thead>
+              <tbody>
+                <tr t:render="parameters">
+                  <td><code><t:slot name="name" /></code></td>
+                  <td><t:slot name="meaning" /></td>
+                  <td><t:slot name="accepted" /></td>
+                  <td><t:slot name="default" /></td>
+                  <td><t:slot name="bound" /></td>
+                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
+                </tr>
+              </tbody>
+            </table>
           </body>
         </html>
     """)
@@ -82,17 +88,36 @@ class EndpointsElement(Element):
 
     @renderer
     def endpoints(self, request: IRequest | None, tag: Tag) -> list[Tag]:
-        default = render(self._settings.default_delay)
-        rows = [(path, example, what.format(default=default)) for path, example, what in ENDPOINTS]
-        return [tag.clone().fillSlots(endpoint=path, example=example, what=what) for path, example, what in rows]
+        return [
+            tag.clone().fillSlots(
+                path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
+            )
+            for each in ENDPOINTS
+            for style, prefix in each.prefixes.items()
+        ]
 
     @renderer
-    def accepted(self, request: IRequest | None, tag: Tag) -> Tag:
-        return tag(duration.ACCEPTED)
+    def headings(self, request: IRequest | None, tag: Tag) -> list[Tag]:
+        return [tag.clone().fillSlots(heading=heading) for heading in HEADINGS]
 
     @renderer
-    def longest(self, request: IRequest | None, tag: Tag) -> Tag:
-        return tag(render(self._settings.max_delay))
+    def parameters(self, request: IRequest | None, tag: Tag) -> list[Tag]:
+        return [
+            tag.clone().fillSlots(
+                name=each.name,
+                meaning=each.meaning,
+                accepted=each.accepted,
+                default=self._told(each.default),
+                bound=self._told(each.bound),
+                example=example,
+            )
+            for each, example in parameters()
+        ]
+
+    def _told(self, text: str) -> list[str | Tag]:
+        """Give a text with the values of the settings that it names, and as code what stands in backticks."""
+        parts = with_values(text, self._settings).split("`")
+        return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 class PageResource(RawResource):
@@ -115,7 +140,7 @@ class PageResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_AT_ONCE))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
 
 
@@ -146,6 +171,19 @@ def health() -> PageResource:
     """Make the page that says that the service is alive."""
     alive = json_page({"status": "ok"})
     return PageResource(lambda: succeed(alive))
+
+
+def description(settings: Settings) -> PageResource:
+    """Make the page that describes the service to programs, as OpenAPI."""
+    described = json_page(document(settings, _version()))
+    return PageResource(lambda: succeed(described))
+
+
+def _version() -> str:
+    try:
+        return metadata.version("delayed")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # it runs from its sources, and was never installed
 
 
 def figures(metrics: Metrics) -> PageResource:

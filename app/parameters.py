@@ -3,7 +3,7 @@
 The plan reader, the refusals, the README, the page at `/` and `/openapi.json` all read it here.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -22,6 +22,12 @@ MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
 MAX_RETRY_AFTER: Final = 10**9
 
+MAX_SECONDS: Final = 10.0
+"""What a longer delay is cut to at `/delay/SECONDS`, as httpbin cuts it."""
+
+MAX_NUMBYTES: Final = 10 * 1024**2
+"""What a larger number of bytes is cut to at `/drip`, as httpbin cuts it."""
+
 
 @attrs.frozen
 class Parameter:
@@ -35,7 +41,9 @@ class Parameter:
         bound: what limits it.
         example: a value that is accepted by a service whose settings are the default.
         read: how it is read.
-        schema: its JSON Schema, for OpenAPI.
+        schema: its JSON Schema, for OpenAPI. A pattern tells the syntax; a `format` of our own stands where more is
+            asked than a schema can tell, such as a bound that is a setting.
+        beside: what has to stand beside it in the query, with a value that fits the example.
     """
 
     name: str
@@ -46,6 +54,7 @@ class Parameter:
     example: str
     read: Reader = attrs.field(repr=False)
     schema: Mapping[str, Any] = attrs.field(repr=False)
+    beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
 def _delay(text: str, settings: Settings) -> distribution.Delay:
@@ -104,11 +113,60 @@ def _fault(text: str, settings: Settings) -> fault.Chance:
     return found
 
 
-_TEXT: Final = {"type": "string"}
+def _seconds(text: str, settings: Settings) -> float:
+    """Read what httpbin reads, which is whatever Python takes for a number, and a duration besides."""
+    if len(text) > duration.MAX_LENGTH:
+        raise ValueError(f"longer than {duration.MAX_LENGTH} characters")
+    try:
+        seconds = float(text)
+    except ValueError:
+        return duration.parse(text)
+    if not seconds >= 0:
+        raise ValueError("not a number of seconds from 0 up")
+    return seconds
 
-_DURATION: Final = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?)(us|ms|s|m|h)?$", "maxLength": 10}
 
-_SHARES: Final = r"(:(0|1|0\.[0-9]{1,9}|[0-9]{1,2}%|100%))?"
+def _drip_seconds(text: str, settings: Settings) -> float:
+    seconds = _seconds(text, settings)
+    if seconds > settings.max_delay:
+        raise ValueError(f"above the longest delay, {duration.render(settings.max_delay)}")
+    return seconds
+
+
+def _numbytes(text: str, settings: Settings) -> int:
+    try:
+        found = int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+    if found <= 0:
+        raise ValueError("not positive")
+    return min(found, MAX_NUMBYTES, settings.max_body)
+
+
+_NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
+
+_FORMS: Final = "|".join(delay.FORMS)
+
+_DELAY: Final = {
+    "type": "string",
+    "format": "delay",
+    # No schema can tell a language with nesting: whatever is a delay matches this, and not the other way round.
+    "pattern": rf"^ *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)) *$",
+    "maxLength": delay.MAX_LENGTH,
+}
+
+_DURATION: Final = {
+    "type": "string",
+    "pattern": f"^({_NUMBER}|{''.join(f'({_NUMBER}{unit})?' for unit in duration.UNITS)})$",
+    "minLength": 1,
+    "maxLength": duration.MAX_LENGTH,
+}
+
+# What Python takes for a number besides, as `1_0` or `inf`, is read too, since httpbin reads it; it is told to nobody.
+_SECONDS: Final = {**_DURATION, "format": "seconds"}
+
+# The reader takes still more digits, up to share.MAX_LENGTH; bounded here, so that all that matches is short enough.
+_SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"
 
 
 def _number(least: int, most: int) -> Mapping[str, Any]:
@@ -123,7 +181,7 @@ DELAY: Final = Parameter(
     "a draw above `--max-delay` is cut to it",
     "lognormal(median=80ms,p99=1.2s)",
     _delay,
-    _TEXT,
+    _DELAY,
 )
 
 DELAYED: Final = (
@@ -147,6 +205,7 @@ DELAYED: Final = (
         "3",
         _whole(1, MAX_TURN),
         _number(1, MAX_TURN),
+        {"seed": "7"},
     ),
     Parameter(
         "status",
@@ -156,7 +215,7 @@ DELAYED: Final = (
         "200 to 599",
         "503:20%",
         _status,
-        {"type": "string", "pattern": f"^[2-5][0-9][0-9]{_SHARES}$"},
+        {"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
     ),
     Parameter(
         "size",
@@ -166,7 +225,7 @@ DELAYED: Final = (
         "`--max-body`",
         "64k",
         _size,
-        {"type": "string", "pattern": "^[0-9]{1,4}k?$"},
+        {"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
     ),
     Parameter(
         "type",
@@ -196,7 +255,7 @@ DELAYED: Final = (
         f"{MAX_CHUNKS}",
         "4",
         _whole(1, MAX_CHUNKS),
-        _number(1, 20),
+        _number(1, MAX_CHUNKS),
     ),
     Parameter(
         "over",
@@ -206,7 +265,8 @@ DELAYED: Final = (
         "`--max-delay`",
         "100ms",
         _period,
-        _DURATION,
+        {**_DURATION, "format": "period"},
+        {"chunks": "4"},
     ),
     Parameter(
         "framing",
@@ -236,7 +296,7 @@ DELAYED: Final = (
         "one of them",
         "reset:10%",
         _fault,
-        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)}){_SHARES}$"},
+        {"type": "string", "pattern": f"^({'|'.join(fault.KINDS)})(:{_SHARE})?$"},
     ),
 )
 """What `/delayed` can be asked for."""
@@ -256,11 +316,71 @@ PREDICT: Final = (
 )
 """What `/predict` can be asked for."""
 
+SECONDS: Final = Parameter(
+    "delay",
+    "how long the answer waits",
+    f"a number of seconds such as 3 or 0.5, or {duration.ACCEPTED}",
+    "none: it is part of the path",
+    f"above {MAX_SECONDS:.0f} s it is {MAX_SECONDS:.0f} s",
+    "3",
+    _seconds,
+    _SECONDS,
+)
+"""What `/delay/SECONDS` says in its path."""
+
+DRIP: Final = (
+    Parameter(
+        "duration",
+        "the time over which the bytes are sent",
+        f"a number of seconds such as 2 or 0.5, or {duration.ACCEPTED}",
+        "2",
+        "`--max-delay`",
+        "0.5",
+        _drip_seconds,
+        _SECONDS,
+    ),
+    Parameter(
+        "numbytes",
+        "how many bytes are sent",
+        "a whole number from 1",
+        "10",
+        f"above {MAX_NUMBYTES} it is {MAX_NUMBYTES}",
+        "5",
+        _numbytes,
+        {"type": "integer", "minimum": 1},
+    ),
+    Parameter(
+        "code",
+        "the status of the answer",
+        "a status from 200 to 999",
+        "200",
+        "200 to 999",
+        "503",
+        _whole(200, 999),
+        _number(200, 999),
+    ),
+    Parameter(
+        "delay",
+        "how long the answer waits before its first byte",
+        f"a number of seconds such as 1 or 0.5, or {duration.ACCEPTED}",
+        "0",
+        "`--max-delay`",
+        "0.5",
+        _drip_seconds,
+        _SECONDS,
+    ),
+)
+"""What `/drip` can be asked for."""
+VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
+"""What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
+the upstream's business."""
+
+PREFIX: Final = "x-delayed-"
+"""How the headers begin that ask for something, in small letters; the name of a parameter follows."""
+
 
 def read_query(query: bytes, parameters: Collection[Parameter], settings: Settings) -> dict[str, Any]:
-    """Read every field of a query by the table.
-
-    Nothing is ignored: a name that is not in the table, and a name that comes twice, are refused.
+    """Read every field of a query by the table, as `read_fields` does.
 
     Args:
         query: what follows the `?` of the request target, still percent-encoded.
@@ -273,9 +393,30 @@ def read_query(query: bytes, parameters: Collection[Parameter], settings: Settin
     Raises:
         Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
     """
+    return read_fields(_fields(query), parameters, settings)
+
+
+def read_fields(
+    fields: Iterable[tuple[str, str]], parameters: Collection[Parameter], settings: Settings
+) -> dict[str, Any]:
+    """Read what a caller asks for by the table, wherever it stands.
+
+    Nothing is ignored: a name that is not in the table, and a name that comes twice, are refused.
+
+    Args:
+        fields: names and texts, decoded, as they come.
+        parameters: what the resource can be asked for.
+        settings: the limits.
+
+    Returns:
+        What was given, by name; what was not given is not there.
+
+    Raises:
+        Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
+    """
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[str, Any] = {}
-    for name, text in _fields(query):
+    for name, text in fields:
         if name not in known:
             raise wrong("There is no such parameter.", name, text, f"the parameters {', '.join(known)}")
         if name in found:

@@ -1,5 +1,6 @@
 """Who is waiting: every answer that was accepted and not yet given, whatever Deferred it waits for."""
 
+import math
 from collections.abc import Iterator
 from itertools import count
 from typing import Any, TypeVar
@@ -69,6 +70,10 @@ class Pending:
         number = next(self._numbers)
         self._waiting[number] = Waiting(due, deferred)
         return deferred.addBoth(self._leave, number)
+
+    def next_due(self) -> float:
+        """Give when the next answer is due, in seconds of the service's clock; infinity if nobody waits."""
+        return min((waiting.due for waiting in self._waiting.values()), default=math.inf)
 
     def _leave(self, result: T, number: int) -> T:
         del self._waiting[number]

@@ -1,16 +1,29 @@
 """From what a caller wrote in a URL to what will be done about it."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, cast
 
 import attrs
 
 from app import draw
-from app.body import TYPES, Body, sized
+from app.body import TYPES, Body, sized, whole
 from app.distribution import Delay, Fixed
 from app.duration import render
 from app.fault import Chance
-from app.parameters import DELAY, DELAYED, PREDICT, read_query, read_text, wrong
+from app.parameters import (
+    DELAY,
+    DELAYED,
+    DRIP,
+    MAX_CHUNKS,
+    MAX_SECONDS,
+    PREDICT,
+    SECONDS,
+    VIA,
+    read_fields,
+    read_query,
+    read_text,
+    wrong,
+)
 from app.predict import Prediction, predict
 from app.settings import Settings
 
@@ -34,6 +47,7 @@ class Plan:
         chunked: whether the body is framed in chunks, and not by its length.
         retry_after: seconds, for the header of that name; None for no header.
         fault: what goes wrong, one of `app.fault.KINDS`; None if nothing does.
+        forwarded: whether the answer is an upstream's, and nothing is answered in its place.
     """
 
     started: float
@@ -47,6 +61,7 @@ class Plan:
     chunked: bool = False
     retry_after: int | None = None
     fault: str | None = None
+    forwarded: bool = False
 
     @property
     def due(self) -> float:
@@ -89,11 +104,32 @@ def read(query: bytes, path_delay: str | None, settings: Settings, source: Sourc
     return _planned(asked, settings, source, now)
 
 
-def _planned(asked: Mapping[str, Any], settings: Settings, source: Source, now: float) -> Plan:
+def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source, now: float) -> Plan:
+    """Read what a request that is to be passed on asks for.
+
+    Args:
+        fields: names and texts of the parameters, as `read_fields` takes them.
+        settings: the default and the limits.
+        source: where the draws come from.
+        now: seconds of the service's clock.
+
+    Returns:
+        A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    return _planned(read_fields(fields, VIA, settings), settings, source, now, upstream=True)
+
+
+def _planned(
+    asked: Mapping[str, Any], settings: Settings, source: Source, now: float, *, upstream: bool = False
+) -> Plan:
     delay: Delay = asked.get("delay") or Fixed(settings.default_delay)
     draws = _Draws(delay, asked, source)
     wait = delay.draw(draws.uniforms("delay", str(delay)), draws.n)
-    status = int(draws.what("status", asked.get("status")) or 200)
+    drawn = draws.what("status", asked.get("status"))
+    status = int(drawn or 200)
     fault = draws.what("fault", asked.get("fault"))
     plan = Plan(
         started=now,
@@ -107,6 +143,7 @@ def _planned(asked: Mapping[str, Any], settings: Settings, source: Source, now: 
         chunked=asked.get("framing") == "chunked" or fault == "badchunk",
         retry_after=asked.get("retry-after"),
         fault=fault,
+        forwarded=upstream and drawn is None and fault is None,
     )
     _check_pieces(plan)
     return plan
@@ -142,6 +179,44 @@ class _Draws:
             return None
         hit = chance.share == 1 or next(self.uniforms(purpose, chance.what)) < chance.share
         return chance.what if hit else None
+
+
+def echo(path_delay: str, told: bytes, settings: Settings, now: float) -> Plan:
+    """Promise to tell a request what it was, as httpbin's `/delay/SECONDS` does.
+
+    Args:
+        path_delay: the path's last segment, decoded.
+        told: the JSON that is answered with.
+        settings: the limits.
+        now: seconds of the service's clock.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    asked = cast("float", read_text(SECONDS, path_delay, settings))
+    wait = min(asked, MAX_SECONDS, settings.max_delay)
+    return Plan(started=now, wait=wait, cut=asked > wait, body=whole(b"application/json", told))
+
+
+def drip(query: bytes, settings: Settings, now: float) -> Plan:
+    """Promise a body that comes byte by byte, as httpbin's `/drip` does.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    asked = read_query(query, DRIP, settings)
+    size, status = asked.get("numbytes", 10), asked.get("code", 200)
+    # A byte each, as long as that can be told from fewer and larger pieces.
+    chunks = min(size, MAX_CHUNKS) if asked.get("duration", 2.0) else 1
+    return Plan(
+        started=now,
+        wait=asked.get("delay", 0.0),
+        status=status,
+        body=None if status in EMPTY else Body(b"application/octet-stream", b"", b"*", b"", size),
+        chunks=chunks,
+        # httpbin pauses after the last byte too: the last has its time's share behind it, not before it.
+        over=asked.get("duration", 2.0) * (chunks - 1) / chunks,
+    )
 
 
 def foresee(query: bytes, settings: Settings) -> Prediction:

@@ -65,7 +65,7 @@ class Prediction:
             `lower_ms`, `upper_ms` and `share`. Without a timeout, `timeout_ms` and `cut` are None.
         """
         return {
-            **{f"{name}_ms": _milliseconds(getattr(self, name)) for name in _DELAYS},
+            **{f"{name}_ms": _milliseconds(getattr(self, name)) for name in FIGURES},
             "timeout_ms": None if self.timeout is None else _milliseconds(self.timeout),
             "cut": None if self.cut is None else round(self.cut, 12),
             "histogram": [
@@ -79,7 +79,8 @@ class Prediction:
         }
 
 
-_DELAYS: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
+FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
+"""The figures of a prediction that are delays, by their names, from the first told to the last."""
 
 
 def predict(delay: Delay, timeout: float | None, cap: float, bins: int = BINS) -> Prediction:

@@ -1,9 +1,11 @@
 """A request that remembers what it was promised, and tells of its end, however it ends."""
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
+
+from app.upload import Upload
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -11,8 +13,20 @@ if TYPE_CHECKING:
     from app.plan import Plan
 
 
+class Bodies(Protocol):
+    """As much of a file as is asked of the place where a body goes."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
 class Told(Protocol):
-    """Whom a request tells that its client has left."""
+    """Whom a request asks where its body goes, and tells that its client has left."""
+
+    def body(self, target: bytes) -> Bodies: ...
 
     def left(self, request: "Request") -> None: ...
 
@@ -27,11 +41,15 @@ class Request(server.Request):
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
         measured: seconds that its answer was waited for; None until there is an answer.
+        broken: whether it was an upstream that broke its answer off.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
     prepath: list[bytes]
     postpath: list[bytes]
+
+    # Twisted declares it None until the headers are there, which is before any resource sees the request.
+    content: Bodies
 
     # Twisted gives a request the transport of its channel, which the faults are done to.
     transport: ITCPTransport
@@ -39,6 +57,25 @@ class Request(server.Request):
     style: str = "site"
     plan: "Plan | None" = None
     measured: float | None = None
+    broken: bool = False
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Process the request when it is whole, unless it was processed before; then its body is whole now."""
+        if self.args is None:
+            super().requestReceived(command, path, version)
+        elif isinstance(self.content, Upload):
+            self.content.complete()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body; if there is an answer already, nobody wants it any more."""
+        if self.content is not None:
+            super().handleContentChunk(data)
+
+    def gotLength(self, length: int | None) -> None:
+        """Let the site decide where the body goes; Twisted's is asked by the length alone."""
+        # At this time the target is known to the channel only: under one name in HTTP/1, under another in HTTP/2.
+        channel: Any = self.channel
+        self.content = cast("Told", channel.site).body(getattr(channel, "_path", None) or channel.path)
 
     @property
     def fault(self) -> str | None:
@@ -46,7 +83,7 @@ class Request(server.Request):
         return None if self.plan is None or self.measured is None else self.plan.fault
 
     def connectionLost(self, reason: "Failure") -> None:
-        """Tell the site that the client left, once the request had been received whole."""
+        """Tell the site that the client left, if the request had been received and was not answered."""
         super().connectionLost(reason)
-        if self.site is not None:
+        if self.site is not None and not self.finished:
             cast("Told", self.site).left(self)

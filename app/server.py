@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from app import clock
 from app.board import Board
 from app.metrics import WIDTH
+from app.outgoing import outgoing
 from app.settings import Settings
-from app.site import site
+from app.site import ServiceSite, site
 from app.sockets import Adopting
 from app.workers import BOARD, FIRST_SOCKET, READY, Inheritance, Leash, Workers
 
@@ -83,7 +84,7 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
     Returns:
         The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
     """
-    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)))
+    factory = _factory(settings, reactor)
     return _listening(settings, reactor, factory).addCallback(partial(_announced, settings))
 
 
@@ -97,13 +98,19 @@ def accept(inheritance: Inheritance, reactor: ReactorBase) -> "Deferred[Any]":
     Leash(reactor)
     settings = inheritance.settings
     board = Board(WIDTH, settings.workers, BOARD)
-    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)), board, inheritance.worker)
+    factory = _factory(settings, reactor, board, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
     ports = [
         _endpoint(Adopting(sockets, descriptor), description).listen(factory)
         for descriptor, description in enumerate(endpoints(settings), FIRST_SOCKET)
     ]
     return gatherResults(ports).addCallback(lambda _: os.write(READY, b"."))
+
+
+def _factory(settings: Settings, reactor: object, board: Board | None = None, worker: int = 0) -> ServiceSite:
+    steady = clock.for_reactor(cast("IReactorTime", reactor))
+    agent = outgoing(reactor) if settings.upstreams else None
+    return site(settings, steady, agent, board, worker)
 
 
 def _listening(settings: Settings, reactor: object, factory: "IProtocolFactory") -> "Deferred[list[IListeningPort]]":

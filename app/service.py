@@ -1,20 +1,30 @@
 """What a style is given, so that it is left with nothing but how that style says it."""
 
 import random
+from collections.abc import Iterator
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent
 
 from app import clock
 from app.delivery import deliver
-from app.head import head
+from app.destination import target
+from app.echo import MAX_BODY, Asked, told
+from app.form import understand
+from app.head import head, timing
+from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
-from app.plan import Plan, Source, foresee, read
-from app.reply import FULL, Refused, Reply, json_page
+from app.plan import Plan, Source, drip, echo, foresee, read, read_via
+from app.reply import FULL, Problem, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
+from app.size import render
 from app.turns import Turns
+from app.upload import Upload
+from app.upstream import Forward
 
 
 def _source() -> Source:
@@ -29,6 +39,7 @@ class Service:
         clock: where every delay comes from.
         settings: what the operator chose.
         source: where every draw comes from.
+        agent: what requests are passed on through; None where there is nowhere to pass them on to.
         room: how much may be pending; styles that are served together share it.
         pending: who is waiting for this style's answers.
     """
@@ -36,6 +47,7 @@ class Service:
     clock: IReactorTime = attrs.field(factory=clock.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
+    agent: IAgent | None = None
     room: Room = attrs.field(factory=Room)
     pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
@@ -55,6 +67,25 @@ class Service:
             request.write(b"")
         return plan
 
+    def echo(self, request: Request, seconds: str) -> Plan:
+        """Decide when a request is told what it was.
+
+        Raises:
+            Refused: the seconds are none, or the body is too large or malformed.
+        """
+        answer = told(_asked(request, min(self.settings.max_body, MAX_BODY)))
+        request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
+        return request.plan
+
+    def drip(self, request: Request) -> Plan:
+        """Decide when a request is sent how many bytes.
+
+        Raises:
+            Refused: the request asks for what there is not.
+        """
+        request.plan = drip(_query(request), self.settings, self.clock.seconds())
+        return request.plan
+
     def answer(self, request: Request, plan: Plan) -> Deferred[bytes]:
         """Answer as planned, telling how late it is.
 
@@ -65,6 +96,49 @@ class Service:
         if plan.at == "headers":
             head(plan, request.measured).start(request)
         return deliver(request, plan, self.clock, self.settings.max_delay)
+
+    def accept_via(self, request: Request, name: str) -> Plan:
+        """Decide what a request is promised that is to be passed on.
+
+        Args:
+            request: what asks for it, in headers; path and query are the upstream's.
+            name: of the upstream.
+
+        Raises:
+            Refused: there is no such upstream, the request asks for what there is not, or its target is none.
+        """
+        self._target(request, name)
+        request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
+        if not plan.forwarded and isinstance(request.content, Upload):
+            request.content.close()
+        return plan
+
+    def forward(self, request: Request, name: str, plan: Plan) -> Deferred[bytes]:
+        """Pass a request on, and its answer back, or answer as planned instead.
+
+        Returns:
+            A Deferred of what is left for the style to write before it finishes the request.
+        """
+        if not plan.forwarded:
+            return self.answer(request, plan)
+        request.measured = self.clock.seconds() - plan.started
+        return Forward(
+            request,
+            self._target(request, name),
+            agent=cast("IAgent", self.agent),
+            clock=self.clock,
+            timeout=self.settings.upstream_timeout,
+            timing=timing(plan, request.measured),
+        ).sent
+
+    def _target(self, request: Request, name: str) -> bytes:
+        if name not in self.settings.upstreams:
+            raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
+        try:
+            return target(self.settings.upstreams[name], request.uri)
+        except ValueError as error:
+            given = request.uri.decode("latin-1")
+            raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
 
     def predict(self, request: Request) -> Reply:
         """Answer at once what to expect of a delay.
@@ -77,3 +151,40 @@ class Service:
 
 def _query(request: Request) -> bytes:
     return request.uri.partition(b"?")[2]
+
+
+def _asked(request: Request, longest: int) -> Asked:
+    headers = request.requestHeaders
+    content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
+    return Asked(
+        target=request.uri,
+        headers=[(name, value) for name, values in headers.getAllRawHeaders() for value in values],
+        content=understand(content_type, _body(request, longest)),
+        client=getattr(request.getClientAddress(), "host", None),
+        server=_server(request),
+        secure=request.isSecure(),
+    )
+
+
+def _body(request: Request, longest: int) -> bytes:
+    request.content.seek(0)
+    body = request.content.read(longest + 1)
+    if len(body) > longest:
+        accepted = f"at most {render(longest)} bytes"
+        raise Refused(Problem(413, "The body is too large to be told of.", parameter="body", accepted=accepted))
+    return body
+
+
+def _server(request: Request) -> str:
+    address = request.getHost()
+    # A UNIX socket has no host; whoever connects to it is on this machine.
+    host, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _headers(request: Request) -> Iterator[tuple[str, str]]:
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        asked = name.decode("latin-1").lower()
+        if asked.startswith(PREFIX):
+            for value in values:
+                yield asked.removeprefix(PREFIX), value.decode("latin-1")

@@ -23,6 +23,8 @@ class Settings:
         max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
         max_body: bytes of the largest body that a caller may ask for.
         traces: recorded latencies by the name under which `trace(NAME)` draws from them.
+        upstreams: URLs by the name under which `/via/NAME` passes requests on, as `app.destination.parse` reads them.
+        upstream_timeout: seconds that an upstream may take to begin its answer.
         max_pending: answers that may be pending at once in each worker, both styles together; None for as many as
             come.
         log_format: one of LOG_FORMATS.
@@ -40,6 +42,8 @@ class Settings:
     max_body: int = 16 * 1024**2
     max_pending: int | None = None
     traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
+    upstreams: Mapping[str, str] = attrs.field(factory=dict)
+    upstream_timeout: float = 30.0
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
     workers: int = 1
 

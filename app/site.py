@@ -2,28 +2,39 @@
 
 import re
 from typing import Final, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.http import Request as HTTPRequest
+from twisted.web.http import _GenericHTTPChannelProtocol
+from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
+from app import compare_page
 from app.access import AccessLog
 from app.board import Board
+from app.channel import Channel
+from app.destination import VIA
+from app.echo import MAX_BODY
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
-from app.pages import ReplyResource, figures, health, index
+from app.pages import ReplyResource, description, figures, health, index
 from app.pending import Room
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
-from app.request import Request
+from app.request import Bodies, Request
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
 from app.style_resource import tree
+from app.upload import DroppedBody, KeptBody
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
 BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
+
+ECHOED: Final = (b"/delay/", b"/raw/delay/")
+"""Under these paths a request is told what was in its body."""
 
 _HOST: Final = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::[0-9]{0,5})?"
@@ -37,7 +48,7 @@ class Root(Resource):
     Args:
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
-        settings: what the page at `/` tells.
+        settings: what the pages tell.
         board: where all workers count; without it, this process is the only one.
         worker: which of them this is.
 
@@ -55,6 +66,9 @@ class Root(Resource):
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         self.putChild(b"healthz", health())
+        self.putChild(b"openapi.json", description(settings))
+        for path, page in compare_page.resources().items():
+            self.putChild(path, page)
         self.putChild(b"metrics", figures(self.metrics))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
@@ -65,6 +79,7 @@ class Root(Resource):
         return sum(map(len, self._pending))
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:
             return ReplyResource(refusal)
@@ -77,39 +92,36 @@ class Root(Resource):
         return self._klein
 
 
-class DroppedBody:
-    """Where bodies go: read off the connection, as HTTP wants it, and kept nowhere."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return 0
-
-    def tell(self) -> int:
-        return 0
-
-    def read(self, size: int = -1) -> bytes:
-        return b""
-
-    def close(self) -> None: ...
+def _channel() -> _GenericHTTPChannelProtocol:
+    # As Twisted's own factory does it, which has no name for what goes on to HTTP/2 where TLS agrees on it.
+    return _GenericHTTPChannelProtocol(Channel())
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies, writes the access log, and counts what the metrics tell.
+    """A `Site` that keeps few bodies and streams others, writes the access log, and counts what the metrics tell.
 
     Args:
         resource: the root.
         clock: the clock by which requests were promised their answers.
         reactor: what the idle timeouts go by; the clock, if there is no other.
+        settings: the size of the largest body that is kept.
     """
 
     requestFactory = Request
     noisy = False
 
-    def __init__(self, resource: Root, clock: IReactorTime, reactor: IReactorTime | None = None) -> None:
+    protocol = staticmethod(_channel)
+
+    def __init__(
+        self,
+        resource: Root,
+        clock: IReactorTime,
+        reactor: IReactorTime | None = None,
+        settings: Settings | None = None,
+    ) -> None:
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
+        self._settings = settings or Settings()
         self._metrics = resource.metrics
 
     def startFactory(self) -> None:
@@ -122,8 +134,14 @@ class ServiceSite(server.Site):
         self._metrics.stop()
         super().stopFactory()
 
-    def getContentFile(self, length: int | None) -> DroppedBody:
-        return DroppedBody()
+    def body(self, target: bytes) -> Bodies:
+        """Decide from the path what becomes of a body.
+
+        Args:
+            target: the request target; nobody has looked at it yet.
+        """
+        path = unquote_to_bytes(target.partition(b"?")[0])
+        return KeptBody(min(self._settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
         answered = cast("Request", request)
@@ -135,33 +153,47 @@ class ServiceSite(server.Site):
         self._metrics.left(request)
 
 
-def root(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> Root:
+def root(
+    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
     room = Room(settings.max_pending)
-    klein, resource = Service(clock, settings, room=room), Service(clock, settings, room=room)
+    klein, resource = (Service(clock, settings, agent=agent, room=room) for _ in range(2))
     return Root(klein, resource, settings, board, worker)
 
 
-def site(settings: Settings, clock: IReactorTime, board: Board | None = None, worker: int = 0) -> ServiceSite:
+def site(
+    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+) -> ServiceSite:
     """Make the whole service, ready to be listened for.
 
     Args:
         settings: what the operator chose.
         clock: where every delay comes from.
+        agent: what requests are passed on through, if there is somewhere to pass them on to.
         board: where all workers count; without it, this process is the only one.
         worker: which of them this is.
     """
-    return ServiceSite(root(settings, clock, board, worker), clock)
+    return ServiceSite(root(settings, clock, agent, board, worker), clock, settings=settings)
+
+
+def _hide_from_routers(path: bytes, request: Request) -> None:
+    """Cut off what follows the name of an upstream: no router is to read or refuse what is the upstream's to read."""
+    if path == VIA:
+        del request.postpath[1:]
+    elif path == b"raw" and request.postpath[:1] == [VIA]:
+        del request.postpath[2:]
 
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    try:
-        b"/".join([path, *request.postpath]).decode("utf-8")
-    except UnicodeDecodeError:
-        return NOT_UTF8.reply()
-    if any(b"/" in segment for segment in (path, *request.postpath)):
-        return NOT_FOUND.reply()
+    if b"%" in request.path or not request.path.isascii():
+        try:
+            segments = b"/".join([path, *request.postpath]).decode("utf-8")
+        except UnicodeDecodeError:
+            return NOT_UTF8.reply()
+        if segments.count("/") > len(request.postpath):
+            return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()

@@ -1,5 +1,7 @@
 """The service as raw resources. Its twin, the same service as Klein routes, is style_klein.py."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -9,9 +11,20 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from app.plan import Plan
-from app.reply import ALLOWED, ALLOWED_AT_ONCE, BROKEN, NOT_FOUND, Refused, Reply, not_allowed, options
+from app.reply import (
+    ALLOWED,
+    ALLOWED_GET,
+    BROKEN,
+    NOT_FOUND,
+    Refused,
+    Reply,
+    not_allowed,
+    options,
+)
 from app.request import Request
 from app.service import Service
+
+Render = Callable[[Request, Plan], Deferred[None]]
 
 
 class RawResource(Resource):
@@ -68,8 +81,31 @@ class NotFoundResource(RawResource):
         return NOT_DONE_YET
 
 
-class DelayedResource(RawResource):
-    """Answers late: the original example, `render_GET` with its Deferred and its `NOT_DONE_YET`.
+class LateResource(RawResource):
+    """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
+
+    Args:
+        service: what every style is given.
+    """
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def _wait(self, request: Request, plan: Plan, render: Render) -> int:
+        d = deferLater(self.service.clock, plan.wait, lambda: request)
+        self.service.pending.enter(d, plan.due)
+        d.addCallback(render, plan)
+        d.addErrback(self._failed, request)
+        request.notifyFinish().addErrback(lambda _: d.cancel())
+        return NOT_DONE_YET
+
+    def _delayedRender(self, request: Request, plan: Plan) -> Deferred[None]:
+        return self.service.answer(request, plan).addCallback(self._finish, request)
+
+
+class DelayedResource(LateResource):
+    """Answers after a delay that the path or the query says.
 
     Args:
         service: what every style is given; without it, the service as it is by default, on the process's own clock.
@@ -77,8 +113,7 @@ class DelayedResource(RawResource):
     """
 
     def __init__(self, service: Service | None = None, delay: str | None = None) -> None:
-        super().__init__()
-        self.service = service or Service()
+        super().__init__(service or Service())
         self.delay = delay
 
     def getChild(self, path: bytes, request: Request) -> Resource:
@@ -89,22 +124,87 @@ class DelayedResource(RawResource):
         return super().getChild(path, request)
 
     def render_GET(self, request: Request) -> int:
-        plan = self.service.accept(request, self.delay)
-        d = deferLater(self.service.clock, plan.wait, lambda: request)
-        self.service.pending.enter(d, plan.due)
-        d.addCallback(self._delayedRender, plan)
-        d.addErrback(self._failed, request)
-        request.notifyFinish().addErrback(lambda _: d.cancel())
-        return NOT_DONE_YET
+        return self._wait(request, self.service.accept(request, self.delay), self._delayedRender)
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
-
-    def _delayedRender(self, request: Request, plan: Plan) -> Deferred[None]:
-        return self.service.answer(request, plan).addCallback(self._finish, request)
 
     def render_OPTIONS(self, request: Request) -> int:
         self._send(request, options(ALLOWED))
         return NOT_DONE_YET
+
+
+class SecondsResource(NotFoundResource):
+    """Takes what follows `/delay` for the seconds."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return DelayResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class DelayResource(LateResource):
+    """Tells a request what it was, as httpbin's `/delay/SECONDS` does."""
+
+    def __init__(self, service: Service, seconds: str) -> None:
+        super().__init__(service)
+        self.seconds = seconds
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.echo(request, self.seconds), self._delayedRender)
+
+    render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED))
+        return NOT_DONE_YET
+
+
+class DripResource(LateResource):
+    """Sends bytes one by one, as httpbin's `/drip` does."""
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.drip(request), self._delayedRender)
+
+    render_HEAD = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED_GET))
+        return NOT_DONE_YET
+
+
+class UpstreamsResource(NotFoundResource):
+    """Where the upstreams are, each under its name."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class ViaResource(LateResource):
+    """Passes a request on to an upstream, late, and its answer back."""
+
+    isLeaf = True
+
+    def __init__(self, service: Service, name: str) -> None:
+        super().__init__(service)
+        self.name = name
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.accept_via(request, self.name), self._viaRender)
+
+    render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+    def _viaRender(self, request: Request, plan: Plan) -> Deferred[None]:
+        return self.service.forward(request, self.name, plan).addCallback(self._finish, request)
 
 
 class PredictResource(RawResource):
@@ -121,7 +221,7 @@ class PredictResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_AT_ONCE))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
 
 
@@ -129,5 +229,8 @@ def tree(service: Service) -> Resource:
     """Put every resource at its path, as the decorators do in Klein."""
     root = NotFoundResource()
     root.putChild(b"delayed", DelayedResource(service))
+    root.putChild(b"delay", SecondsResource(service))
+    root.putChild(b"drip", DripResource(service))
+    root.putChild(b"via", UpstreamsResource(service))
     root.putChild(b"predict", PredictResource(service))
     return root

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from app.contract import PREFIXES
@@ -15,16 +15,15 @@ from app.settings import Settings
 from app.site import Root, ServiceSite
 
 
-class Wire(StringTransportWithDisconnection):
+class Wire(StringTransport):
     """One connection to a site, in memory: bytes in, bytes out."""
 
     producer: Any
 
-    def __init__(self, site: ServiceSite) -> None:
+    def __init__(self, site: ServiceSite, clock: Clock) -> None:
         super().__init__(IPv4Address("TCP", "127.0.0.1", 8080), IPv4Address("TCP", "127.0.0.1", 50000))
-        protocol = site.buildProtocol(self.peerAddr)
-        assert protocol is not None
-        self.protocol = protocol
+        self._clock = clock
+        self.protocol: Any = site.buildProtocol(self.peerAddr)
         self.protocol.makeConnection(self)
 
     def send(self, data: bytes) -> None:
@@ -35,7 +34,15 @@ class Wire(StringTransportWithDisconnection):
         return bytes(self.value())
 
     def leave(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        """Be left by the client; like a real transport, let go of the protocol."""
+        protocol, self.protocol, self.producer = self.protocol, None, None
+        if protocol is not None:
+            self.connected = False
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+    def loseConnection(self) -> None:
+        # As a real transport, in the reactor's next turn.
+        self._clock.callLater(0, self.leave)
 
     def abortConnection(self) -> None:
         self.loseConnection()
@@ -55,7 +62,7 @@ class House:
         return {"klein": self.klein, "resource": self.resource}[style]
 
     def wire(self) -> Wire:
-        return Wire(self.site)
+        return Wire(self.site, self.clock)
 
 
 @pytest.fixture
@@ -65,6 +72,7 @@ def house() -> Iterator[House]:
     root = Root(klein, resource, settings)
     # The idle timeout of a connection is no business of these tests: its clock stands still.
     yield House(clock, klein, resource, root, ServiceSite(root, clock, Clock()))
+    clock.advance(0)
     assert clock.getDelayedCalls() == [], "a timer outlived the request it was for"
 
 

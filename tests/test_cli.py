@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from app import cli
 from app.limits import cores
 from app.settings import Settings
+from app.trace import Trace
 from tests.process import environment, serving
 
 
@@ -44,12 +45,18 @@ def test_defaults(chosen: list[Settings]) -> None:
     assert chosen == [Settings()]
 
 
+TRACE = Path(__file__).parent / "two.csv"
+
 FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--host": ("::1", {"host": "::1"}),
     "--port": ("0", {"port": 0}),
     "--listen": ("tcp:0", {"listen": ("tcp:0",)}),
     "--default-delay": ("250ms", {"default_delay": 0.25}),
     "--max-delay": ("1h", {"max_delay": 3600.0}),
+    "--upstream": ("api=http://127.0.0.1:9000/v2/", {"upstreams": {"api": "http://127.0.0.1:9000/v2"}}),
+    "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
+    "--max-body": ("64k", {"max_body": 65536}),
+    "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
     "--workers": ("2", {"workers": 2}),
@@ -86,6 +93,13 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
     assert run(DELAYED_PORT="1", DELAYED_LISTEN="tcp:2").exit_code == 2
 
 
+def test_upstreams(chosen: list[Settings]) -> None:
+    """--upstream may be given more than once; in the variable, spaces separate the upstreams."""
+    run("--upstream", "a=http://b", "--upstream", "c=https://d")
+    run(DELAYED_UPSTREAM="a=http://b c=https://d")
+    assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -102,20 +116,98 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
         (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
+        (["--upstream", "http://127.0.0.1"], "--upstream"),
+        (["--upstream", "api=ftp://127.0.0.1"], "--upstream"),
+        (["--upstream", "a=http://b", "--upstream", "a=http://c"], "--upstream takes each name once"),
+        (["--upstream-timeout", "soon"], "--upstream-timeout"),
         (["--prot", "1"], "--prot"),
+        (["--max-body", "all"], "--max-body"),
+        (["--trace", "checkout"], "--trace"),
+        (["--trace", f"a b={TRACE}"], "a trace's name is"),
+        (["--trace", "two=/nowhere"], "No such file"),
+        (["--trace", f"two={TRACE.parent}"], "Is a directory"),
+        (["--trace", f"two={__file__}"], "test_cli.py': line 2: not a duration"),
+        (["--trace", "two=/dev/zero"], "larger than 64m"),
+        (["--trace", f"two={TRACE}", "--trace", f"two={TRACE}"], "two was given twice"),
     ],
 )
 def test_wrong_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
     """A wrong value is one line that names it, and exit code 2."""
-    monkeypatch.setattr(sys, "argv", ["delayed", "serve", *arguments])
+    assert named in refusal(monkeypatch, capsys, "serve", *arguments)
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command line, which is to refuse its arguments; give back what it says."""
+    monkeypatch.setattr(sys, "argv", ["delayed", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
     written = capsys.readouterr()
-    assert re.fullmatch(rf"delayed: .*{re.escape(named)}.*\n", written.err)
+    assert re.fullmatch(r"delayed: .*\n", written.err)
     assert written.out == ""
+    return written.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["1s...3s"], "at character 4: expected a duration"),
+        (["lognormal(mean=80ms)"], "at character 10: expected 'median'"),
+        (["1s\n"], "'1s\\n' is no delay: at character 2"),
+        (["11m"], "every draw would be above the longest delay, 10m"),
+        (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
+        (["trace(two)"], "a trace that was given at the start: none"),
+        (["1s", "--timeout", "soon"], "--timeout"),
+        (["1s", "--trace", "two=/nowhere"], "No such file"),
+        ([], "EXPR"),
+    ],
+)
+def test_wrong_expression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """What cannot be predicted is one line that points at the character, and exit code 2."""
+    assert named in refusal(monkeypatch, capsys, "predict", *arguments)
+
+
+def predicted(*arguments: str, **variables: str) -> list[str]:
+    done = CliRunner().invoke(cli.cli, ["predict", *arguments], env=variables, catch_exceptions=False)
+    assert done.exit_code == 0
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_prediction() -> None:
+    """A prediction is a line for each figure, and a histogram whose longest bar is that of the greatest share."""
+    lines = predicted("mix(75%:1s,25%:2s)", "--timeout", "1s")
+    figures, histogram = lines[: lines.index("")], lines[lines.index("") + 1 :]
+    assert figures == [
+        *("mean 1.25s", "p50 1s", "p90 2s", "p95 2s", "p99 2s", "p99.9 2s", "max 2s"),
+        "cut by 1s 25.00%",
+    ]
+    assert histogram[0] == "up to share"
+    assert histogram[1].startswith("1.07s 75.00% ████")
+    assert histogram[-1].startswith("2s 25.00% ████")
+    assert (histogram[1].count("█"), histogram[-1].count("█")) == (40, 13)
+
+
+def test_prediction_of_what_is_cut() -> None:
+    """A prediction is of what is left when longer draws are cut, and without a timeout tells of none."""
+    lines = predicted("0s..4s", "--max-delay", "2s")
+    assert "max 2s" in lines
+    assert not any(line.startswith("cut") for line in lines)
+
+
+def test_prediction_of_a_trace() -> None:
+    """A trace is given to `predict` as to `serve`, by the flag or the variable."""
+    assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", DELAYED_TRACE=f"two={TRACE}")
+    assert "mean 625ms" in predicted("trace(two)", "--trace", f"two={TRACE}")
+
+
+def test_prediction_in_ascii() -> None:
+    """Where the output cannot take a block, bars are made of what it can."""
+    with_blocks = delayed("predict", "1s..3s").stdout
+    assert delayed("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")
 
 
 def test_a_worker_for_each_core(chosen: list[Settings]) -> None:
@@ -169,9 +261,11 @@ def test_stopping_does_not_wait() -> None:
     assert code == 0
 
 
-def delayed(*arguments: str) -> subprocess.CompletedProcess[str]:
+def delayed(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("delayed")), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=environment())
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=30, env=environment(**variables)
+    )
 
 
 def test_version() -> None:

@@ -1,10 +1,13 @@
 import base64
 import hashlib
+import html
 import re
+from importlib import metadata
 
 import pytest
 
-from app.pages import ENDPOINTS
+from app.endpoints import ENDPOINTS, parameters
+from app.pages import _version
 from tests.conftest import House
 
 
@@ -20,20 +23,44 @@ def test_index(house: House) -> None:
     headers, body = answer(house, "GET /")
     assert headers.startswith("HTTP/1.1 200 OK")
     assert body.startswith("<!DOCTYPE html>\n<html")
-    for endpoint, example, _ in ENDPOINTS:
-        assert f"<code>{endpoint}</code>" in body
-        assert f'href="{example}"' in body
-    assert "answers after 5s" in body
-    assert "at most <span>10m</span>" in body
+    for endpoint in ENDPOINTS:
+        for prefix in endpoint.prefixes.values():
+            assert f"<code>{prefix}{endpoint.path}</code>" in body
+            assert f'href="{prefix}{endpoint.example}"' in body
+
+
+def test_parameters(house: House) -> None:
+    """The page has the whole table of parameters, with the values of this service's settings."""
+    text = html.unescape(re.sub("<.*?>", "\n", answer(house, "GET /")[1]))
+    for parameter, target in parameters():
+        told = parameter.name, parameter.meaning, parameter.accepted, target
+        assert set(told) <= set(text.splitlines())
+    _, body = answer(house, "GET /")
+    for value in (
+        "<code>--default-delay</code> (5s)",
+        "<code>--max-delay</code> (10m)",
+        "<code>--max-body</code> (16m)",
+    ):
+        assert value in body
 
 
 def test_every_example_is_answered(house: House) -> None:
-    """Each example on the page gives a 200."""
-    for _, example, _ in ENDPOINTS:
+    """Nothing that can be clicked on the page is refused."""
+    for example in re.findall('href="(.*?)"', answer(house, "GET /")[1]):
         wire = house.wire()
-        wire.send(f"GET {example} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        house.clock.advance(5)
-        assert wire.received.startswith(b"HTTP/1.1 200 OK"), example
+        wire.send(f"GET {html.unescape(example)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        house.clock.pump([600, 600])
+        assert wire.disconnecting or re.match(rb"HTTP/1.1 (200|503) ", wire.received), example
+
+
+def test_version_of_what_was_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that runs from its sources, and was never installed, describes itself all the same."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert _version() == "unknown"
 
 
 def test_policy(house: House) -> None:
@@ -45,7 +72,7 @@ def test_policy(house: House) -> None:
     assert "<script" not in body
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz"])
+@pytest.mark.parametrize("path", ["/", "/healthz", "/openapi.json"])
 def test_methods(house: House, path: str) -> None:
     """A page answers GET, HEAD and OPTIONS, and names them when it refuses another."""
     get, body = answer(house, f"GET {path}")

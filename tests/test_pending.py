@@ -29,3 +29,14 @@ def test_each_has_a_place_of_its_own() -> None:
     pending.enter(second, 5.0)
     first.callback(None)
     assert len(pending) == 1
+
+
+def test_next_due() -> None:
+    """The next answer that is due is known, and forgotten when it is given."""
+    pending, d = Pending(), Deferred[None]()
+    assert pending.next_due() == float("inf")
+    pending.enter(d, 3.0)
+    pending.enter(Deferred[None](), 5.0)
+    assert pending.next_due() == 3.0
+    d.callback(None)
+    assert pending.next_due() == 5.0

@@ -7,13 +7,17 @@ APP = Path(__file__).parent.parent / "app"
 
 PURE = (
     "body",
+    "chart",
     "contract",
     "delay",
     "distribution",
     "draw",
     "duration",
+    "echo",
+    "endpoints",
     "fault",
     "head",
+    "openapi",
     "parameters",
     "plan",
     "predict",
@@ -21,6 +25,7 @@ PURE = (
     "settings",
     "share",
     "size",
+    "destination",
     "trace",
     "turns",
 )

@@ -1,13 +1,21 @@
+import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
 
 import click
 import pytest
 
 from app import cli
-from tests.process import ROOT, Process, serving
+from app.delay import FORMS, parse
+from app.endpoints import markdown, parameters
+from app.fault import KINDS
+from tests.delays import TRACES
+from tests.process import ROOT, Process, environment, serving
 
 README = (ROOT / "README.md").read_text()
 
@@ -31,9 +39,12 @@ def test_example(process: Process, command: str, output: str) -> None:
     command = command.replace("localhost:8080", f"127.0.0.1:{process.port}").replace(
         "curl ", "curl --no-progress-meter "
     )
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True, env=environment(PATH=path)
+    )
     expected = re.escape(output).replace(re.escape("..."), ".*")
-    assert re.fullmatch(expected, done.stdout.replace("\r\n", "\n").rstrip("\n") + "\n")
+    assert re.fullmatch(expected, re.sub(r"[ \r]*\n", "\n", done.stdout.rstrip() + "\n"))
 
 
 def test_there_are_examples() -> None:
@@ -52,3 +63,49 @@ def test_settings() -> None:
         (option.opts[0], option.envvar, "" if option.multiple else str(option.default), option.help)
         for option in options
     ]
+
+
+def table_of(section: str, heading: str) -> list[str]:
+    """Give the lines below the headings of the table that begins with a heading."""
+    [found] = re.findall(rf"^## {section}\n.*?^(\| {heading} \|.*?\n)\n", README, re.DOTALL | re.MULTILINE)
+    return str(found).splitlines()[2:]
+
+
+def test_parameters() -> None:
+    """The table of parameters is what the declaration makes of it."""
+    assert markdown() in README, f"The README's table of parameters is to be:\n\n{markdown()}"
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[Process]:
+    """A service whose delays are all cut to what can be waited for."""
+    with serving("--default-delay", "1ms", "--max-delay", "1s") as process:
+        yield process
+
+
+@pytest.mark.parametrize("target", [target for _, target in parameters()])
+@pytest.mark.parametrize("prefix", ["", "/raw"])
+def test_example_of_a_parameter(quick: Process, prefix: str, target: str) -> None:
+    """The example of a parameter is accepted by a served instance; a share of faults may break the connection."""
+    connection = HTTPConnection("127.0.0.1", quick.port, timeout=30)
+    connection.request("GET", prefix + target)
+    try:
+        assert connection.getresponse().status in (200, 503)
+    except ConnectionResetError:
+        assert "fault=reset" in target
+    finally:
+        connection.close()
+
+
+def test_forms() -> None:
+    """Every form of the delay language is in its table, with examples that can be read."""
+    examples = re.findall(
+        r"`(.*?)`", "\n".join(line.split(" | ")[0] for line in table_of("The delay language", "form"))
+    )
+    assert {str(parse(example, TRACES)) for example in examples} >= {"250ms", "1s..3s"}
+    assert set(FORMS) <= {example.partition("(")[0] for example in examples}
+
+
+def test_faults() -> None:
+    """The table of faults has every fault, and says of it what the declaration says."""
+    assert table_of("Parameters", "fault") == [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]

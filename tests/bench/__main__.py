@@ -1,0 +1,223 @@
+"""The benchmark: this service, what it is measured against, and those peers that happen to be installed.
+
+    python -m tests.bench [--rounds 3] [--seconds 10] [--only NAME ...]
+
+Every measurement has a server process of its own, one at a time, and the servers take turns: a round is one
+measurement of each. The load generator is the one that `delayed measure` is, in a process of its own. What is printed
+of a server is the round with the lowest p99 among those in which the generator itself was punctual.
+"""
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+
+from app.measure import Report, Verdict, run_apart
+from app.schedule import agree
+
+ROOT = Path(__file__).parent.parent.parent
+
+NGINX = """
+load_module modules/ngx_http_echo_module.so;
+worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error; worker_rlimit_nofile 20000;
+events {{ worker_connections 20000; }}
+http {{
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port} backlog=5000;
+    location / {{ default_type text/html; echo_sleep {delay}; echo "Sorry to keep you waiting."; }}
+  }}
+}}
+"""
+
+
+@attrs.frozen
+class Load:
+    """What a server is asked for: so many a second, each late by so much."""
+
+    rate: float
+    delay: float
+
+    @property
+    def pending(self) -> int:
+        return round(self.rate * self.delay)
+
+
+@attrs.frozen
+class Server:
+    """A server that can be measured.
+
+    Attributes:
+        name: as it stands in the table.
+        arguments: the command, in which `{port}`, `{delay}` and `{folder}` are replaced.
+        path: what is asked for, with `{delay}` as the generator replaces it.
+        needs: the modules or programs without which it is left out.
+        loads: what it is asked for.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    path: str
+    needs: tuple[str, ...] = ()
+    loads: tuple[Load, ...] = (Load(2000, 5),)
+
+    def installed(self) -> bool:
+        return all(shutil.which(need) or importlib.util.find_spec(need) for need in self.needs)
+
+
+MODULE = (sys.executable, "-m")
+
+SERVE = (*MODULE, "app", "serve", "--port", "{port}")
+
+QUERY = "/delayed?delay={delay}"
+
+LOADS = (Load(2000, 5), Load(4000, 2))
+
+SERVERS = (
+    Server("raw, stock", (*MODULE, "tests.bench.stock_resource", "{port}"), QUERY),
+    Server("raw", SERVE, "/raw" + QUERY, loads=LOADS),
+    Server("Klein, stock", (*MODULE, "tests.bench.stock_klein", "{port}"), QUERY),
+    Server("Klein", SERVE, QUERY, loads=LOADS),
+    Server("raw, 2 workers", (*SERVE, "--workers", "2"), "/raw" + QUERY, loads=(Load(6000, 1),)),
+    Server("Klein, 2 workers", (*SERVE, "--workers", "2"), QUERY, loads=(Load(6000, 1),)),
+    Server("nginx", ("nginx", "-c", "{folder}/nginx.conf"), "/delayed", needs=("nginx",), loads=LOADS),
+    Server("uvicorn", (*MODULE, "tests.bench.peer_asgi", "{port}"), QUERY, needs=("uvicorn",)),
+    Server("aiohttp", (*MODULE, "tests.bench.peer_aiohttp", "{port}"), QUERY, needs=("aiohttp",)),
+)
+
+
+@attrs.frozen
+class Result:
+    """One measurement."""
+
+    server: Server
+    load: Load
+    report: Report
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(server: Server, load: Load) -> Iterator[tuple[int, int]]:
+    """Run a server in a process of its own; give its port and its process id."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        values = {"port": str(port), "delay": f"{load.delay:g}", "folder": folder}
+        (Path(folder) / "nginx.conf").write_text(NGINX.format(**values))
+        command = [part.format(**values) for part in server.arguments]
+        with (Path(folder) / "output").open("w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=os.environ)
+            try:
+                wait_for(port, process)
+                yield port, process.pid
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if reachable(port):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise click.ClickException(f"{process.args!r} did not come up")
+
+
+def measured(server: Server, load: Load, seconds: float) -> Result:
+    with running(server, load) as (port, pid):
+        schedule = agree(rate=load.rate, delay=load.delay, duration=seconds)
+        return Result(server, load, run_apart(f"http://127.0.0.1:{port}{server.path}", schedule, pids=(pid,)))
+
+
+def best(results: list[Result]) -> Result:
+    """Give the round to print: the lowest p99 of those in which the generator was punctual."""
+    fair = [result for result in results if result.report.verdict is not Verdict.BOTTLENECK] or results
+    return min(fair, key=lambda result: result.report.lateness.p99 if result.report.lateness else float("inf"))
+
+
+def row(result: Result) -> list[str]:
+    report, lateness, cost, lag = result.report, result.report.lateness, result.report.cost, result.report.lag
+    late = (lateness.p50, lateness.p99, lateness.p999, lateness.most) if lateness else (None,) * 4
+    return [
+        result.server.name,
+        f"{result.load.rate:g}",
+        str(result.load.pending),
+        *map(ms, late),
+        str(report.early),
+        str(sum(report.errors.values()) + report.unfinished),
+        "-" if cost is None or cost.cpu_per_answer is None else f"{cost.cpu_per_answer * 1e6:.0f}",
+        "-" if cost is None or cost.per_pending is None else f"{cost.per_pending / 1000:.1f}",
+        ms(lag.p99 if lag else None) + ("!" if report.verdict is Verdict.BOTTLENECK else ""),
+    ]
+
+
+def ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.2f}"
+
+
+def cpu(results: list[Result], name: str) -> list[float]:
+    """Give the CPU time per answer of a server under the first load, round by round, in seconds."""
+    mine = [result for result in results if result.server.name == name and result.load == LOADS[0]]
+    return [result.report.cost.cpu_per_answer or 0.0 for result in mine if result.report.cost]
+
+
+def show(results: list[Result]) -> None:
+    columns = ("server", "rate", "pending", "p50", "p99", "p99.9", "max", "early", "failed", "CPU us", "kB", "lag p99")
+    machine = f"CPython {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores"
+    about = f"{machine}, {datetime.now(UTC):%Y-%m-%d}"
+    table = Table(*columns, title=f"lateness in ms; CPU per answer, memory per pending answer ({about})")
+    for key in dict.fromkeys((result.server, result.load) for result in results):
+        table.add_row(*row(best([result for result in results if (result.server, result.load) == key])))
+    console = Console(width=140)
+    console.print(table)
+    for name in ("raw", "Klein"):
+        ours, stock = cpu(results, name), cpu(results, f"{name}, stock")
+        if ours and stock:
+            ratios = [mine / theirs for mine, theirs in zip(ours, stock, strict=False)]
+            console.print(f"CPU {name} / {name}, stock: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+@click.command()
+@click.option("--rounds", default=3, show_default=True, help="How many times each server is measured.")
+@click.option("--seconds", default=10.0, show_default=True, help="How long each measurement goes on.")
+@click.option("--only", multiple=True, type=click.Choice([server.name for server in SERVERS]), help="Only these.")
+def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
+    """Measure lateness, CPU time and memory of this service and of its peers, in turn."""
+    servers = [server for server in SERVERS if server.installed() and (not only or server.name in only)]
+    results: list[Result] = []
+    for turn in range(rounds):
+        for server in servers:
+            for load in server.loads:
+                click.echo(f"round {turn + 1}: {server.name} at {load.rate:g}/s, {load.pending} pending", err=True)
+                results.append(measured(server, load, seconds))
+    show(results)
+
+
+bench()

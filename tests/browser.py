@@ -1,0 +1,136 @@
+"""Chromium without a window, and the page `/compare` in it. The browser is the system's own: nothing is downloaded."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMEDRIVER: Final = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
+
+BOUND: Final = 30
+"""Seconds after which a condition that was waited for is given up."""
+
+FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",  # the sandbox does not start for root, which is who runs in a container
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,1000",
+)
+
+
+def missing() -> str | None:
+    """Say which of the two programs is not there; None if both are."""
+    absent = [path for path in (CHROMIUM, CHROMEDRIVER) if shutil.which(path) is None]
+    return f"there is no {' and no '.join(absent)}" if absent else None
+
+
+@contextmanager
+def running(profile: Path) -> Iterator[webdriver.Chrome]:
+    """Run the browser with a profile of its own, and end it."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    # Both paths are given, so that Selenium looks for neither of them elsewhere.
+    driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@attrs.frozen
+class Page:
+    """The page `/compare`, as somebody sees and uses it."""
+
+    driver: webdriver.Chrome
+    base: str
+
+    def open(self) -> None:
+        self.driver.get(f"{self.base}/compare")
+
+    def find(self, selector: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def ask(self, delay: str, others: str = "") -> None:
+        """Fill the form and press the button."""
+        for name, text in (("delay", delay), ("others", others)):
+            self.find(f"#{name}").clear()
+            self.find(f"#{name}").send_keys(text)
+        self.find("#go").click()
+
+    def press(self, *keys: str) -> None:
+        """Press keys wherever the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(key)
+
+    def tab_to(self, selector: str) -> None:
+        """Press the tabulator until the focus is on an element."""
+        for _ in range(30):
+            if self.driver.switch_to.active_element == self.find(selector):
+                return
+            self.press(Keys.TAB)
+        raise AssertionError(f"the tabulator never comes to {selector}")
+
+    def texts(self, part: str) -> list[str]:
+        """Give what stands in one part of the page, in both styles."""
+        return [element.text for element in self.all(f".answer [data-part='{part}']")]
+
+    def states(self) -> list[str | None]:
+        return [element.get_attribute("data-state") for element in self.all(".answer")]
+
+    def positions(self) -> list[float]:
+        """Tell how full each bar is, from 0 to 1; -1 where it does not say."""
+        return [float(bar.get_property("position")) for bar in self.all("progress")]  # type: ignore[arg-type]
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition holds."""
+        WebDriverWait(self.driver, BOUND, poll_frequency=0.02).until(lambda _: condition())
+
+    def until_both(self, state: str) -> None:
+        self.until(lambda: self.states() == [state, state])
+
+    def script(self, text: str, *arguments: object) -> Any:
+        """Run a function's body in the page, and give back what it returns."""
+        return self.driver.execute_script(text, *arguments)
+
+    def emulate(self, **features: str) -> None:
+        """Let media features be what they are not, as the browser's own tools can."""
+        media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+
+    def resize(self, width: int, height: int) -> None:
+        """Be a telephone of this size."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def complaints(self) -> list[str]:
+        """Give what the browser wrote to its console since it was last asked."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def reset(self) -> None:
+        """Be a browser again that nothing was done to."""
+        self.emulate()
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.get("about:blank")
+        self.complaints()
