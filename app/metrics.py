@@ -4,7 +4,7 @@ import platform
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate, compress, product
 from math import inf, prod
 from typing import Final
@@ -82,6 +82,7 @@ BY_STATUS: Final = (
 
 COUNTERS: Final = (
     Family("delayed_left", "Clients that left before their answer was whole.", _STYLES),
+    Family("delayed_broken", "Answers that an upstream broke off.", _LATE_STYLES),
     Family("delayed_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
     Family("delayed_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
     Family("delayed_worker_starts", "Worker processes started."),
@@ -113,6 +114,7 @@ WIDTH: Final = _ENDS[-1]
 _ANSWERS: Final = _AT["delayed_answers"]
 _REFUSED: Final = _AT["delayed_refused"]
 _LEFT: Final = _AT["delayed_left"]
+_BROKEN: Final = _AT["delayed_broken"]
 _FAULTS: Final = _AT["delayed_faults"]
 _CUT: Final = _AT["delayed_cut"]
 _STARTS: Final = _AT["delayed_worker_starts"]
@@ -128,10 +130,18 @@ _FAULT: Final = {fault: number for number, fault in enumerate(KINDS)}
 _OTHER_METHOD: Final = len(METHODS) - 1
 _OTHER_STATUS: Final = len(STATUSES) - 1
 
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"  # it runs from its sources, and was never installed
+
+
 BUILD: Final = {
-    "version": version("delayed"),
+    "version": _version("delayed"),
     "python": platform.python_version(),
-    **{name: version(name) for name in ("twisted", "klein")},
+    **{name: _version(name) for name in ("twisted", "klein")},
 }
 """What `delayed_build_info` tells, as its labels."""
 
@@ -189,9 +199,11 @@ class Metrics:
             cells[_REFUSED + style * len(STATUSES) + status] += 1
 
     def left(self, request: Request) -> None:
-        """Count a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
+        """Count a connection that was lost before the answer was whole: by the client, an upstream or a fault."""
         cells, style, fault = self._cells, _STYLE[request.style], request.fault
-        if fault is None:
+        if request.broken:
+            cells[_BROKEN + style] += 1
+        elif fault is None:
             cells[_LEFT + style] += 1
         else:
             cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1

@@ -66,6 +66,13 @@ def test_accepted_while_full(full: House, prefix: str) -> None:
     assert figures(full)["delayed_lateness_seconds_sum", "klein"] == 0
 
 
+@pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip", "/via/api/"])
+def test_every_wait_needs_room(full: House, prefix: str, target: str) -> None:
+    """Whatever is answered late is refused when there is no room for it."""
+    assert ask(full, prefix + target).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    full.clock.advance(1)
+
+
 @pytest.mark.parametrize("target", ["/", "/healthz", "/metrics", "/predict", "/raw/predict"])
 def test_never_refused(full: House, target: str) -> None:
     """What is answered at once needs no room."""

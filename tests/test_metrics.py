@@ -107,6 +107,18 @@ def test_faults(house: House, style: str) -> None:
     assert samples["delayed_left_total", style] == 0
 
 
+def test_broken(house: House, style: str) -> None:
+    """An answer that an upstream broke off is neither a fault nor a client's leaving."""
+    wire = house.wire()
+    wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    [request] = wire.protocol._channel.requests
+    request.broken = True
+    wire.leave()
+    samples = figures(house)
+    assert samples["delayed_broken_total", style] == 1
+    assert samples["delayed_left_total", style] == 0
+
+
 def test_cut(house: House, style: str) -> None:
     """A delay that was drawn too long is counted, whether it was waited for or not."""
     target = f"{PREFIXES[style]}/delayed?delay=mix(50%25:9m,50%25:11m)&seed=7&n=3"
