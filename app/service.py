@@ -57,9 +57,7 @@ class Service:
         Raises:
             Refused: the request asks for what there is not, or there is no room for another.
         """
-        # Before it is read: what is refused for want of room takes no draw from those that are answered.
-        if self.room.full:
-            raise Refused(FULL)
+        self._admit()
         plan = read(_query(request), path_delay, self.settings, self.source, self.clock.seconds())
         request.plan = plan
         if plan.at == "body":
@@ -67,12 +65,18 @@ class Service:
             request.write(b"")
         return plan
 
+    def _admit(self) -> None:
+        # Before anything is read: what is refused for want of room takes no draw from those that are answered.
+        if self.room.full:
+            raise Refused(FULL)
+
     def echo(self, request: Request, seconds: str) -> Plan:
         """Decide when a request is told what it was.
 
         Raises:
             Refused: the seconds are none, or the body is too large or malformed.
         """
+        self._admit()
         answer = told(_asked(request, min(self.settings.max_body, MAX_BODY)))
         request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
         return request.plan
@@ -83,6 +87,7 @@ class Service:
         Raises:
             Refused: the request asks for what there is not.
         """
+        self._admit()
         request.plan = drip(_query(request), self.settings, self.clock.seconds())
         return request.plan
 
@@ -108,6 +113,7 @@ class Service:
             Refused: there is no such upstream, the request asks for what there is not, or its target is none.
         """
         self._target(request, name)
+        self._admit()
         request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
         if not plan.forwarded and isinstance(request.content, Upload):
             request.content.close()
