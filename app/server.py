@@ -16,10 +16,11 @@ from twisted.python.failure import Failure
 
 from app import clock
 from app.board import Board
+from app.collector import Collector
 from app.metrics import WIDTH
 from app.outgoing import outgoing
 from app.settings import Settings
-from app.site import ServiceSite, site
+from app.site import Root, ServiceSite, site
 from app.sockets import Adopting
 from app.workers import BOARD, FIRST_SOCKET, READY, Inheritance, Leash, Workers
 
@@ -74,7 +75,8 @@ def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) ->
         A Deferred that fires when all workers accept; it fails with CannotListenError, or with StillbornError.
     """
     if board is None:
-        return listen(settings, reactor)
+        factory = _factory(settings, reactor)
+        return _announcing(settings, reactor, factory).addCallback(lambda _: _collect(factory, reactor))
     return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
 
 
@@ -84,8 +86,7 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
     Returns:
         The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
     """
-    factory = _factory(settings, reactor)
-    return _listening(settings, reactor, factory).addCallback(partial(_announced, settings))
+    return _announcing(settings, reactor, _factory(settings, reactor))
 
 
 def accept(inheritance: Inheritance, reactor: ReactorBase) -> "Deferred[Any]":
@@ -104,13 +105,29 @@ def accept(inheritance: Inheritance, reactor: ReactorBase) -> "Deferred[Any]":
         _endpoint(Adopting(sockets, descriptor), description).listen(factory)
         for descriptor, description in enumerate(endpoints(settings), FIRST_SOCKET)
     ]
-    return gatherResults(ports).addCallback(lambda _: os.write(READY, b"."))
+    return (
+        gatherResults(ports)
+        .addCallback(lambda _: os.write(READY, b"."))
+        .addCallback(lambda _: _collect(factory, reactor))
+    )
 
 
 def _factory(settings: Settings, reactor: object, board: Board | None = None, worker: int = 0) -> ServiceSite:
     steady = clock.for_reactor(cast("IReactorTime", reactor))
     agent = outgoing(reactor) if settings.upstreams else None
     return site(settings, steady, agent, board, worker)
+
+
+def _collect(factory: ServiceSite, reactor: object) -> None:
+    """Let a process that does nothing but serve collect its garbage between answers."""
+    steady = clock.for_reactor(cast("IReactorTime", reactor))
+    root = cast("Root", factory.resource)
+    collector = Collector(steady, lambda: root.next_due() - steady.seconds())
+    collector.start().addErrback(lambda failure: log.failure("garbage is collected no more", failure))
+
+
+def _announcing(settings: Settings, reactor: object, factory: ServiceSite) -> "Deferred[list[IListeningPort]]":
+    return _listening(settings, reactor, factory).addCallback(partial(_announced, settings))
 
 
 def _listening(settings: Settings, reactor: object, factory: "IProtocolFactory") -> "Deferred[list[IListeningPort]]":

@@ -57,7 +57,7 @@ class Service:
         Raises:
             Refused: the request asks for what there is not, or there is no room for another.
         """
-        self._require_room()
+        self._admit()
         plan = read(_query(request), path_delay, self.settings, self.source, self.clock.seconds())
         request.plan = plan
         if plan.at == "body":
@@ -65,13 +65,18 @@ class Service:
             request.write(b"")
         return plan
 
+    def _admit(self) -> None:
+        # Before anything is read: what is refused for want of room takes no draw from those that are answered.
+        if self.room.full:
+            raise Refused(FULL)
+
     def echo(self, request: Request, seconds: str) -> Plan:
         """Decide when a request is told what it was.
 
         Raises:
-            Refused: the seconds are none, or the body is too large or malformed, or there is no room for another.
+            Refused: the seconds are none, or the body is too large or malformed.
         """
-        self._require_room()
+        self._admit()
         answer = told(_asked(request, min(self.settings.max_body, MAX_BODY)))
         request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
         return request.plan
@@ -80,9 +85,9 @@ class Service:
         """Decide when a request is sent how many bytes.
 
         Raises:
-            Refused: the request asks for what there is not, or there is no room for another.
+            Refused: the request asks for what there is not.
         """
-        self._require_room()
+        self._admit()
         request.plan = drip(_query(request), self.settings, self.clock.seconds())
         return request.plan
 
@@ -105,11 +110,10 @@ class Service:
             name: of the upstream.
 
         Raises:
-            Refused: there is no such upstream, the request asks for what there is not, its target is none, or there is
-                no room for another.
+            Refused: there is no such upstream, the request asks for what there is not, or its target is none.
         """
-        self._require_room()
         self._target(request, name)
+        self._admit()
         request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
         if not plan.forwarded and isinstance(request.content, Upload):
             request.content.close()
@@ -132,11 +136,6 @@ class Service:
             timeout=self.settings.upstream_timeout,
             timing=timing(plan, request.measured),
         ).sent
-
-    def _require_room(self) -> None:
-        # Before anything is read: what is refused for want of room takes no draw from those that are answered.
-        if self.room.full:
-            raise Refused(FULL)
 
     def _target(self, request: Request, name: str) -> bytes:
         if name not in self.settings.upstreams:

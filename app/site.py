@@ -78,6 +78,10 @@ class Root(Resource):
         """How many answers are waited for, in both styles together."""
         return sum(map(len, self._pending))
 
+    def next_due(self) -> float:
+        """Give when the next answer of either style is due, in seconds of the service's clock; infinity if none is."""
+        return min(pending.next_due() for pending in self._pending)
+
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
