@@ -30,6 +30,9 @@ from app.settings import Settings
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
+Asked = Mapping[str, Any]
+"""What was asked for, by the names of the parameters; what was not given is not there."""
+
 
 @attrs.frozen
 class Plan:
@@ -82,15 +85,13 @@ class Source:
     random: Callable[[], float]
 
 
-def read(query: bytes, path_delay: str | None, settings: Settings, source: Source, now: float) -> Plan:
-    """Read what a request asks for.
+def ask(query: bytes, path_delay: str | None, settings: Settings) -> Asked:
+    """Read what a request asks for, which is the same each time that it is asked.
 
     Args:
         query: what follows the `?` of the request target, still percent-encoded.
         path_delay: the path's last segment, decoded, where the path has one.
         settings: the default and the limits.
-        source: where the draws come from.
-        now: seconds of the service's clock.
 
     Raises:
         Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
@@ -101,33 +102,25 @@ def read(query: bytes, path_delay: str | None, settings: Settings, source: Sourc
             both = f"{path_delay} in the path and {asked['delay']} in the query"
             raise wrong("The delay can be given once.", "delay", both, "a delay in the path or in the query")
         asked["delay"] = read_text(DELAY, path_delay, settings)
-    return _planned(asked, settings, source, now)
+    return asked
 
 
-def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source, now: float) -> Plan:
-    """Read what a request that is to be passed on asks for.
+def draw_plan(asked: Asked, settings: Settings, source: Source, now: float, *, upstream: bool = False) -> Plan:
+    """Draw what one request is promised, of those that ask for the same.
 
     Args:
-        fields: names and texts of the parameters, as `read_fields` takes them.
+        asked: what it asks for, as `ask` gives it.
         settings: the default and the limits.
         source: where the draws come from.
         now: seconds of the service's clock.
-
-    Returns:
-        A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
+        upstream: whether it is to be passed on, if neither a status nor a fault is drawn to be answered instead.
 
     Raises:
-        Refused: 400, as in `read`.
+        Refused: 400, if what is asked for does not go together.
     """
-    return _planned(read_fields(fields, VIA, settings), settings, source, now, upstream=True)
-
-
-def _planned(
-    asked: Mapping[str, Any], settings: Settings, source: Source, now: float, *, upstream: bool = False
-) -> Plan:
     delay: Delay = asked.get("delay") or Fixed(settings.default_delay)
     draws = _Draws(delay, asked, source)
-    wait = delay.draw(draws.uniforms("delay", str(delay)), draws.n)
+    wait = delay.draw(draws.uniforms("delay", delay), draws.n)
     drawn = draws.what("status", asked.get("status"))
     status = int(drawn or 200)
     fault = draws.what("fault", asked.get("fault"))
@@ -149,6 +142,24 @@ def _planned(
     return plan
 
 
+def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source, now: float) -> Plan:
+    """Read what a request that is to be passed on asks for.
+
+    Args:
+        fields: names and texts of the parameters, as `read_fields` takes them.
+        settings: the default and the limits.
+        source: where the draws come from.
+        now: seconds of the service's clock.
+
+    Returns:
+        A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    return draw_plan(read_fields(fields, VIA, settings), settings, source, now, upstream=True)
+
+
 def _check_pieces(plan: Plan) -> None:
     if plan.body is not None and plan.chunks > max(plan.body.size, 1):
         raise wrong("These are more pieces than bytes.", "chunks", str(plan.chunks), f"at most {plan.body.size}")
@@ -159,7 +170,7 @@ def _check_pieces(plan: Plan) -> None:
 class _Draws:
     """The draws of one request, each from uniforms of its own."""
 
-    def __init__(self, delay: Delay, asked: Mapping[str, Any], source: Source) -> None:
+    def __init__(self, delay: Delay, asked: Asked, source: Source) -> None:
         self._seed = asked.get("seed")
         self._random = source.random
         if "n" in asked and self._seed is None:
@@ -168,10 +179,10 @@ class _Draws:
         counted = self._seed is not None or not isinstance(delay, Fixed)
         self.n = asked.get("n") or (source.turn(self._seed, str(delay)) if counted else 1)
 
-    def uniforms(self, purpose: str, expression: str) -> Iterator[float]:
+    def uniforms(self, purpose: str, expression: object) -> Iterator[float]:
         if self._seed is None:
             return draw.unseeded(self._random)
-        return draw.seeded(purpose, self._seed, expression, self.n)
+        return draw.seeded(purpose, self._seed, str(expression), self.n)
 
     def what(self, purpose: str, chance: Chance | None) -> str | None:
         """Draw whether something happens; with one seed, whatever a share hits a greater share hits too."""

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from typing import cast
+from typing import Final, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -12,12 +12,13 @@ from twisted.web.iweb import IAgent
 from app import clock
 from app.delivery import deliver
 from app.destination import target
-from app.echo import MAX_BODY, Asked, told
+from app.echo import MAX_BODY, told
+from app.echo import Asked as Told
 from app.form import understand
 from app.head import head, timing
 from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
-from app.plan import Plan, Source, drip, echo, foresee, read, read_via
+from app.plan import Asked, Plan, Source, ask, draw_plan, drip, echo, foresee, read_via
 from app.reply import FULL, Problem, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
@@ -25,6 +26,9 @@ from app.size import render
 from app.turns import Turns
 from app.upload import Upload
 from app.upstream import Forward
+
+MAX_KNOWN: Final = 1024
+"""How many URLs are remembered with what they ask for; before one more, all are forgotten."""
 
 
 def _source() -> Source:
@@ -49,6 +53,7 @@ class Service:
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None
     room: Room = attrs.field(factory=Room)
+    _known: dict[tuple[bytes, str | None], Asked] = attrs.field(factory=dict, init=False)
     pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
     def accept(self, request: Request, path_delay: str | None = None) -> Plan:
@@ -58,12 +63,23 @@ class Service:
             Refused: the request asks for what there is not, or there is no room for another.
         """
         self._admit()
-        plan = read(_query(request), path_delay, self.settings, self.source, self.clock.seconds())
-        request.plan = plan
+        asked = self._asked(_query(request), path_delay)
+        request.plan = plan = draw_plan(asked, self.settings, self.source, self.clock.seconds())
         if plan.at == "body":
             head(plan, None).start(request)
             request.write(b"")
         return plan
+
+    def _asked(self, query: bytes, path_delay: str | None) -> Asked:
+        """Read a URL, and remember it: those who test ask for the same again and again."""
+        key = query, path_delay
+        found = self._known.get(key)
+        if found is None:
+            found = ask(query, path_delay, self.settings)
+            if len(self._known) == MAX_KNOWN:
+                self._known.clear()
+            self._known[key] = found
+        return found
 
     def _admit(self) -> None:
         # Before anything is read: what is refused for want of room takes no draw from those that are answered.
@@ -77,7 +93,7 @@ class Service:
             Refused: the seconds are none, or the body is too large or malformed.
         """
         self._admit()
-        answer = told(_asked(request, min(self.settings.max_body, MAX_BODY)))
+        answer = told(_told_of(request, min(self.settings.max_body, MAX_BODY)))
         request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
         return request.plan
 
@@ -159,10 +175,10 @@ def _query(request: Request) -> bytes:
     return request.uri.partition(b"?")[2]
 
 
-def _asked(request: Request, longest: int) -> Asked:
+def _told_of(request: Request, longest: int) -> Told:
     headers = request.requestHeaders
     content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
-    return Asked(
+    return Told(
         target=request.uri,
         headers=[(name, value) for name, values in headers.getAllRawHeaders() for value in values],
         content=understand(content_type, _body(request, longest)),

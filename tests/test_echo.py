@@ -18,7 +18,7 @@ from twisted.web.test.requesthelper import DummyChannel
 from werkzeug.sansio.utils import get_current_url
 
 from app.contract import PREFIXES, Case
-from app.echo import Asked, Content, Upload, told
+from app.echo import MAX_BODY, Asked, Content, Upload, told
 from app.form import MAX_PARTS, understand
 from app.plan import drip, echo
 from app.reply import Refused
@@ -309,7 +309,7 @@ def test_kept_body(house: House, target: str) -> None:
     for _ in range(3):
         kept.write(b"x" * 10 * 1024**2)
     kept.seek(0)
-    assert len(kept.read()) == 16 * 1024**2 + 1
+    assert len(kept.read()) == MAX_BODY + 1
 
 
 @pytest.mark.parametrize("target", ["/delayed/1", "/raw/delayed", "/drip", "/", "/raw/raw/delay/1", "/x?/delay/1"])

@@ -44,9 +44,10 @@ def ask(house: House, target: str, method: str = "GET") -> bytes:
     return wire.received
 
 
-def test_full(full: House, style: str, prefix: str) -> None:
+@pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip"])
+def test_full(full: House, style: str, prefix: str, target: str) -> None:
     """Above the limit, which both styles share, the answer is 503 at once and says when to come again."""
-    head, _, body = ask(full, f"{prefix}/delayed/1s").partition(b"\r\n\r\n")
+    head, _, body = ask(full, prefix + target).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 1" in head
     assert b"\r\nContent-Type: application/problem+json\r\n" in head

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.endpoints import parameters
 from app.parameters import DELAYED, DRIP, PREDICT, SECONDS, Parameter, read_text
-from app.plan import Source, drip, echo, foresee, read
+from app.plan import Source, ask, draw_plan, drip, echo, foresee
 from app.predict import Prediction
 from app.reply import Refused
 from app.settings import Settings
@@ -25,7 +25,7 @@ PARAMETERS = [SECONDS, *(parameter for _, parameter in EVERY)]
 
 
 def planned(query: str, random: Callable[[], float] = lambda: 0.5) -> Any:
-    return read(query.encode(), None, SETTINGS, Source(Turns().next, random), 0.0)
+    return draw_plan(ask(query.encode(), None, SETTINGS), SETTINGS, Source(Turns().next, random), 0.0)
 
 
 def predicted(query: str) -> Prediction:

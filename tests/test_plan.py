@@ -2,12 +2,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.plan import Plan, Source, read
+from app.plan import Plan, Source, ask, draw_plan
 from app.reply import Problem, Refused
 from app.settings import Settings
 from app.turns import Turns
 
 SETTINGS = Settings(default_delay=5, max_delay=60)
+
+
+def read(query: bytes, path_delay: str | None, settings: Settings, source: Source, now: float) -> Plan:
+    return draw_plan(ask(query, path_delay, settings), settings, source, now)
 
 
 def source() -> Source:
