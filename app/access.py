@@ -18,8 +18,8 @@ FORMAT: Final = "{style} {method} {target} {status} asked={asked} measured={meas
 class AccessLog:
     """Tells `twisted.logger` how each request ended.
 
-    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, or the
-    fault that ended it),
+    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
+    fault that ended it, or `broken` if it was an upstream that ended it),
     `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
     (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
 
@@ -42,7 +42,7 @@ class AccessLog:
     def left(self, request: Request) -> None:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
         fault = request.plan.fault if request.plan is not None and request.measured is not None else None
-        self._emit(request, fault or "left")
+        self._emit(request, "broken" if request.broken else fault or "left")
 
     def _emit(self, request: Request, status: int | str) -> None:
         target = _printable(request.uri)

@@ -1,7 +1,7 @@
 """The command line: `delayed serve`, whose settings have a flag and a variable each, and `delayed predict`."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -18,6 +18,7 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
 from app import chart, size
+from app.destination import parse as parse_upstream
 from app.duration import parse, render
 from app.log import observer
 from app.parameters import DELAY
@@ -95,6 +96,18 @@ class EndpointType(click.ParamType[str]):
         return str(value)
 
 
+class UpstreamType(click.ParamType[tuple[str, str]]):
+    """A name and a URL, as in `api=http://127.0.0.1:9000`."""
+
+    name = "name=url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        try:
+            return parse_upstream(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option with the environment variable that goes with it; the flag wins."""
     variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
@@ -126,11 +139,19 @@ def cli() -> None:
 @longest
 @setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
 @traces
+@setting("--upstream", multiple=True, type=UpstreamType(), help="NAME=URL to pass /via/NAME on to, late.")
+@setting(
+    "--upstream-timeout",
+    default=render(DEFAULTS.upstream_timeout),
+    type=DurationType(),
+    help="How long an upstream may take to begin its answer.",
+)
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
 @click.pass_context
 def serve(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
     chosen["listen"] = _listen(context)
+    chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
     try:
         settings = Settings(**chosen, traces=_named(trace))
     except ValueError as error:
@@ -167,6 +188,13 @@ def _named(traces: Iterable[Trace]) -> dict[str, Trace]:
             raise click.UsageError(f"--trace {each.name} was given twice")
         found[each.name] = each
     return found
+
+
+def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
+    upstreams = dict(given)
+    if len(upstreams) < len(given):
+        raise click.UsageError("--upstream takes each name once")
+    return upstreams
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:

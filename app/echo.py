@@ -31,6 +31,10 @@ OF_PROXIES: Final = frozenset(
 )
 """Headers that httpbin does not show, unless the query has `show_env`: proxies add them, clients do not."""
 
+MAX_BODY: Final = 1024**2
+"""Bytes of the largest body that a request is told of, even if `--max-body` is more: to tell of 16 MiB takes up to a
+second, in which no other answer can leave."""
+
 _BYTES: Final = "application/octet-stream"
 
 _PRINTABLE: Final = string.punctuation.replace("#", "")

@@ -18,11 +18,16 @@ def head(plan: Plan, measured: float | None) -> Reply:
         A reply without its body, whose `Server-Timing` (W3C Server Timing, durations in ms) tells what was measured
         and what was asked.
     """
-    timing = f"asked;dur={plan.wait * 1000:.3f}"
-    if measured is not None:
-        timing = f"delay;dur={measured * 1000:.3f}, {timing}"
     retry = () if plan.retry_after is None else ((b"Retry-After", b"%d" % plan.retry_after),)
-    return Reply(plan.status, (*_framed(plan), *retry, (b"Server-Timing", timing.encode("ascii"))))
+    return Reply(plan.status, (*_framed(plan), *retry, timing(plan, measured)))
+
+
+def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
+    """Write the `Server-Timing` header of an answer that was waited for, as in `head`."""
+    text = f"asked;dur={plan.wait * 1000:.3f}"
+    if measured is not None:
+        text = f"delay;dur={measured * 1000:.3f}, {text}"
+    return b"Server-Timing", text.encode("ascii")
 
 
 def _framed(plan: Plan) -> Headers:

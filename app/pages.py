@@ -11,9 +11,9 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
-from app.endpoints import ENDPOINTS, HEADINGS, parameters, with_values
+from app.endpoints import HEADINGS, endpoints, parameters, with_values
 from app.openapi import document
-from app.reply import ALLOWED_AT_ONCE, Reply, json_page, options, page
+from app.reply import ALLOWED_GET, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
@@ -91,7 +91,7 @@ class EndpointsElement(Element):
             tag.clone().fillSlots(
                 path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
             )
-            for each in ENDPOINTS
+            for each in endpoints(self._settings)
             for style, prefix in each.prefixes.items()
         ]
 
@@ -139,7 +139,7 @@ class PageResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_AT_ONCE))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
 
 

@@ -3,7 +3,7 @@
 The plan reader, the refusals, the README, the page at `/` and `/openapi.json` all read it here.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
 
@@ -371,12 +371,16 @@ DRIP: Final = (
     ),
 )
 """What `/drip` can be asked for."""
+VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
+"""What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
+the upstream's business."""
+
+PREFIX: Final = "x-delayed-"
+"""How the headers begin that ask for something, in small letters; the name of a parameter follows."""
 
 
 def read_query(query: bytes, parameters: Collection[Parameter], settings: Settings) -> dict[str, Any]:
-    """Read every field of a query by the table.
-
-    Nothing is ignored: a name that is not in the table, and a name that comes twice, are refused.
+    """Read every field of a query by the table, as `read_fields` does.
 
     Args:
         query: what follows the `?` of the request target, still percent-encoded.
@@ -389,9 +393,30 @@ def read_query(query: bytes, parameters: Collection[Parameter], settings: Settin
     Raises:
         Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
     """
+    return read_fields(_fields(query), parameters, settings)
+
+
+def read_fields(
+    fields: Iterable[tuple[str, str]], parameters: Collection[Parameter], settings: Settings
+) -> dict[str, Any]:
+    """Read what a caller asks for by the table, wherever it stands.
+
+    Nothing is ignored: a name that is not in the table, and a name that comes twice, are refused.
+
+    Args:
+        fields: names and texts, decoded, as they come.
+        parameters: what the resource can be asked for.
+        settings: the limits.
+
+    Returns:
+        What was given, by name; what was not given is not there.
+
+    Raises:
+        Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
+    """
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[str, Any] = {}
-    for name, text in _fields(query):
+    for name, text in fields:
         if name not in known:
             raise wrong("There is no such parameter.", name, text, f"the parameters {', '.join(known)}")
         if name in found:

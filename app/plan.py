@@ -1,6 +1,6 @@
 """From what a caller wrote in a URL to what will be done about it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import attrs
@@ -18,6 +18,8 @@ from app.parameters import (
     MAX_SECONDS,
     PREDICT,
     SECONDS,
+    VIA,
+    read_fields,
     read_query,
     read_text,
     wrong,
@@ -45,6 +47,7 @@ class Plan:
         chunked: whether the body is framed in chunks, and not by its length.
         retry_after: seconds, for the header of that name; None for no header.
         fault: what goes wrong, one of `app.fault.KINDS`; None if nothing does.
+        forwarded: whether the answer is an upstream's, and nothing is answered in its place.
     """
 
     started: float
@@ -58,6 +61,7 @@ class Plan:
     chunked: bool = False
     retry_after: int | None = None
     fault: str | None = None
+    forwarded: bool = False
 
     @property
     def due(self) -> float:
@@ -100,11 +104,32 @@ def read(query: bytes, path_delay: str | None, settings: Settings, source: Sourc
     return _planned(asked, settings, source, now)
 
 
-def _planned(asked: Mapping[str, Any], settings: Settings, source: Source, now: float) -> Plan:
+def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source, now: float) -> Plan:
+    """Read what a request that is to be passed on asks for.
+
+    Args:
+        fields: names and texts of the parameters, as `read_fields` takes them.
+        settings: the default and the limits.
+        source: where the draws come from.
+        now: seconds of the service's clock.
+
+    Returns:
+        A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
+
+    Raises:
+        Refused: 400, as in `read`.
+    """
+    return _planned(read_fields(fields, VIA, settings), settings, source, now, upstream=True)
+
+
+def _planned(
+    asked: Mapping[str, Any], settings: Settings, source: Source, now: float, *, upstream: bool = False
+) -> Plan:
     delay: Delay = asked.get("delay") or Fixed(settings.default_delay)
     draws = _Draws(delay, asked, source)
     wait = delay.draw(draws.uniforms("delay", str(delay)), draws.n)
-    status = int(draws.what("status", asked.get("status")) or 200)
+    drawn = draws.what("status", asked.get("status"))
+    status = int(drawn or 200)
     fault = draws.what("fault", asked.get("fault"))
     plan = Plan(
         started=now,
@@ -118,6 +143,7 @@ def _planned(asked: Mapping[str, Any], settings: Settings, source: Source, now: 
         chunked=asked.get("framing") == "chunked" or fault == "badchunk",
         retry_after=asked.get("retry-after"),
         fault=fault,
+        forwarded=upstream and drawn is None and fault is None,
     )
     _check_pieces(plan)
     return plan

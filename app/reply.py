@@ -13,11 +13,8 @@ METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 ALLOWED: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 """What `Allow` names for a resource that answers late (RFC 9110, section 10.2.1)."""
 
-ALLOWED_AT_ONCE: Final = ("GET", "HEAD", "OPTIONS")
-"""What `Allow` names for a resource that answers at once."""
-
-ALLOWED_LATE_GET: Final = ("GET", "HEAD", "OPTIONS")
-"""What `Allow` names for a resource that answers late, but takes nothing."""
+ALLOWED_GET: Final = ("GET", "HEAD", "OPTIONS")
+"""What `Allow` names for a resource that takes nothing."""
 
 MAX_GIVEN: Final = 200
 """How much of what a caller sent is shown back to it, in characters."""

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
 
+from app.upload import Upload
+
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
@@ -39,6 +41,7 @@ class Request(server.Request):
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
         measured: seconds that its answer was waited for; None until there is an answer.
+        broken: whether it was an upstream that broke its answer off.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -54,6 +57,19 @@ class Request(server.Request):
     style: str = "site"
     plan: "Plan | None" = None
     measured: float | None = None
+    broken: bool = False
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Process the request when it is whole, unless it was processed before; then its body is whole now."""
+        if self.args is None:
+            super().requestReceived(command, path, version)
+        elif isinstance(self.content, Upload):
+            self.content.complete()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body; if there is an answer already, nobody wants it any more."""
+        if self.content is not None:
+            super().handleContentChunk(data)
 
     def gotLength(self, length: int | None) -> None:
         """Let the site decide where the body goes; Twisted's is asked by the length alone."""
@@ -62,7 +78,7 @@ class Request(server.Request):
         self.content = cast("Told", channel.site).body(getattr(channel, "_path", None) or channel.path)
 
     def connectionLost(self, reason: "Failure") -> None:
-        """Tell the site that the client left, once the request had been received whole."""
+        """Tell the site that the client left, if the request had been received and was not answered."""
         super().connectionLost(reason)
-        if self.site is not None:
+        if self.site is not None and not self.finished:
             cast("Told", self.site).left(self)

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from app import clock
+from app.outgoing import outgoing
 from app.settings import Settings
 from app.site import site
 
@@ -35,7 +36,8 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
     Returns:
         The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
     """
-    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)))
+    agent = outgoing(reactor) if settings.upstreams else None
+    factory = site(settings, clock.for_reactor(cast("IReactorTime", reactor)), agent)
     ports = [
         serverFromString(reactor, description).listen(factory).addCallback(partial(_announced, description))
         for description in endpoints(settings)

@@ -1,23 +1,30 @@
 """What a style is given, so that it is left with nothing but how that style says it."""
 
 import random
+from collections.abc import Iterator
+from typing import cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent
 
 from app import clock
 from app.delivery import deliver
-from app.echo import Asked, told
+from app.destination import target
+from app.echo import MAX_BODY, Asked, told
 from app.form import understand
-from app.head import head
+from app.head import head, timing
+from app.parameters import PREFIX, wrong
 from app.pending import Pending
-from app.plan import Plan, Source, drip, echo, foresee, read
+from app.plan import Plan, Source, drip, echo, foresee, read, read_via
 from app.reply import Problem, Refused, Reply, json_page
 from app.request import Request
 from app.settings import Settings
 from app.size import render
 from app.turns import Turns
+from app.upload import Upload
+from app.upstream import Forward
 
 
 def _source() -> Source:
@@ -32,12 +39,14 @@ class Service:
         clock: where every delay comes from.
         settings: what the operator chose.
         source: where every draw comes from.
+        agent: what requests are passed on through; None where there is nowhere to pass them on to.
         pending: who is waiting for this style's answers.
     """
 
     clock: IReactorTime = attrs.field(factory=clock.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
+    agent: IAgent | None = None
     pending: Pending = attrs.field(factory=Pending, init=False)
 
     def accept(self, request: Request, path_delay: str | None = None) -> Plan:
@@ -59,7 +68,7 @@ class Service:
         Raises:
             Refused: the seconds are none, or the body is too large or malformed.
         """
-        answer = told(_asked(request, self.settings.max_body))
+        answer = told(_asked(request, min(self.settings.max_body, MAX_BODY)))
         request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
         return request.plan
 
@@ -82,6 +91,49 @@ class Service:
         if plan.at == "headers":
             head(plan, request.measured).start(request)
         return deliver(request, plan, self.clock, self.settings.max_delay)
+
+    def accept_via(self, request: Request, name: str) -> Plan:
+        """Decide what a request is promised that is to be passed on.
+
+        Args:
+            request: what asks for it, in headers; path and query are the upstream's.
+            name: of the upstream.
+
+        Raises:
+            Refused: there is no such upstream, the request asks for what there is not, or its target is none.
+        """
+        self._target(request, name)
+        request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
+        if not plan.forwarded and isinstance(request.content, Upload):
+            request.content.close()
+        return plan
+
+    def forward(self, request: Request, name: str, plan: Plan) -> Deferred[bytes]:
+        """Pass a request on, and its answer back, or answer as planned instead.
+
+        Returns:
+            A Deferred of what is left for the style to write before it finishes the request.
+        """
+        if not plan.forwarded:
+            return self.answer(request, plan)
+        request.measured = self.clock.seconds() - plan.started
+        return Forward(
+            request,
+            self._target(request, name),
+            agent=cast("IAgent", self.agent),
+            clock=self.clock,
+            timeout=self.settings.upstream_timeout,
+            timing=timing(plan, request.measured),
+        ).sent
+
+    def _target(self, request: Request, name: str) -> bytes:
+        if name not in self.settings.upstreams:
+            raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
+        try:
+            return target(self.settings.upstreams[name], request.uri)
+        except ValueError as error:
+            given = request.uri.decode("latin-1")
+            raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
 
     def predict(self, request: Request) -> Reply:
         """Answer at once what to expect of a delay.
@@ -123,3 +175,11 @@ def _server(request: Request) -> str:
     # A UNIX socket has no host; whoever connects to it is on this machine.
     host, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _headers(request: Request) -> Iterator[tuple[str, str]]:
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        asked = name.decode("latin-1").lower()
+        if asked.startswith(PREFIX):
+            for value in values:
+                yield asked.removeprefix(PREFIX), value.decode("latin-1")

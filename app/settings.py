@@ -23,6 +23,8 @@ class Settings:
         max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
         max_body: bytes of the largest body that a caller may ask for.
         traces: recorded latencies by the name under which `trace(NAME)` draws from them.
+        upstreams: URLs by the name under which `/via/NAME` passes requests on, as `app.target.parse` reads them.
+        upstream_timeout: seconds that an upstream may take to begin its answer.
         log_format: one of LOG_FORMATS.
 
     Raises:
@@ -36,6 +38,8 @@ class Settings:
     max_delay: float = 600.0
     max_body: int = 16 * 1024**2
     traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
+    upstreams: Mapping[str, str] = attrs.field(factory=dict)
+    upstream_timeout: float = 30.0
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
 
     def __attrs_post_init__(self) -> None:

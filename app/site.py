@@ -1,16 +1,20 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
 import re
-from io import BytesIO
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.http import Request as HTTPRequest
+from twisted.web.http import _GenericHTTPChannelProtocol
+from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
 from app.access import AccessLog
+from app.channel import Channel
+from app.destination import VIA
+from app.echo import MAX_BODY
 from app.klein_resource import TidyKleinResource
 from app.pages import ReplyResource, description, health, index
 from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
@@ -19,6 +23,7 @@ from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
 from app.style_resource import tree
+from app.upload import DroppedBody, KeptBody
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -58,6 +63,7 @@ class Root(Resource):
         return sum(map(len, self._pending))
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:
             return ReplyResource(refusal)
@@ -70,41 +76,13 @@ class Root(Resource):
         return self._klein
 
 
-class KeptBody(BytesIO):
-    """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
-
-    Args:
-        limit: bytes; one more is kept, which tells that the body is longer.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._most = limit + 1
-
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # Twisted writes nothing but bytes
-        return super().write(data[: self._most - self.tell()])
-
-
-class DroppedBody:
-    """Where bodies go: read off the connection, as HTTP wants it, and kept nowhere."""
-
-    def write(self, data: bytes) -> int:
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return 0
-
-    def tell(self) -> int:
-        return 0
-
-    def read(self, size: int = -1) -> bytes:
-        return b""
-
-    def close(self) -> None: ...
+def _channel() -> _GenericHTTPChannelProtocol:
+    # As Twisted's own factory does it, which has no name for what goes on to HTTP/2 where TLS agrees on it.
+    return _GenericHTTPChannelProtocol(Channel())
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps no bodies but those that are answered with, and writes the access log.
+    """A `Site` that keeps no bodies but those that are answered with, streams others, and writes the access log.
 
     Args:
         resource: the root.
@@ -115,6 +93,8 @@ class ServiceSite(server.Site):
 
     requestFactory = Request
     noisy = False
+
+    protocol = staticmethod(_channel)
 
     def __init__(
         self,
@@ -134,7 +114,7 @@ class ServiceSite(server.Site):
             target: the request target; nobody has looked at it yet.
         """
         path = unquote_to_bytes(target.partition(b"?")[0])
-        return KeptBody(self._settings.max_body) if path.startswith(ECHOED) else DroppedBody()
+        return KeptBody(min(self._settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
         self._access.answered(cast("Request", request))
@@ -143,14 +123,23 @@ class ServiceSite(server.Site):
         self._access.left(request)
 
 
-def root(settings: Settings, clock: IReactorTime) -> Root:
+def root(settings: Settings, clock: IReactorTime, agent: IAgent | None = None) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    return Root(Service(clock, settings), Service(clock, settings), settings)
+    klein, resource = (Service(clock, settings, agent=agent) for _ in range(2))
+    return Root(klein, resource, settings)
 
 
-def site(settings: Settings, clock: IReactorTime) -> ServiceSite:
+def site(settings: Settings, clock: IReactorTime, agent: IAgent | None = None) -> ServiceSite:
     """Make the whole service, ready to be listened for."""
-    return ServiceSite(root(settings, clock), clock, settings=settings)
+    return ServiceSite(root(settings, clock, agent), clock, settings=settings)
+
+
+def _hide_from_routers(path: bytes, request: Request) -> None:
+    """Cut off what follows the name of an upstream: no router is to read or refuse what is the upstream's to read."""
+    if path == VIA:
+        del request.postpath[1:]
+    elif path == b"raw" and request.postpath[:1] == [VIA]:
+        del request.postpath[2:]
 
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:

@@ -1,5 +1,7 @@
 """The service as Klein routes. Its twin, the same service as raw resources, is style_resource.py."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import attrs
@@ -14,8 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from app.plan import Plan
 from app.reply import (
     ALLOWED,
-    ALLOWED_AT_ONCE,
-    ALLOWED_LATE_GET,
+    ALLOWED_GET,
     BROKEN,
     METHODS,
     NOT_FOUND,
@@ -25,6 +26,8 @@ from app.reply import (
 )
 from app.request import Request
 from app.service import Service
+
+Render = Callable[[Request, Plan], Deferred[bytes]]
 
 
 @attrs.frozen(eq=False)
@@ -56,10 +59,10 @@ class DelayedKlein:
         self.log.failure("failed to answer", failure)
         return BROKEN.reply().start(request)
 
-    def _wait(self, request: Request, plan: Plan) -> Deferred[bytes]:
+    def _wait(self, request: Request, plan: Plan, render: Render) -> Deferred[bytes]:
         d = deferLater(self.service.clock, plan.wait, lambda: request)
         self.service.pending.enter(d, plan.due)
-        return d.addCallback(self._delayed_render, plan)
+        return d.addCallback(render, plan)
 
     def _delayed_render(self, request: Request, plan: Plan) -> Deferred[bytes]:
         return self.service.answer(request, plan)
@@ -67,7 +70,7 @@ class DelayedKlein:
     @router.route("/delayed", methods=METHODS)
     @router.route("/delayed/<delay>", methods=METHODS)
     def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
-        return self._wait(request, self.service.accept(request, delay))
+        return self._wait(request, self.service.accept(request, delay), self._delayed_render)
 
     @router.route("/delayed", methods=["OPTIONS"])
     @router.route("/delayed/<delay>", methods=["OPTIONS"])
@@ -76,7 +79,7 @@ class DelayedKlein:
 
     @router.route("/delay/<seconds>", methods=METHODS)
     def delay(self, request: Request, seconds: str) -> Deferred[bytes]:
-        return self._wait(request, self.service.echo(request, seconds))
+        return self._wait(request, self.service.echo(request, seconds), self._delayed_render)
 
     @router.route("/delay/<seconds>", methods=["OPTIONS"])
     def delay_options(self, request: Request, seconds: str) -> bytes:
@@ -84,11 +87,19 @@ class DelayedKlein:
 
     @router.route("/drip", methods=["GET", "HEAD"])
     def drip(self, request: Request) -> Deferred[bytes]:
-        return self._wait(request, self.service.drip(request))
+        return self._wait(request, self.service.drip(request), self._delayed_render)
 
     @router.route("/drip", methods=["OPTIONS"])
     def drip_options(self, request: Request) -> bytes:
-        return options(ALLOWED_LATE_GET).start(request)
+        return options(ALLOWED_GET).start(request)
+
+    @router.route("/via/<name>", methods=ALLOWED)
+    @router.route("/via/<name>/<path:rest>", methods=ALLOWED)
+    def via(self, request: Request, name: str, rest: str = "") -> Deferred[bytes]:
+        return self._wait(request, self.service.accept_via(request, name), partial(self._via_render, name=name))
+
+    def _via_render(self, request: Request, plan: Plan, name: str) -> Deferred[bytes]:
+        return self.service.forward(request, name, plan)
 
     @router.route("/predict", methods=["GET", "HEAD"])
     def predict(self, request: Request) -> bytes:
@@ -96,4 +107,4 @@ class DelayedKlein:
 
     @router.route("/predict", methods=["OPTIONS"])
     def predict_options(self, request: Request) -> bytes:
-        return options(ALLOWED_AT_ONCE).start(request)
+        return options(ALLOWED_GET).start(request)

@@ -1,5 +1,7 @@
 """The service as raw resources. Its twin, the same service as Klein routes, is style_klein.py."""
 
+from collections.abc import Callable
+
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -11,8 +13,7 @@ from twisted.web.server import NOT_DONE_YET
 from app.plan import Plan
 from app.reply import (
     ALLOWED,
-    ALLOWED_AT_ONCE,
-    ALLOWED_LATE_GET,
+    ALLOWED_GET,
     BROKEN,
     NOT_FOUND,
     Refused,
@@ -22,6 +23,8 @@ from app.reply import (
 )
 from app.request import Request
 from app.service import Service
+
+Render = Callable[[Request, Plan], Deferred[None]]
 
 
 class RawResource(Resource):
@@ -89,10 +92,10 @@ class LateResource(RawResource):
         super().__init__()
         self.service = service
 
-    def _wait(self, request: Request, plan: Plan) -> int:
+    def _wait(self, request: Request, plan: Plan, render: Render) -> int:
         d = deferLater(self.service.clock, plan.wait, lambda: request)
         self.service.pending.enter(d, plan.due)
-        d.addCallback(self._delayedRender, plan)
+        d.addCallback(render, plan)
         d.addErrback(self._failed, request)
         request.notifyFinish().addErrback(lambda _: d.cancel())
         return NOT_DONE_YET
@@ -121,7 +124,7 @@ class DelayedResource(LateResource):
         return super().getChild(path, request)
 
     def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.accept(request, self.delay))
+        return self._wait(request, self.service.accept(request, self.delay), self._delayedRender)
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
@@ -151,7 +154,7 @@ class DelayResource(LateResource):
         self.seconds = seconds
 
     def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.echo(request, self.seconds))
+        return self._wait(request, self.service.echo(request, self.seconds), self._delayedRender)
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
@@ -164,13 +167,44 @@ class DripResource(LateResource):
     """Sends bytes one by one, as httpbin's `/drip` does."""
 
     def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.drip(request))
+        return self._wait(request, self.service.drip(request), self._delayedRender)
 
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_LATE_GET))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
+
+
+class UpstreamsResource(NotFoundResource):
+    """Where the upstreams are, each under its name."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class ViaResource(LateResource):
+    """Passes a request on to an upstream, late, and its answer back."""
+
+    isLeaf = True
+
+    def __init__(self, service: Service, name: str) -> None:
+        super().__init__(service)
+        self.name = name
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.accept_via(request, self.name), self._viaRender)
+
+    render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+    def _viaRender(self, request: Request, plan: Plan) -> Deferred[None]:
+        return self.service.forward(request, self.name, plan).addCallback(self._finish, request)
 
 
 class PredictResource(RawResource):
@@ -187,7 +221,7 @@ class PredictResource(RawResource):
     render_HEAD = render_GET
 
     def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_AT_ONCE))
+        self._send(request, options(ALLOWED_GET))
         return NOT_DONE_YET
 
 
@@ -197,5 +231,6 @@ def tree(service: Service) -> Resource:
     root.putChild(b"delayed", DelayedResource(service))
     root.putChild(b"delay", SecondsResource(service))
     root.putChild(b"drip", DripResource(service))
+    root.putChild(b"via", UpstreamsResource(service))
     root.putChild(b"predict", PredictResource(service))
     return root

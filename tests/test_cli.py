@@ -53,6 +53,8 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--max-delay": ("1h", {"max_delay": 3600.0}),
     "--max-body": ("64k", {"max_body": 65536}),
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
+    "--upstream": ("api=http://127.0.0.1:9000/v2/", {"upstreams": {"api": "http://127.0.0.1:9000/v2"}}),
+    "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
     "--log-format": ("json", {"log_format": "json"}),
 }
 
@@ -87,6 +89,13 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
     assert run(DELAYED_PORT="1", DELAYED_LISTEN="tcp:2").exit_code == 2
 
 
+def test_upstreams(chosen: list[Settings]) -> None:
+    """--upstream may be given more than once; in the variable, spaces separate the upstreams."""
+    run("--upstream", "a=http://b", "--upstream", "c=https://d")
+    run(DELAYED_UPSTREAM="a=http://b c=https://d")
+    assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -99,6 +108,10 @@ def test_listen_against_port(chosen: list[Settings]) -> None:
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
         (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
+        (["--upstream", "http://127.0.0.1"], "--upstream"),
+        (["--upstream", "api=ftp://127.0.0.1"], "--upstream"),
+        (["--upstream", "a=http://b", "--upstream", "a=http://c"], "--upstream takes each name once"),
+        (["--upstream-timeout", "soon"], "--upstream-timeout"),
         (["--prot", "1"], "--prot"),
         (["--max-body", "all"], "--max-body"),
         (["--trace", "checkout"], "--trace"),

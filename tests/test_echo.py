@@ -24,7 +24,8 @@ from app.plan import drip, echo
 from app.reply import Refused
 from app.request import Request
 from app.settings import Settings
-from app.site import KeptBody, ServiceSite, root
+from app.site import ServiceSite, root
+from app.upload import KeptBody
 from tests.conftest import House, Wire
 from tests.real import BOUND, asynchronous, served
 

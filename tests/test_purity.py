@@ -25,6 +25,7 @@ PURE = (
     "settings",
     "share",
     "size",
+    "destination",
     "trace",
     "turns",
 )

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from treq.testing import StubTreq
+from treq.testing import RequestTraversalAgent, StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
 
 from app.service import Service
 from app.settings import Settings
@@ -75,6 +75,29 @@ def test_disconnect(http: Any, service: Service) -> None:
     assert isinstance(failure[0], Failure)
     assert len(service.pending) == 0
     assert service.clock.getDelayedCalls() == []
+
+
+class Echo(Resource):
+    """An upstream that tells what it was asked."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        return b" ".join([request.method, request.uri, request.content.read()])
+
+
+def test_via(style: str) -> None:
+    """A style needs nothing but Twisted's Site to pass a request on, and gives its answer back."""
+    clock, upstream = Clock(), RequestTraversalAgent(Echo())
+    service = Service(clock, Settings(upstreams={"up": "http://up"}), agent=upstream)
+    http: Any = StubTreq(root(style, service))
+    response = outcome(http.request("PUT", "http://localhost/via/up/a%2fb?c", data=b"sent"))
+    clock.advance(5)
+    clock.pump([0, 0])
+    upstream.flush()
+    http.flush()
+    assert response[0].code == 200
+    assert outcome(http.content(response[0])) == [b"PUT /a%2fb?c sent"]
 
 
 def definitions(module: str) -> list[str]:

@@ -1,0 +1,77 @@
+"""A connection on which the body of a request can be passed on while it is still coming."""
+
+from typing import TYPE_CHECKING, cast
+
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+
+from app.destination import streams
+from app.upload import Upload
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IPushProducer, ITCPTransport
+
+
+class Channel(HTTPChannel):
+    """Twisted's HTTP/1.1 connection, but that a request to be passed on is processed as soon as its headers are there.
+
+    Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,
+    so that no byte of it is ever taken for the next request (RFC 9112, section 9.3).
+    """
+
+    _held = False
+    _answered: HTTPRequest | None = None
+
+    def allHeadersReceived(self) -> None:
+        super().allHeadersReceived()
+        if self.length != 0 and streams(self._path):
+            request = self.requests[-1]
+            request.content = Upload(self.length, self)
+            request.requestReceived(self._command, self._path, self._version)
+
+    def allContentReceived(self) -> None:
+        super().allContentReceived()
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            super().requestDone(answered)
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        """Go on to the next request; if there is more to come of the body, once that has come."""
+        if self._handlingRequest:
+            super().requestDone(request)
+        else:
+            self._answered = request
+
+    def hold(self) -> None:
+        """Leave what the client sends unread. Meanwhile it is not the client who is idle."""
+        self._held = True
+        self._networkProducer.pauseProducing()
+        if self.timeOut:
+            self._savedTimeOut = self.setTimeout(None)
+
+    def release(self) -> None:
+        """Read on."""
+        self._held = False
+        if self._savedTimeOut and not self._handlingRequest:
+            self.setTimeout(self._savedTimeOut)
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        # The client reads again, which is no reason to read more of its body.
+        super().resumeProducing()
+        if self._held:
+            self._networkProducer.pauseProducing()
+
+    def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None:  # noqa: FBT001  # an interface
+        # The transport asks for a pause once: whoever comes after that would not be told.
+        super().registerProducer(producer, streaming)
+        if streaming and self._waitingForTransport:
+            producer.pauseProducing()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # In the middle of an answer, a second one could be taken for a part of it.
+        if self.requests and cast("HTTPRequest", self.requests[-1]).startedWriting:
+            cast("ITCPTransport", self.transport).abortConnection()
+        else:
+            super()._respondToBadRequestAndDisconnect()

@@ -1,0 +1,79 @@
+"""Where a request under `/via/NAME` goes: the upstream's URL, and behind it what the caller wrote, to the byte."""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+VIA: Final = b"via"
+
+ACCEPTED: Final = "NAME=URL such as api=http://127.0.0.1:9000 or shop=https://shop.example/v2"
+
+_UPSTREAM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_.-]{0,62})=(.*)", re.DOTALL)
+
+_URL: Final = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*)(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?"
+)
+"""An absolute http URL that a path can be put behind (RFC 9110, section 4.2): no userinfo, no query, no fragment."""
+
+_MAX_PORT: Final = 65535
+
+_BEHIND: Final = re.compile(rb"[!\"$-~]*")
+"""What a request target may hold: visible ASCII, and no fragment (RFC 9112, section 3.2)."""
+
+_CLIMBS: Final = re.compile(rb"(?:^|[/\\])\.\.(?:$|[/\\;])")
+"""A segment that climbs, as any server could read it: `..` also behind a backslash, or with path parameters."""
+
+
+def parse(text: str) -> tuple[str, str]:
+    """Read an upstream as it is given at the start.
+
+    Returns:
+        Its name, and its URL without a slash at the end.
+
+    Raises:
+        ValueError: text is not NAME=URL, or the URL is none that a path can be put behind.
+    """
+    parts = _UPSTREAM.fullmatch(text)
+    url = parts and _URL.fullmatch(parts[2])
+    if not parts or not url or not 0 < int(url["port"] or 1) <= _MAX_PORT or _climbs(url[0].encode("ascii")):
+        raise ValueError(f"not {ACCEPTED}")
+    return parts[1], parts[2].removesuffix("/")
+
+
+def target(base: str, uri: bytes) -> bytes:
+    """Put what a caller wrote behind the name of an upstream behind the upstream's URL.
+
+    Scheme, host and port are the upstream's whatever was written: a path follows them, and no path can change them.
+
+    Args:
+        base: the URL of the upstream, as `parse` gives it.
+        uri: the request target as it was sent, with `via` and the name of the upstream in its path.
+
+    Raises:
+        ValueError: what is behind the name is no path, or climbs out of the upstream's.
+    """
+    path, mark, query = uri.partition(b"?")
+    rest = b"".join(b"/" + segment for segment in path.split(b"/")[_segments(uri).index(VIA) + 3 :])
+    if not _BEHIND.fullmatch(rest + mark + query):
+        raise ValueError("not visible ASCII without a #")
+    if _climbs(rest):
+        raise ValueError("a path that climbs with ..")
+    if not rest and "/" not in base.partition("://")[2]:
+        rest = b"/"
+    return base.encode("ascii") + rest + mark + query
+
+
+def streams(uri: bytes) -> bool:
+    """Tell whether the body of a request is passed on as it comes: whether its path is `/via/...` or `/raw/via/...`."""
+    first, second, *_ = [*_segments(uri), b"", b""]
+    return VIA in (first, second if first == b"raw" else b"")
+
+
+def _segments(uri: bytes) -> list[bytes]:
+    path = uri.partition(b"?")[0]
+    return [unquote_to_bytes(segment) for segment in path.split(b"/")[1:]]
+
+
+def _climbs(path: bytes) -> bool:
+    return _CLIMBS.search(unquote_to_bytes(path)) is not None

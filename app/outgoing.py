@@ -1,0 +1,89 @@
+"""Connections to upstreams: targets are sent as they are written, and answers may come before the body is sent."""
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.components import proxyForInterface
+from twisted.web._newclient import HTTP11ClientProtocol, Request
+from twisted.web.client import URI, Agent, HTTPConnectionPool, _HTTP11ClientFactory
+from twisted.web.iweb import IAgent, IBodyProducer, IClientRequest, IResponse
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, ITCPTransport
+    from twisted.web.http_headers import Headers
+
+IDLE_CONNECTIONS: Final = 100
+"""Connections to one upstream that are kept open for the next request."""
+
+IDLE_TIMEOUT: Final = 15
+"""Seconds that a connection is kept open: fewer than common servers wait, so that it is we who close it. One that they
+close under a POST cannot be tried again."""
+
+
+class Overlapping(proxyForInterface(IClientRequest, "request")):  # type: ignore[misc]  # a class made when it is run
+    """A request that counts as written once its headers are, so that it can be answered while its body is on its way.
+
+    Twisted's client looks at no answer before the last byte is sent: a refusal would be lost with the connection on
+    which the rest of the body is refused, and what is no answer at all would be waited for without end.
+    """
+
+    _whole = False
+
+    @property
+    def persistent(self) -> bool:
+        """Whether another request may follow on the connection: not while there is more to come of this one."""
+        return self._whole and bool(self.request.persistent)
+
+    def writeTo(self, transport: "ITCPTransport") -> Deferred[None]:
+        """Write the headers, and the body as it comes; one that does not come whole aborts the connection."""
+        self.request.writeTo(transport).addCallbacks(self._written, lambda _: transport.abortConnection())
+        return succeed(None)
+
+    def _written(self, _: None) -> None:
+        self._whole = True
+
+
+class Connection(HTTP11ClientProtocol):
+    """Twisted's connection to a server, on which an answer may overlap with its request."""
+
+    def request(self, request: Request) -> Deferred[IResponse]:
+        return super().request(cast("Request", Overlapping(request)))
+
+
+class Opening(_HTTP11ClientFactory):
+    """What the pool opens a connection with."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: "IAddress | None") -> Connection:
+        return Connection(self._quiescentCallback)
+
+
+class Pool(HTTPConnectionPool):
+    """Connections that are kept open for a while after a request, and not too many of them."""
+
+    maxPersistentPerHost = IDLE_CONNECTIONS
+    cachedConnectionTimeout = IDLE_TIMEOUT
+    _factory = Opening
+
+
+class Outgoing(Agent):
+    """Twisted's agent, but that a target is sent as it is written; it would be parsed and written anew."""
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: "Headers | None" = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        origin = URI.fromBytes(uri)
+        key = origin.scheme, origin.host, origin.port
+        _, _, target = uri.partition(b"://")[2].partition(b"/")
+        endpoint = self._getEndpoint(origin)
+        return self._requestWithEndpoint(key, endpoint, method, origin, headers, bodyProducer, b"/" + target)
+
+
+def outgoing(reactor: Any) -> IAgent:  # noqa: ANN401  # Twisted has no name for all that an agent asks of a reactor
+    """Make what requests are passed on through."""
+    return Outgoing(reactor, pool=Pool(reactor))
