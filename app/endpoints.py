@@ -1,6 +1,5 @@
 """The one table of what can be requested, from which the documents are made."""
 
-from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -8,8 +7,8 @@ import attrs
 
 from app.contract import PREFIXES
 from app.duration import render as render_duration
-from app.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, Parameter
-from app.reply import ALLOWED, ALLOWED_GET
+from app.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, VIA, Parameter
+from app.reply import ALLOWED, ALLOWED_GET, METHODS
 from app.settings import Settings
 from app.size import render as render_size
 
@@ -28,10 +27,10 @@ class Endpoint:
         path: behind the style's prefix, with the names of its parameters in braces.
         summary: what it does, in a few words.
         answers: which of `app.openapi.ANSWERS` it gives.
-        methods: those it answers, with OPTIONS.
+        methods: those it answers.
         path_parameters: those in the path.
         query: those in the query.
-        headers: those in the header fields whose names are X-Delayed- and theirs.
+        headers: those in header fields, behind `parameters.PREFIX`.
         styled: whether both styles have it, each under its prefix; if not, it belongs to neither.
     """
 
@@ -73,7 +72,7 @@ ENDPOINTS: Final = (
         query=tuple(each for each in DELAYED if each is not DELAY),
     ),
     Endpoint("/delay/{delay}", "tells the request, late, as httpbin does", "echo", ALLOWED, path_parameters=(SECONDS,)),
-    Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", ALLOWED_GET, query=DRIP),
+    Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", query=DRIP),
     Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False),
@@ -81,23 +80,33 @@ ENDPOINTS: Final = (
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )
-"""Every endpoint."""
+"""Every endpoint that is there whatever the settings are."""
 
 
-def parameters(endpoints: Iterable[Endpoint] = ENDPOINTS) -> list[tuple[Parameter, str]]:
+def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
+    """Give every endpoint of a service: those of `/via` are there for the upstreams that it has."""
+    via = (
+        # OPTIONS is passed on as well: it is the upstream that tells its methods.
+        Endpoint(f"/via/{name}", f"passes on to {url}, late", "via", METHODS, headers=VIA)
+        for name, url in settings.upstreams.items()
+    )
+    return *ENDPOINTS, *via
+
+
+def parameters() -> list[tuple[Parameter, str]]:
     """Give each parameter once, with a request target as an example of it."""
     found: dict[int, tuple[Parameter, str]] = {}
-    for endpoint in endpoints:
+    for endpoint in ENDPOINTS:
         for parameter in (*endpoint.query, *endpoint.path_parameters):
             # Two parameters of one name may mean different things in different places.
             found.setdefault(id(parameter), (parameter, endpoint.example_of(parameter)))
     return list(found.values())
 
 
-def markdown(endpoints: Iterable[Endpoint] = ENDPOINTS) -> str:
+def markdown() -> str:
     """Write the table of parameters as the README has it: a line for each parameter, below that of the headings."""
     table = [HEADINGS, ("---",) * len(HEADINGS)]
-    for parameter, target in parameters(endpoints):
+    for parameter, target in parameters():
         told = parameter.meaning, parameter.accepted, parameter.default, parameter.bound
         table.append((f"`{parameter.name}`", *told, f"`{target}`"))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in table)

@@ -1,11 +1,11 @@
 """The service as an OpenAPI 3.1 document, made from the table of endpoints."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from app.body import TYPES
-from app.endpoints import ENDPOINTS, Endpoint, with_values
-from app.parameters import Parameter
+from app.endpoints import Endpoint, endpoints, with_values
+from app.parameters import PREFIX, Parameter
 from app.plan import EMPTY
 from app.predict import FIGURES
 from app.reply import MAX_GIVEN
@@ -166,6 +166,12 @@ ANSWERS: Final[Mapping[str, Json]] = {
         **_refused_or(_DRIPPED),
         "default": _response(_AS_ASKED, _DRIPPED),
     },
+    "via": {
+        **_refused_or({"*/*": {}}),
+        "502": _response("The upstream gave no answer. Or the upstream's own answer.", {**_PROBLEM, "*/*": {}}),
+        "504": _response("The upstream did not begin its answer in time. Or its own.", {**_PROBLEM, "*/*": {}}),
+        "default": _response("The upstream's answer, late, or that of the status that was asked for.", {"*/*": {}}),
+    },
     "prediction": _at_once({"application/json": _schema("Prediction")}),
     "health": _at_once({"application/json": _schema("Health")}),
     "description": _at_once({"application/json": {"schema": {"type": "object"}}}),
@@ -176,18 +182,17 @@ ANSWERS: Final[Mapping[str, Json]] = {
 """The responses of each kind of endpoint, by status."""
 
 
-def document(settings: Settings, version: str, endpoints: Iterable[Endpoint] = ENDPOINTS) -> dict[str, Any]:
+def document(settings: Settings, version: str) -> dict[str, Any]:
     """Describe the service.
 
     Args:
-        settings: whose values stand beside the names of the settings.
+        settings: whose values stand beside their names, and whose upstreams can be requested.
         version: that of the service.
-        endpoints: what can be requested.
 
     Returns:
         An OpenAPI 3.1 document, as plain values for JSON.
     """
-    every = tuple(endpoints)
+    every = endpoints(settings)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": version, "summary": "Answers late, on purpose and on time."},
@@ -250,7 +255,7 @@ def _place(endpoint: Endpoint, parameter: Parameter) -> Json:
         return {"name": parameter.name, "in": "path", "required": True}
     if parameter in endpoint.query:
         return {"name": parameter.name, "in": "query"}
-    return {"name": f"X-Delayed-{parameter.name.title()}", "in": "header"}
+    return {"name": f"{PREFIX}{parameter.name}".title(), "in": "header"}
 
 
 def _parameter(parameter: Parameter, settings: Settings) -> Json:

@@ -11,7 +11,7 @@ from twisted.web.iweb import IRequest
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
-from app.endpoints import ENDPOINTS, HEADINGS, parameters, with_values
+from app.endpoints import HEADINGS, endpoints, parameters, with_values
 from app.metrics import Metrics
 from app.openapi import document
 from app.reply import ALLOWED_GET, Reply, json_page, options, page
@@ -92,7 +92,7 @@ class EndpointsElement(Element):
             tag.clone().fillSlots(
                 path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
             )
-            for each in ENDPOINTS
+            for each in endpoints(self._settings)
             for style, prefix in each.prefixes.items()
         ]
 

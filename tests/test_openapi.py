@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from app.endpoints import ENDPOINTS, Endpoint
+from app.endpoints import ENDPOINTS
 from app.openapi import document
-from app.parameters import DELAY, DELAYED
+from app.parameters import DELAYED
 from app.settings import Settings
 from tests.conftest import House
 from tests.test_pages import answer
@@ -75,11 +75,14 @@ def test_settings() -> None:
         assert told in described
 
 
-def test_parameters_in_headers() -> None:
-    """An endpoint whose query is not its own takes its parameters in header fields."""
-    endpoint = Endpoint("/via", "forwards late", "late", headers=(DELAY,))
-    [parameter] = document(Settings(), "", [endpoint])["components"]["parameters"].values()
-    assert (parameter["name"], parameter["in"]) == ("X-Delayed-Delay", "header")
+def test_upstreams() -> None:
+    """An upstream is there, with parameters in headers and without OPTIONS, which is the upstream's own."""
+    found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
+    validate(found)
+    names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
+    assert names == ["X-Delayed-Delay", "X-Delayed-Seed", "X-Delayed-N", "X-Delayed-Status", "X-Delayed-Fault"]
+    assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
+    assert "/via/api" not in DOCUMENT["paths"]
 
 
 def test_served(house: House) -> None:
