@@ -35,6 +35,7 @@ class Wire(StringTransportWithDisconnection):
         return bytes(self.value())
 
     def leave(self) -> None:
+        self.connected = False
         self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def abortConnection(self) -> None:
