@@ -12,6 +12,7 @@ PURE = (
     "distribution",
     "draw",
     "duration",
+    "duties",
     "fault",
     "head",
     "parameters",
