@@ -35,7 +35,7 @@ def test_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_stopped_when_something_fails(tmp_path: Path) -> None:
     """An error in whoever uses the service leaves no process behind."""
-    pids = []
+    pids: list[int] = []
 
     def use() -> None:
         with started(tmp_path / "log") as subject:
