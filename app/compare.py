@@ -20,6 +20,7 @@ from app.parity import Parity, address
 from app.parity import compare as compare_answers
 from app.schedule import RefusalError, Schedule, agree
 from app.subject import Subject
+from app.target import PLACEHOLDER
 
 DELAY: Final = 2.5
 """The delay under load, in seconds: with it the pending answers give the rate."""
@@ -36,6 +37,9 @@ LONGEST: Final = 10.0
 
 STARTING: Final = 2.0
 """What it takes to start and stop the service and the generator once, in seconds, as it is planned for."""
+
+ATTEMPTS: Final = 3
+"""How often a turn is begun at most, as long as the generator is its bottleneck and there is time."""
 
 PROBES: Final = 4
 """How many rates are tried to find how many answers per second a style gives."""
@@ -178,32 +182,45 @@ def _answers(agenda: Agenda, subject: Subject, progress: Progress) -> Parity:
 
 
 def _rounds(agenda: Agenda, subjects: Subjects, started: float, progress: Progress) -> Iterator[Round]:
+    until = started + agenda.bound
     for number in range(agenda.rounds):
-        left = started + agenda.bound - time.monotonic()
         # The first round is what the agenda was made for; those that a slow machine leaves no time for are left out.
-        if number and left < 2 * agenda.turn:
+        if number and until - time.monotonic() < 2 * agenda.turn:
             return
         turns = {}
         for style in PREFIXES:
             told = f"round {number + 1} of {agenda.rounds}, {style}"
-            turns[style] = _turn(agenda, subjects, style, partial(progress, told))
+            turns[style] = _turn(agenda, subjects, style, until, partial(progress, told))
         yield Round(**turns)
 
 
-def _turn(agenda: Agenda, subjects: Subjects, style: str, progress: Callable[[float], object]) -> Sample:
+def _turn(agenda: Agenda, subjects: Subjects, style: str, until: float, progress: Callable[[float], object]) -> Sample:
     progress(0.0)
-    with subjects() as subject:
-        url = f"{subject.url}{PREFIXES[style]}/delayed"
-        report = run_apart(f"{url}/{{delay}}", agenda.schedule, grace=GRACE, pids=subject.pids)
-        progress(agenda.turn - PROBES * _PROBE)
-        low, high = bracket(report)
+    for attempt in range(1, ATTEMPTS + 1):
+        with subjects() as subject:
+            sample = Sample(_load(agenda, subject, style))
+            if sample.sound:
+                progress(agenda.turn - PROBES * _PROBE)
+                return attrs.evolve(sample, ceiling=_ceiling(subject, style, sample.report, progress))
+        if attempt == ATTEMPTS or time.monotonic() > until:
+            break
+    progress(agenda.turn)
+    return sample
 
-        def probe(rate: float) -> "Kept":
-            kept = _probe(f"{url}/0", rate)
-            progress(_PROBE)
-            return kept
 
-        return Sample(report, search(probe, low, high))
+def _load(agenda: Agenda, subject: Subject, style: str) -> Report:
+    url = f"{subject.url}{PREFIXES[style]}/delayed/{PLACEHOLDER}"
+    return run_apart(url, agenda.schedule, grace=GRACE, pids=subject.pids)
+
+
+def _ceiling(subject: Subject, style: str, report: Report, progress: Callable[[float], object]) -> Ceiling:
+    def probe(rate: float) -> Kept:
+        schedule = agree(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
+        kept = kept_up(run_apart(f"{subject.url}{PREFIXES[style]}/delayed/0", schedule, grace=_PROBE_GRACE))
+        progress(_PROBE)
+        return kept
+
+    return search(probe, *bracket(report))
 
 
 class Kept(Enum):
@@ -213,12 +230,6 @@ class Kept(Enum):
     NO = auto()
     UNKNOWN = auto()
     """The generator did not."""
-
-
-def _probe(url: str, rate: float) -> Kept:
-    schedule = agree(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
-    report = run_apart(url, schedule, grace=_PROBE_GRACE)
-    return kept_up(report)
 
 
 def kept_up(report: Report) -> Kept:

@@ -100,7 +100,7 @@ def _theme(style: str) -> str:
 
 
 def _plots(comparison: Comparison) -> Iterator[Markup]:
-    if any(_curves(comparison, style) for style in ("klein", "resource")):
+    if all(_curves(comparison, style) for style in ("klein", "resource")):
         yield _svg(
             "Lateness",
             "How many of the answers were at most how late; a line for each round of each style. The further left a"

@@ -6,7 +6,19 @@ import attrs
 import pytest
 from jsonschema import Draft202012Validator
 
-from app.comparison import FIGURES, SCHEMA, Ceiling, Comparison, Outcome, Round, Sample, Spread, as_json, number, sentences
+from app.comparison import (
+    FIGURES,
+    SCHEMA,
+    Ceiling,
+    Comparison,
+    Outcome,
+    Round,
+    Sample,
+    Spread,
+    as_json,
+    number,
+    sentences,
+)
 from app.measure import Verdict
 from tests.comparisons import BOTTLENECK, DIFFERENT, comparison, report, turns
 
@@ -53,7 +65,7 @@ def test_ratios() -> None:
 def test_a_bottleneck_does_not_count() -> None:
     """Of a turn in which the generator was too slow no figure is told, and its round has no ratio."""
     rows = comparison(UNJUDGED, turns(2, 1)).rows
-    assert [row.ratio.median if row.ratio else None for row in rows][0] == pytest.approx(2, rel=0.01)
+    assert next(row.ratio.median for row in rows if row.ratio) == pytest.approx(2, rel=0.01)
     assert [(row.klein, row.ratio) for row in comparison(UNJUDGED).rows] == [(None, None)] * len(FIGURES)
     assert "In 1 of 2 turns the generator was the bottleneck" in " ".join(sentences(comparison(UNJUDGED)))
 
