@@ -17,7 +17,7 @@ from rich.text import Text
 
 from app import duration, subject
 from app.compare import Agenda, Subjects, compare, plan
-from app.comparison import Comparison, Outcome, Spread, as_json, number, sentences
+from app.comparison import Comparison, Outcome, Spread, as_json, number, sentences, times
 from app.duties import DUTIES, Definition, pairs
 from app.parity import LONGEST
 from app.schedule import RefusalError
@@ -144,27 +144,28 @@ def show(comparison: Comparison, console: Console) -> None:
 def _figures(comparison: Comparison) -> Table:
     load = comparison.samples[0].report.schedule
     title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {len(comparison.rounds)} rounds"
-    table = Table("", "Klein", "raw", "Klein / raw", title=title, caption="median (least to most) of the rounds")
+    table = Table("", "Klein", "raw", "Klein / raw", title=title, show_lines=True)
+    table.caption = "the median of the rounds, and the least and the most"
     for row in comparison.rows:
         table.add_row(
-            row.figure.name,
-            spread_text(row.klein, row.figure.unit),
-            spread_text(row.resource, row.figure.unit),
-            spread_text(row.ratio, ""),
+            f"{row.figure.name} [dim]{row.figure.unit}[/]",
+            spread_text(row.klein, number),
+            spread_text(row.resource, number),
+            spread_text(row.ratio, times),
         )
     return table
 
 
-def spread_text(spread: Spread | None, unit: str) -> str:
-    """Write a spread: the median, and between which figures the rounds lie.
+def spread_text(spread: Spread | None, write: Callable[[float], str]) -> str:
+    """Write a spread: the median, and beneath it between which figures the rounds lie.
 
     Args:
         spread: None is a dash.
-        unit: what all three have.
+        write: writes a figure.
     """
     if spread is None:
         return "-"
-    return f"{number(spread.median)} {unit}".strip() + f" ({number(spread.least)} to {number(spread.most)})"
+    return f"{write(spread.median)}\n{write(spread.least)} to {write(spread.most)}"
 
 
 def _definitions(comparison: Comparison) -> Table:
@@ -178,7 +179,9 @@ def _definitions(comparison: Comparison) -> Table:
 
 
 def _cells(definition: Definition | None) -> tuple[str, str, str]:
-    return ("", "", "") if definition is None else (definition.name, str(definition.lines), str(definition.branches))
+    if definition is None:
+        return "", "", ""
+    return definition.name.removeprefix("DelayedKlein."), str(definition.lines), str(definition.branches)
 
 
 def _sum(definitions: tuple[Definition, ...]) -> tuple[str, str, str]:

@@ -289,10 +289,10 @@ def _ratio_sentence(words: str, row: Row) -> str | None:
     unit = row.figure.unit
     own = f"{number(row.klein.median)} against {number(row.resource.median)} {unit}"
     kind = {"us": " the CPU time", "kB": " the memory", "/s": " the answers per second"}.get(unit, "")
-    times = f"{row.ratio.median:.2f} times ({row.ratio.least:.2f} to {row.ratio.most:.2f})"
+    ratio = f"{times(row.ratio.median)} times ({times(row.ratio.least)} to {times(row.ratio.most)})"
     if not kind:
-        return f"{words} {own}: Klein's is {times} the raw resource's."
-    return f"{words} {times}{kind}: {own}."
+        return f"{words} {own}: Klein's is {ratio} the raw resource's."
+    return f"{words} {ratio}{kind}: {own}."
 
 
 def _flaws(comparison: Comparison) -> tuple[str, ...]:
@@ -321,6 +321,11 @@ def _author(comparison: Comparison) -> str:
 def number(figure: float) -> str:
     """Write a figure with three significant digits."""
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"  # noqa: PLR2004  # three digits
+
+
+def times(ratio: float) -> str:
+    """Write a ratio with two digits behind the point."""
+    return f"{ratio:,.2f}"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

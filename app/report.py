@@ -16,7 +16,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from app.comparison import Comparison, Outcome, Row, number, sentences
+from app.comparison import Comparison, Outcome, Row, number, sentences, times
 from app.duties import DUTIES, pairs
 from app.percentiles import Percentiles
 
@@ -67,7 +67,7 @@ def page(comparison: Comparison) -> str:
         A whole page; what stems from the service is escaped in it, and nothing in it is fetched.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["spread"] = number
+    environment.filters |= {"number": number, "times": times}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         comparison=comparison,
@@ -99,25 +99,20 @@ def _theme(style: str) -> str:
     return "\n".join(rule for rule in rules if re.match(r"pre \.[a-z]", rule))
 
 
-def _plots(comparison: Comparison) -> Iterator[Markup]:
+def _plots(comparison: Comparison) -> Iterator[tuple[Markup, str]]:
+    """Draw what there is to draw, each with what stands beneath it."""
     if all(_curves(comparison, style) for style in ("klein", "resource")):
-        yield _svg(
-            "Lateness",
-            "How many of the answers were at most how late; a line for each round of each style. The further left a"
-            " line is, the more punctual its style was.",
-            (7.2, 3.6),
-            lambda axes: _draw_lateness(axes, comparison),
-        )
+        told = "How many of the answers were at most how late, a line for each round: the further left, the better."
+        yield _svg("Lateness", told, (7.2, 3.6), lambda axes: _draw_lateness(axes, comparison)), told
     rows = [row for row in comparison.rows if row.ratio is not None]
     if rows:
-        yield _svg(
-            "Klein's cost in terms of the raw resource's",
-            "For each figure, Klein's divided by the raw resource's: a bar for the median of the rounds, and a line"
-            " from the least to the most. At 1, both are the same. "
-            + " ".join(f"{row.figure.name}: {_ratio_text(row)}." for row in rows),
-            (7.2, 0.9 + 0.42 * len(rows)),
-            lambda axes: _draw_ratios(axes, rows),
+        told = (
+            "Klein's figure divided by the raw resource's: a bar for the median of the rounds, a line from the least to"
+            " the most. At 1 both are the same; a bar has the colour of the style that is dearer."
         )
+        described = " ".join([told, *(f"{row.figure.name}: {_ratio_text(row)}." for row in rows)])
+        size = (7.2, 0.9 + 0.42 * len(rows))
+        yield _svg("Klein / raw", described, size, lambda axes: _draw_ratios(axes, rows)), told
 
 
 def _curves(comparison: Comparison, style: str) -> list[Percentiles]:
@@ -161,7 +156,7 @@ def _draw_ratios(axes: Axes, rows: list[Row]) -> None:
 
 def _ratio_text(row: Row) -> str:
     ratio = row.ratio
-    return "" if ratio is None else f"{number(ratio.median)} ({number(ratio.least)} to {number(ratio.most)})"
+    return "" if ratio is None else f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})"
 
 
 def _svg(title: str, description: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> Markup:
