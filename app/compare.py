@@ -188,13 +188,15 @@ def _rounds(agenda: Agenda, subjects: Subjects, started: float, progress: Progre
         if number and until - time.monotonic() < 2 * agenda.turn:
             return
         turns = {}
-        for style in PREFIXES:
+        for behind, style in zip(reversed(range(len(PREFIXES))), PREFIXES, strict=True):
             told = f"round {number + 1} of {agenda.rounds}, {style}"
-            turns[style] = _turn(agenda, subjects, style, until, partial(progress, told))
+            last = until - (1 + behind) * agenda.turn
+            turns[style] = _turn(agenda, subjects, style, last, partial(progress, told))
         yield Round(**turns)
 
 
-def _turn(agenda: Agenda, subjects: Subjects, style: str, until: float, progress: Callable[[float], object]) -> Sample:
+def _turn(agenda: Agenda, subjects: Subjects, style: str, last: float, progress: Callable[[float], object]) -> Sample:
+    """Have a turn; have it again if the generator was its bottleneck, unless the time is past `last`."""
     progress(0.0)
     for attempt in range(1, ATTEMPTS + 1):
         with subjects() as subject:
@@ -202,7 +204,7 @@ def _turn(agenda: Agenda, subjects: Subjects, style: str, until: float, progress
             if sample.sound:
                 progress(agenda.turn - PROBES * _PROBE)
                 return attrs.evolve(sample, ceiling=_ceiling(subject, style, sample.report, progress))
-        if attempt == ATTEMPTS or time.monotonic() > until:
+        if attempt == ATTEMPTS or time.monotonic() > last:
             break
     progress(agenda.turn)
     return sample
