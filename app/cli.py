@@ -1,9 +1,10 @@
-"""The command line: `delayed serve`, whose settings have a flag and a variable each, and `delayed predict`."""
+"""The command line: `delayed serve`, whose settings have a flag and a variable each, and its company."""
 
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -151,7 +152,38 @@ def longest(command: F) -> F:
     return setting("--max-delay", default=default, type=DurationType(), help="Longest delay accepted.")(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+EXTRAS: Final = {"measure": ("app.measure_command", "measure"), "compare": ("app.compare_command", "measure")}
+"""Commands that need more than serving does: the module of each, and the extra that brings what it needs."""
+
+
+class Commands(click.Group):
+    """The commands, those of EXTRAS imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*super().list_commands(ctx), *EXTRAS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in EXTRAS:
+            return super().get_command(ctx, cmd_name)
+        module, extra = EXTRAS[cmd_name]
+        try:
+            return cast("click.Command", getattr(import_module(module), f"{cmd_name}_command"))
+        except ModuleNotFoundError as missing:
+            return _unavailable(cmd_name, str(missing.name), extra)
+
+
+def _unavailable(name: str, missing: str, extra: str) -> click.Command:
+    """Stand in for a command that cannot be imported, whatever it is given."""
+    told = f"needs {missing}, which is not installed: pip install '.[{extra}]'"
+
+    def refuse() -> NoReturn:
+        raise click.ClickException(f"{name} {told}")
+
+    anything: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    return click.Command(name, context_settings=anything, callback=refuse, short_help=told[:1].upper() + told[1:])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="delayed", prog_name="delayed")
 def cli() -> None:
     """Answer HTTP requests late, on purpose and on time."""

@@ -40,8 +40,13 @@ class Wire(StringTransport):
             self.connected = False
             protocol.connectionLost(Failure(ConnectionDone()))
 
+    def unregisterProducer(self) -> None:
+        # As a real transport, which does not mind if there is none.
+        self.producer = None
+
     def loseConnection(self) -> None:
-        # As a real transport, in the reactor's next turn.
+        # As a real transport, in the reactor's next turn; until then it is known that it will be.
+        self.disconnecting = True
         self._clock.callLater(0, self.leave)
 
     def abortConnection(self) -> None:

@@ -279,3 +279,28 @@ def test_port_is_taken() -> None:
         second = delayed("serve", "--port", str(process.port))
     assert second.returncode == 1
     assert re.fullmatch(rf"delayed: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
+
+
+@pytest.mark.parametrize("command", ["measure", "compare"])
+def test_a_missing_extra(command: str) -> None:
+    """A command whose extra is not installed says what to install, in one line; serving and the help need none."""
+    without = "import sys; sys.modules['hdrh.histogram'] = None;from app.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, command, "--whatever", "x"], capture_output=True, text=True, check=False,
+        env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"delayed: {command} needs [a-z.]+, which is not installed: pip install '\.\[measure\]'\n", done.stderr
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", without, "--help"], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert {"serve", "measure", "compare"} <= set(listed.stdout.split())
+
+
+def test_a_command_with_its_extra() -> None:
+    """The commands that are imported late are the ones of their modules."""
+    result = CliRunner().invoke(cli.cli, ["measure", "--help"])
+    assert "Tell how late the server at URL answers." in result.output
+    assert CliRunner().invoke(cli.cli, ["nothing"]).exit_code == 2

@@ -7,12 +7,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs
 
-from app.contract import CASES, PREFIXES, Case
+from app.contract import CASES, CONVERSATIONS, MEASURED, PREFIXES, Case, Conversation, comparable
+from app.fault import KINDS
+from app.parameters import DELAYED, PREDICT
 from tests.conftest import House, Wire
 
 ids = [case.name for case in CASES]
-
-MEASURED = re.compile(rb"^Date: .*\r\n|(?<=delay;dur=)[0-9.]+", re.MULTILINE)
 
 
 def exchange(house: House, case: Case, style: str) -> bytes:
@@ -50,22 +50,83 @@ def test_answer(house: House, style: str, case: Case) -> None:
     assert response.getheader("X-Content-Type-Options") == "nosniff"
 
 
-@pytest.mark.parametrize("case", CASES, ids=ids)
-def test_same_bytes(house: House, case: Case) -> None:
-    """Both styles answer a case with the same bytes, the date, the measured figure and their own URL aside."""
-    klein, resource = (comparable(exchange(house, case, style), case, style) for style in PREFIXES)
-    assert klein
-    assert klein == resource
+def converse(house: House, conversation: Conversation, style: str) -> Wire:
+    """Have a conversation with a style on a connection of its own, and let each of its requests have its time."""
+    wire = house.wire()
+    for data, cases in conversation.turns(style):
+        wire.send(data)
+        if conversation.leaves == "at once":
+            wire.leave()
+        for case in cases:
+            house.clock.advance(case.wait)
+            house.clock.advance(case.over)
+    if conversation.leaves == "after the headers":
+        assert b"\r\n\r\n" in wire.received
+        wire.leave()
+    return wire
 
 
-def comparable(answer: bytes, case: Case, style: str) -> bytes:
-    """Leave out what differs from answer to answer, and the prefix, where an answer tells the URL that was asked."""
-    answer, prefix = MEASURED.sub(b"", answer), PREFIXES[style].encode()
-    if case.told is None or not prefix:
-        return answer
-    length = len(case.answer(style))
-    told = answer.replace(b"Content-Length: %d" % length, b"Content-Length: %d" % (length - len(prefix)))
-    return told.replace(b"http://localhost" + prefix, b"http://localhost")
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
+def test_same_bytes(house: House, conversation: Conversation) -> None:
+    """Both styles say the same in a conversation, to the byte, and end it in the same way."""
+    received, connected = [], []
+    for style in PREFIXES:
+        wire = converse(house, conversation, style)
+        received.append(comparable(wire.received, style))
+        connected.append(wire.connected)
+        if wire.connected:
+            wire.leave()
+    assert received[0] == received[1]
+    assert connected[0] == connected[1]
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
+def test_answers(house: House, style: str, conversation: Conversation) -> None:
+    """A conversation has the answers that are promised, and then the connection takes another request or does not."""
+    wire = converse(house, conversation, style)
+    statuses = re.findall(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ", wire.received)
+    assert tuple(map(int, statuses)) == conversation.statuses
+    assert (wire.connected and answers_more(wire, style)) == conversation.stays
+    if wire.connected:
+        wire.leave()
+
+
+def answers_more(wire: Wire, style: str) -> bool:
+    before = len(wire.received)
+    wire.send(Case("", "/delayed", method="OPTIONS").request(style))
+    return b"HTTP/1.1 204 " in wire.received[before:]
+
+
+def test_every_name_is_another() -> None:
+    """A conversation is known by its name wherever it is told of."""
+    names = [conversation.name for conversation in CONVERSATIONS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("path", "parameter"),
+    [("/delayed", parameter.name) for parameter in DELAYED] + [("/predict", parameter.name) for parameter in PREDICT],
+)
+def test_every_parameter(path: str, parameter: str) -> None:
+    """Each parameter is in a request that is answered, and in one that is refused."""
+    cases = {case for conversation in CONVERSATIONS for case in conversation.cases}
+    asked = [case for case in cases if re.match(rf"{path}\?(.*&)?{parameter}=", case.target)]
+    assert {case.status == 400 for case in asked} == {True, False}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fault(kind: str) -> None:
+    """Each fault happens on a new connection, and on one that was kept."""
+    faulty = [conversation for conversation in CONVERSATIONS if conversation.name.startswith(f"fault={kind}")]
+    assert [len(conversation.cases) for conversation in faulty] == [1, 2]
+
+
+def test_an_own_url_may_differ() -> None:
+    """The prefix in a URL that an answer tells is no difference, and neither is what it adds to the length."""
+    klein = b'HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 26\r\n\r\n"http://localhost/delay/1"\n'
+    resource = b'HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 30\r\n\r\n"http://localhost/raw/delay/1"\n'
+    assert comparable(klein, "klein") == comparable(resource, "resource")
+    assert comparable(klein, "klein") != comparable(resource.replace(b"30", b"29"), "resource")
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.late], ids=lambda case: case.name)

@@ -361,3 +361,17 @@ async def test_http_client(prefix: str) -> None:
         status, length, body, took = await threads.deferToThread(ask, service.port, path)
     assert (status, length, body) == (418, "5", b"*****")
     assert took >= 0.5
+
+
+def test_head(house: House, style: str) -> None:
+    """HEAD is answered with what GET would be, as late and without the body."""
+    lengths = []
+    for method in ("GET", "HEAD"):
+        wire = house.wire()
+        wire.send(Case("", "/delay/1", method=method).request(style))
+        house.clock.advance(1)
+        headers, _, body = wire.received.partition(b"\r\n\r\n")
+        lengths.append((re.findall(rb"Content-Length: (\d+)", headers), len(body) if method == "GET" else body))
+    [[told], length], [[same], nothing] = lengths
+    assert int(told) == int(same) == length
+    assert nothing == b""

@@ -13,6 +13,7 @@ PURE = (
     "distribution",
     "draw",
     "duration",
+    "duties",
     "echo",
     "endpoints",
     "fault",

@@ -108,7 +108,7 @@ async def test_contract_on_a_socket(style: str) -> None:
     """Whatever does not take long is answered over a real connection as it is in memory."""
     async with served() as service:
         for case in CASES:
-            if case.wait + case.over < 0.5:
+            if case.wait + case.over < 0.5 and case.version == "HTTP/1.1":
                 client = await connect(service)
                 client.transport.write(case.request(style) + Case("", "/", method="OPTIONS").request(style))
                 await until(lambda: client.data.count(b"\r\nServer: ") == 2)  # noqa: B023  # awaited within the loop

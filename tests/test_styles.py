@@ -1,5 +1,3 @@
-import ast
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 
+from app import duties
 from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
@@ -101,17 +100,9 @@ def test_via(style: str) -> None:
 
 
 def definitions(module: str) -> list[str]:
-    """Give what a style file defines, in its order, by names that do not depend on the style."""
-    classes = [node for node in ast.parse((APP / f"{module}.py").read_text()).body if isinstance(node, ast.ClassDef)]
-    return [
-        common(owner.name, node.name) for owner in classes for node in owner.body if isinstance(node, ast.FunctionDef)
-    ]
-
-
-def common(owner: str, name: str) -> str:
-    resource = owner.removesuffix("Resource")
-    name = {"render_GET": resource, "render_OPTIONS": f"{resource}_options"}.get(name, name)
-    return re.sub("([A-Z])", r"_\1", name).lower().strip("_")
+    """Give what a style file defines in its classes, in its order, by names that do not depend on the style."""
+    found = duties.definitions((APP / f"{module}.py").read_text())
+    return [each.common for each in found if "." in each.name]
 
 
 def test_pair() -> None:
