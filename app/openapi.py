@@ -159,12 +159,13 @@ ANSWERS: Final[Mapping[str, Json]] = {
         "200": _response("The request, late.", {"application/json": _schema("Echo")}, _TIMING),
         **_REFUSED,
         "413": _response("The body is larger than what can be told.", _PROBLEM),
+        "503": _response("There is no room for another that waits.", _PROBLEM),
     },
     "drip": {
         "200": _response("Bytes, one by one.", _DRIPPED, _TIMING),
         **{str(status): _response("An answer without a body.", {}, _TIMING) for status in sorted(EMPTY)},
         **_refused_or(_DRIPPED),
-        "default": _response(_AS_ASKED, _DRIPPED),
+        "default": _response(f"{_AS_ASKED} Or the service failed.", {**_PROBLEM, **_DRIPPED}),
     },
     "via": {
         **_refused_or({"*/*": {}}),

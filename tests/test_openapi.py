@@ -5,7 +5,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from app.endpoints import ENDPOINTS
-from app.openapi import document
+from app.openapi import ANSWERS, document
 from app.parameters import DELAYED
 from app.settings import Settings
 from tests.conftest import House
@@ -83,6 +83,14 @@ def test_upstreams() -> None:
     assert names == ["X-Delayed-Delay", "X-Delayed-Seed", "X-Delayed-N", "X-Delayed-Status", "X-Delayed-Fault"]
     assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
     assert "/via/api" not in DOCUMENT["paths"]
+
+
+@pytest.mark.parametrize("kind", ["late", "echo", "drip", "via"])
+def test_no_room(kind: str) -> None:
+    """Whatever answers late can refuse for want of room, with a problem."""
+    responses = ANSWERS[kind]
+    refusal = responses.get("503") or responses.get("5XX") or responses["default"]
+    assert {"application/problem+json", "*/*"} & set(refusal["content"])
 
 
 def test_served(house: House) -> None:
