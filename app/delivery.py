@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from app.fault import GARBAGE, HALF_CHUNK
 from app.plan import Plan
+from app.reply import BROKEN
 from app.request import Request
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ def deliver(request: Request, plan: Plan, clock: IReactorTime, longest: float) -
     if plan.chunks == 1 and body.size <= PIECE:
         return succeed(body.piece(0, body.size))
     return Delivery(request, plan, clock).start()
+
+
+def apologize(request: Request) -> bytes:
+    """Answer a request that the service failed to answer.
+
+    Returns:
+        The body of a problem; none where an answer has begun already: then only breaking the connection off tells the
+        client that it is not whole.
+    """
+    if request.startedWriting:
+        request.transport.abortConnection()
+        return b""
+    return BROKEN.reply().start(request)
 
 
 @implementer(IPushProducer)

@@ -224,7 +224,7 @@ DUTIES: Final = (
                 *_ties("problem", "RawResource._refused"),
                 *_ties("NOT_FOUND", "RawResource._notFound"),
                 *_ties("not_allowed", "RawResource._notAllowed"),
-                *_ties("BROKEN", "RawResource._broken"),
+                *_ties("apologize", "RawResource._broken"),
             ),
         ),
     ),
@@ -267,7 +267,13 @@ DUTIES: Final = (
             "every way to an answer ends in write and finish",
             (
                 *_ties("finish", "RawResource._finish"),
-                *_ties("_finish", "RawResource._send", "LateResource._delayedRender", "ViaResource._viaRender"),
+                *_ties(
+                    "_finish",
+                    "RawResource._send",
+                    "RawResource._broken",
+                    "LateResource._delayedRender",
+                    "ViaResource._viaRender",
+                ),
                 *_ties(
                     "_send",
                     "DelayedResource.render_OPTIONS",
@@ -289,7 +295,6 @@ DUTIES: Final = (
                 "DelayedKlein.refused",
                 "DelayedKlein.not_found",
                 "DelayedKlein.not_allowed",
-                "DelayedKlein.broken",
                 "DelayedKlein.delayed_options",
                 "DelayedKlein.delay_options",
                 "DelayedKlein.drip_options",

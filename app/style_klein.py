@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
+from app.delivery import apologize
 from app.plan import Plan
 from app.reply import (
     ALLOWED,
     ALLOWED_GET,
-    BROKEN,
     METHODS,
     NOT_FOUND,
     Refused,
@@ -57,7 +57,7 @@ class DelayedKlein:
     @router.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         self.log.failure("failed to answer", failure)
-        return BROKEN.reply().start(request)
+        return apologize(cast("Request", request))
 
     def _wait(self, request: Request, plan: Plan, render: Render) -> Deferred[bytes]:
         d = deferLater(self.service.clock, plan.wait, lambda: request)

@@ -10,11 +10,11 @@ from twisted.web.error import UnsupportedMethod
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from app.delivery import apologize
 from app.plan import Plan
 from app.reply import (
     ALLOWED,
     ALLOWED_GET,
-    BROKEN,
     NOT_FOUND,
     Refused,
     Reply,
@@ -70,7 +70,7 @@ class RawResource(Resource):
 
     def _broken(self, request: Request, failure: Failure) -> None:
         self.log.failure("failed to answer", failure)
-        self._send(request, BROKEN.reply())
+        self._finish(apologize(request), request)
 
 
 class NotFoundResource(RawResource):

@@ -44,6 +44,11 @@ class Wire(StringTransport):
         # As a real transport, which does not mind if there is none.
         self.producer = None
 
+    def resumeProducing(self) -> None:
+        # Nor if there is nothing more to come.
+        if not self.disconnecting:
+            super().resumeProducing()
+
     def loseConnection(self) -> None:
         # As a real transport, in the reactor's next turn; until then it is known that it will be.
         self.disconnecting = True

@@ -210,6 +210,24 @@ def test_failure_of_the_service(house: House, style: str, monkeypatch: pytest.Mo
     assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
 
 
+def test_failure_in_the_middle_of_an_answer(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an answer has begun, a failure breaks the connection off: nothing is added to what was sent."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.service.deliver", fails)
+    wire = house.wire()
+    with capturedLogs() as events:
+        wire.send(Case("", "/delayed?delay=1s&at=body").request(style))
+        begun = wire.received
+        house.clock.advance(1)
+    assert begun
+    assert wire.received == begun
+    assert not wire.connected
+    assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
+
+
 segments = st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byte in raw)) | st.text(
     "/.;|~%+-_<>&=?sm1", max_size=12
 )
