@@ -128,8 +128,8 @@ class Service:
         Raises:
             Refused: there is no such upstream, the request asks for what there is not, or its target is none.
         """
-        self._target(request, name)
         self._admit()
+        self._target(request, name)
         request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
         if not plan.forwarded and isinstance(request.content, Upload):
             request.content.close()
