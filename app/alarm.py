@@ -9,6 +9,8 @@ from typing import Final
 BATCH: Final = 32
 """The most events that one wait returns: what is due meanwhile is late by no more than these take."""
 
+FD_SETSIZE: Final = 1024
+
 Events = list[tuple[int, int]]
 
 if sys.version_info >= (3, 13):
@@ -61,10 +63,12 @@ else:
             Returns:
                 At most BATCH events, possibly none.
             """
-            left = until - time.monotonic()
-            if left > 0:
+            left = max(until - time.monotonic(), 0.0)
+            # select knows no descriptor beyond FD_SETSIZE (select(2)); epoll's own milliseconds have to do there.
+            if left and self._epoll.fileno() < FD_SETSIZE:
                 select.select([self._epoll], [], [], left)
-            return self._epoll.poll(0, BATCH)
+                left = 0.0
+            return self._epoll.poll(left, BATCH)
 
         def close(self) -> None:
             """Close nothing: there is no descriptor of its own."""
