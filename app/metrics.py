@@ -171,6 +171,7 @@ class Metrics:
 
     def start(self) -> None:
         """Begin to look at the event loop and at this process, every INTERVAL."""
+        self._meter.open()
         self._cells[_STARTS] += 1
         # Those who had this row before have used some, and a counter does not go back.
         self._cpu_before = self._cells[_CPU]

@@ -36,6 +36,9 @@ class Meter:
 
     def __init__(self) -> None:
         self._statm = -1
+
+    def open(self) -> None:
+        """Open the descriptor that is kept; what is read before tells of no memory."""
         with contextlib.suppress(OSError):
             self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 

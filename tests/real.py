@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import Server
 from twisted.web.client import HTTPConnectionPool
 
 from app.server import listen
@@ -37,6 +36,36 @@ async def until(condition: Callable[[], bool]) -> None:
     pytest.fail("the condition never held")
 
 
+class Accepted:
+    """The HTTP connections that a port accepts: a reactor knows none that is neither read from nor written to.
+
+    Args:
+        port: what listens; it has accepted none yet.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self._build = port.factory.buildProtocol
+        self._protocols: list[Any] = []
+        port.factory.buildProtocol = self._remember
+
+    def open(self) -> list[Any]:
+        """Give the channels of those that are not closed."""
+        channels = [protocol._channel for protocol in self._protocols]
+        return [channel for channel in channels if channel.transport is not None and channel.transport.connected]
+
+    async def close(self) -> None:
+        """Listen no more, and leave no connection behind."""
+        await self._port.stopListening()
+        for channel in self.open():
+            channel.transport.abortConnection()
+        await until(lambda: not self.open())
+
+    def _remember(self, address: object) -> Any:
+        self._protocols.append(self._build(address))
+        return self._protocols[-1]
+
+
 @attrs.frozen
 class Served:
     """A service on a real port."""
@@ -44,12 +73,11 @@ class Served:
     port: int
     pending: Callable[[], int]
     pool: HTTPConnectionPool
+    accepted: Accepted
 
     def requests(self) -> list[Any]:
         """Give the requests that are under way on the connections of this port."""
-        servers: list[Any] = [each for each in reactor.getReaders() + reactor.getWriters() if isinstance(each, Server)]
-        channels = {server.protocol._channel for server in servers if server.getHost().port == self.port}
-        return [request for channel in channels for request in channel.requests]
+        return [request for channel in self.accepted.open() for request in channel.requests]
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -62,13 +90,13 @@ class Served:
 async def served(**chosen: Any) -> AsyncIterator[Served]:
     port: Any
     [port] = await listen(Settings(port=0, **chosen), reactor)
-    root = port.factory.resource
+    accepted, root = Accepted(port), port.factory.resource
     pool = HTTPConnectionPool(reactor, persistent=False)
     try:
-        yield Served(port.getHost().port, lambda: root.pending, pool)
+        yield Served(port.getHost().port, lambda: root.pending, pool, accepted)
     finally:
-        await port.stopListening()
         await cast("Deferred[None]", pool.closeCachedConnections())
+        await accepted.close()
 
 
 class Client(Protocol):

@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from app.contract import PREFIXES
-from tests.real import BOUND, Client, Served, asynchronous, connect, served, until
+from tests.real import BOUND, Accepted, Client, Served, asynchronous, connect, served, until
 
 MEGABYTE = 1024**2
 
@@ -114,10 +114,11 @@ async def echo() -> AsyncIterator[int]:
     site = Site(Echo())
     site.noisy = False
     port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[arg-type]  # a Site is a factory
+    accepted = Accepted(port)
     try:
         yield port.getHost().port
     finally:
-        await port.stopListening()
+        await accepted.close()
 
 
 @asynchronous
