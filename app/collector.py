@@ -12,8 +12,8 @@ from twisted.logger import Logger
 
 log = Logger()
 
-INTERVAL: Final = 0.5
-"""Seconds between two looks at what has gathered."""
+INTERVAL: Final = 0.05
+"""Seconds between two looks at what has gathered; if nobody asks from one to the next, it is quiet."""
 
 WORTHWHILE: Final = 20_000
 """Objects that may have gathered before a collection is worth its time: a few megabytes."""
@@ -36,21 +36,26 @@ class Collector:
 
     Neither style leaves cyclic garbage behind an answer, so what gathers is little: what libraries leave behind now
     and then. A full collection walks over everything that is alive, though, which with 10,000 pending takes tens of
-    milliseconds. So CPython's own schedule is switched off. A collection is made when no answer is due for MARGIN times
-    as long as the last one took, or, so that memory is bounded all the same, when MOST objects have gathered.
+    milliseconds. So CPython's own schedule is switched off. A collection is made when nobody has asked since the last
+    look and no answer is due for MARGIN times as long as the last one took, or, so that memory is bounded all the same,
+    when MOST objects have gathered. What is pending has gathered, too, and is no garbage: so it is not enough that no
+    answer is due. While ten thousand come to wait there is nothing to collect, and each collection would take longer.
 
     Attributes:
         clock: what it looks by.
         next_due: gives the seconds until the next answer is due; infinity if none is.
+        asked: gives how many requests there have been.
         gathered: how many objects there are that were not there after the last collection.
         collect: makes a collection.
     """
 
     clock: IReactorTime
     next_due: Callable[[], float]
+    asked: Callable[[], int]
     gathered: Callable[[], int] = _gathered
     collect: Callable[[], object] = gc.collect
     _took: float = attrs.field(default=0.0, init=False)
+    _asked: int = attrs.field(default=0, init=False)
 
     def start(self) -> Deferred[LoopingCall]:
         """Take over from CPython: collect, leave what is there out of every collection to come, and look regularly."""
@@ -63,8 +68,9 @@ class Collector:
 
     def look(self) -> None:
         """Collect if it is worthwhile and nobody has to wait for it, or if it has to be."""
-        gathered = self.gathered()
-        if gathered >= MOST or (gathered >= WORTHWHILE and self.next_due() > self._took * MARGIN):
+        before, self._asked = self._asked, self.asked()
+        gathered, quiet = self.gathered(), self._asked == before
+        if gathered >= MOST or (gathered >= WORTHWHILE and quiet and self.next_due() > self._took * MARGIN):
             self._measure()
 
     def _measure(self) -> None:

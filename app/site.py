@@ -54,12 +54,14 @@ class Root(Resource):
 
     Attributes:
         metrics: the figures at `/metrics`; it is for the site to count its answers there.
+        asked: how many requests there have been.
     """
 
     def __init__(
         self, klein: Service, resource: Service, settings: Settings, board: Board | None = None, worker: int = 0
     ) -> None:
         super().__init__()
+        self.asked = 0
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.metrics = Metrics(klein.clock, pending, board, worker)
@@ -83,6 +85,7 @@ class Root(Resource):
         return min(pending.next_due() for pending in self._pending)
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        self.asked += 1
         _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:

@@ -19,6 +19,7 @@ class Heap:
     gathered: int = 0
     takes: float = 0.1
     due: float = math.inf
+    asked: int = 0
     collections: int = 0
 
     def collect(self) -> None:
@@ -34,7 +35,7 @@ def heap() -> Heap:
 
 @pytest.fixture
 def collector(heap: Heap) -> Collector:
-    collector = Collector(heap.clock, lambda: heap.due, lambda: heap.gathered, heap.collect)
+    collector = Collector(heap.clock, lambda: heap.due, lambda: heap.asked, lambda: heap.gathered, heap.collect)
     heap.gathered = MOST
     collector.look()
     heap.collections = 0
@@ -65,9 +66,20 @@ def test_an_answer_is_due_soon(heap: Heap, collector: Collector) -> None:
     assert heap.collections == 1
 
 
+def test_somebody_asks(heap: Heap, collector: Collector) -> None:
+    """While requests come, what gathers is those who wait: it is collected when none has come since the last look."""
+    heap.gathered = WORTHWHILE
+    for _ in range(3):
+        heap.asked += 1
+        collector.look()
+    assert heap.collections == 0
+    collector.look()
+    assert heap.collections == 1
+
+
 def test_what_is_too_much(heap: Heap, collector: Collector) -> None:
-    """Memory is bounded: what is too much is collected whatever is due."""
-    heap.gathered, heap.due = MOST, 0.0
+    """Memory is bounded: what is too much is collected whatever is due, and whoever asks."""
+    heap.gathered, heap.due, heap.asked = MOST, 0.0, 1
     collector.look()
     assert heap.collections == 1
 
@@ -78,7 +90,7 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
     heap.takes = 0.0
-    Collector(heap.clock, lambda: heap.due, lambda: heap.gathered, heap.collect).start()
+    Collector(heap.clock, lambda: heap.due, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
     assert done == ["disable", "freeze after 1"]
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)
