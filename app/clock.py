@@ -7,7 +7,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import count
 from typing import Final, cast
 
@@ -21,6 +21,9 @@ from zope.interface import implementer
 _CALLED: Final = -1
 
 _CANCELLED: Final = -2
+
+_WIDTH: Final = 1 / 16
+"""Seconds of one slot: short, so that it takes but a moment to put it in order; a power of two."""
 
 _NO_KEYWORDS: Final[dict[str, object]] = {}
 
@@ -95,7 +98,8 @@ class SteadyClock:
             ValueError: the delay is negative or not a number.
         """
         call = _DelayedCall(self._agenda, callable, args, kwargs)
-        self._agenda.add(call, self._now() + _waitable(delay))
+        now = self._now()
+        self._agenda.add(call, now + _waitable(delay), now)
         return call
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
@@ -115,73 +119,98 @@ class SteadyClock:
 
 
 class _Agenda:
-    """What is to be called and when: a heap whose first entry the waker is armed for.
+    """What is to be called and when: what is near in a heap, and what is far in slots of time, in no order.
 
-    A call that is cancelled or moved leaves its entry behind, stale: to take it out of the middle would cost O(n).
+    It is a timing wheel (Varghese and Lauck, SOSP 1987) whose slots are put in order when their time comes near. Most
+    calls that are cancelled or moved are far away, as every timeout is: they are taken out of their slot, and there is
+    nothing to clear up later, when somebody would have to wait for it. A near one leaves its entry behind, stale, for
+    the fraction of a second until it would have been due: to take it out of the middle of a heap would cost O(n).
     Entries start with two numbers that no two of them share, so that the heap compares without calling Python.
     """
 
-    __slots__ = ("_armed", "_entries", "_now", "_orders", "_stale", "_waker")
+    __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_orders", "_waker")
 
     def __init__(self, waker: Waker, now: Callable[[], float]) -> None:
         self._waker = waker
         self._now = now
-        self._entries: list[tuple[float, int, _DelayedCall]] = []
+        self._near: list[tuple[float, int, _DelayedCall]] = []
+        self._far: dict[float, dict[int, _DelayedCall]] = {}
+        self._horizon = -math.inf
         self._orders = count()
-        self._stale = 0
         self._armed = math.inf
 
     def now(self) -> float:
         return self._now()
 
-    def add(self, call: "_DelayedCall", due: float) -> None:
+    def add(self, call: "_DelayedCall", due: float, now: float) -> None:
         call.due, call.order = due, next(self._orders)
-        heappush(self._entries, (due, call.order, call))
+        if due >= self._horizon:
+            self._approach(now)
+        if due < self._horizon:
+            heappush(self._near, (due, call.order, call))
+        else:
+            self._far.setdefault(_slot(due), {})[call.order] = call
         if due < self._armed:
             self._arm(due)
 
-    def drop(self) -> None:
-        """Take note that an entry has become stale."""
-        self._stale += 1
-        self._clear()
+    def drop(self, call: "_DelayedCall") -> None:
+        """Forget a call, which still has its time and order."""
+        if call.due < self._horizon:
+            return  # its entry is stale as soon as it has another order
+        slot = _slot(call.due)
+        calls = self._far[slot]
+        del calls[call.order]
+        if not calls:
+            del self._far[slot]
 
     def pending(self) -> list["_DelayedCall"]:
-        return [call for _, order, call in self._entries if order == call.order]
+        near = [call for _, order, call in self._near if order == call.order]
+        return [*near, *(call for calls in self._far.values() for call in calls.values())]
 
     def run_due(self) -> None:
         now, unborn = self._now(), next(self._orders)
+        self._approach(now)
         try:
-            while self._entries and self._entries[0][0] <= now and self._entries[0][1] < unborn:
+            while self._near and self._near[0][0] <= now and self._near[0][1] < unborn:
                 self._run_first()
         finally:
-            self._clear()
-            self._arm(self._entries[0][0] if self._entries else math.inf)
+            self._arm(self._next())
 
     def close(self) -> None:
         self._waker.close()
 
-    def _clear(self) -> None:
-        """Take out what is stale once it is the larger part: O(n), but only after as many cancellations."""
-        if self._stale * 2 > len(self._entries):
-            self._entries = [entry for entry in self._entries if entry[1] == entry[2].order]
-            heapify(self._entries)
-            self._stale = 0
+    def _approach(self, now: float) -> None:
+        """Put in order what is due before the end of the next slot, unless this was done since this one began."""
+        if now < self._horizon - _WIDTH:
+            return
+        horizon = _slot(now) + 2
+        for slot in [slot for slot in self._far if slot < horizon]:
+            self._near += [(call.due, order, call) for order, call in self._far.pop(slot).items()]
+        self._near.sort()
+        self._horizon = horizon * _WIDTH
 
     def _run_first(self) -> None:
-        _, order, call = heappop(self._entries)
+        _, order, call = heappop(self._near)
         if order == call.order:
             call.run()
-        else:
-            self._stale -= 1
+
+    def _next(self) -> float:
+        # Of what is far it is enough to be awake when the slot begins.
+        return self._near[0][0] if self._near else min(self._far, default=math.inf) * _WIDTH
 
     def _arm(self, due: float) -> None:
         self._armed = due
         self._waker.arm(due)
 
 
+def _slot(due: float) -> float:
+    # A power of two scales a float without rounding it. Infinity is a slot of its own, which never comes near.
+    return due // _WIDTH if due < math.inf else due
+
+
 @implementer(IDelayedCall)
 class _DelayedCall:
-    """One call; `order` is that of its one valid entry in the agenda, or how the call ended."""
+    """One call; `order` is that of its one valid place in the agenda, or how the call ended."""
 
     __slots__ = ("_agenda", "_args", "_function", "_kwargs", "due", "order")
 
@@ -213,8 +242,8 @@ class _DelayedCall:
             AlreadyCancelled: it was cancelled before.
         """
         self._require_active()
+        self._agenda.drop(self)
         self._end(_CANCELLED)
-        self._agenda.drop()
 
     def delay(self, secondsLater: float) -> None:
         """Move the call.
@@ -231,7 +260,7 @@ class _DelayedCall:
         due = self.due + secondsLater
         if math.isnan(due):
             raise ValueError(f"not a time to call at: {secondsLater!r} s after {self.due!r} s")
-        self._move(due)
+        self._move(due, self._agenda.now())
 
     def reset(self, secondsFromNow: float) -> None:
         """Let the wait begin again.
@@ -245,7 +274,8 @@ class _DelayedCall:
             ValueError: the delay is negative or not a number.
         """
         self._require_active()
-        self._move(self._agenda.now() + _waitable(secondsFromNow))
+        now = self._agenda.now()
+        self._move(now + _waitable(secondsFromNow), now)
 
     def run(self) -> None:
         """Make the call; first let go of it, so that whoever keeps this object keeps nothing else alive."""
@@ -260,9 +290,9 @@ class _DelayedCall:
         if self.order == _CALLED:
             raise AlreadyCalled
 
-    def _move(self, due: float) -> None:
-        self._agenda.add(self, due)
-        self._agenda.drop()
+    def _move(self, due: float, now: float) -> None:
+        self._agenda.drop(self)
+        self._agenda.add(self, due, now)
 
     def _end(self, how: int) -> None:
         self.order = how

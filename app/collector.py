@@ -43,14 +43,14 @@ class Collector:
 
     Attributes:
         clock: what it looks by.
-        next_due: gives the seconds until the next answer is due; infinity if none is.
+        due_within: tells whether an answer is due before so many seconds are over.
         asked: gives how many requests there have been.
         gathered: how many objects there are that were not there after the last collection.
         collect: makes a collection.
     """
 
     clock: IReactorTime
-    next_due: Callable[[], float]
+    due_within: Callable[[float], bool]
     asked: Callable[[], int]
     gathered: Callable[[], int] = _gathered
     collect: Callable[[], object] = gc.collect
@@ -70,7 +70,7 @@ class Collector:
         """Collect if it is worthwhile and nobody has to wait for it, or if it has to be."""
         before, self._asked = self._asked, self.asked()
         gathered, quiet = self.gathered(), self._asked == before
-        if gathered >= MOST or (gathered >= WORTHWHILE and quiet and self.next_due() > self._took * MARGIN):
+        if gathered >= MOST or (gathered >= WORTHWHILE and quiet and not self.due_within(self._took * MARGIN)):
             self._measure()
 
     def _measure(self) -> None:

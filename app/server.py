@@ -122,7 +122,7 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     """Let a process that does nothing but serve collect its garbage between answers."""
     steady = clock.for_reactor(cast("IReactorTime", reactor))
     root = cast("Root", factory.resource)
-    collector = Collector(steady, lambda: root.next_due() - steady.seconds(), lambda: root.asked)
+    collector = Collector(steady, lambda seconds: root.due_by(steady.seconds() + seconds), lambda: root.asked)
     collector.start().addErrback(lambda failure: log.failure("garbage is collected no more", failure))
 
 

@@ -80,9 +80,9 @@ class Root(Resource):
         """How many answers are waited for, in both styles together."""
         return sum(map(len, self._pending))
 
-    def next_due(self) -> float:
-        """Give when the next answer of either style is due, in seconds of the service's clock; infinity if none is."""
-        return min(pending.next_due() for pending in self._pending)
+    def due_by(self, moment: float) -> bool:
+        """Tell whether an answer of either style is due by a moment, in seconds of the service's clock."""
+        return any(pending.due_by(moment) for pending in self._pending)
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         self.asked += 1

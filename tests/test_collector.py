@@ -22,6 +22,9 @@ class Heap:
     asked: int = 0
     collections: int = 0
 
+    def due_within(self, seconds: float) -> bool:
+        return self.due <= seconds
+
     def collect(self) -> None:
         self.collections += 1
         self.gathered = 0
@@ -35,7 +38,7 @@ def heap() -> Heap:
 
 @pytest.fixture
 def collector(heap: Heap) -> Collector:
-    collector = Collector(heap.clock, lambda: heap.due, lambda: heap.asked, lambda: heap.gathered, heap.collect)
+    collector = Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect)
     heap.gathered = MOST
     collector.look()
     heap.collections = 0
@@ -90,7 +93,7 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
     heap.takes = 0.0
-    Collector(heap.clock, lambda: heap.due, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
+    Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
     assert done == ["disable", "freeze after 1"]
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)

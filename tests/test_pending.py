@@ -31,12 +31,12 @@ def test_each_has_a_place_of_its_own() -> None:
     assert len(pending) == 1
 
 
-def test_next_due() -> None:
-    """The next answer that is due is known, and forgotten when it is given."""
+def test_due_by() -> None:
+    """An answer that is due by a moment is known, and forgotten when it is given."""
     pending, d = Pending(), Deferred[None]()
-    assert pending.next_due() == float("inf")
-    pending.enter(d, 3.0)
+    assert not pending.due_by(3.0)
     pending.enter(Deferred[None](), 5.0)
-    assert pending.next_due() == 3.0
+    pending.enter(d, 3.0)
+    assert (pending.due_by(2.9), pending.due_by(3.0)) == (False, True)
     d.callback(None)
-    assert pending.next_due() == 5.0
+    assert (pending.due_by(3.0), pending.due_by(5.0)) == (False, True)
