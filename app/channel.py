@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, cast
 
+from twisted.internet.tcp import Connection
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
@@ -9,7 +10,7 @@ from app.destination import streams
 from app.upload import Upload
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IPushProducer, ITCPTransport
+    from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
 
 
 class Channel(HTTPChannel):
@@ -17,8 +18,12 @@ class Channel(HTTPChannel):
 
     Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,
     so that no byte of it is ever taken for the next request (RFC 9112, section 9.3).
+
+    An answer leaves at once. Twisted would send it in the reactor's next turn, which is behind all others that are due
+    in this one, and costs another wake-up.
     """
 
+    _host: "IAddress | None" = None
     _held = False
     _answered: HTTPRequest | None = None
 
@@ -37,10 +42,22 @@ class Channel(HTTPChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:
         """Go on to the next request; if there is more to come of the body, once that has come."""
+        self._send()
         if self._handlingRequest:
             super().requestDone(request)
         else:
             self._answered = request
+
+    def getHost(self) -> "IAddress":
+        """Tell where the connection ends here; the kernel is asked once, and not for each request."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
+
+    def _send(self) -> None:
+        # What this can't send stays, and so does what it can't find out: the reactor comes to it in its next turn.
+        if isinstance(self.transport, Connection) and not self.transport.disconnecting:
+            self.transport.doWrite()
 
     def hold(self) -> None:
         """Leave what the client sends unread. Meanwhile it is not the client who is idle."""

@@ -4,8 +4,6 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, Final, TextIO, cast
@@ -48,22 +46,21 @@ class Lines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write a text at once, and completely."""
-        rest = memoryview(text.encode("utf-8", "backslashreplace"))
-        with self._alone():
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+        data = text.encode("utf-8", "backslashreplace")
+        if self._lock is None:
+            self._write(data)
+        else:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+            try:
+                self._write(data)
+            finally:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
         return len(text)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        if self._lock is None:
-            yield
-            return
-        fcntl.lockf(self._lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._lock, fcntl.LOCK_UN)
+    def _write(self, data: bytes) -> None:
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            written += os.write(self._descriptor, memoryview(data)[written:])
 
 
 def observer(file: TextIO | Lines, log_format: str, worker: int | None = None) -> ILogObserver:
