@@ -3,14 +3,18 @@
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
+from twisted.web.http_headers import Headers
 
 from app.destination import streams
 from app.upload import Upload
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
+
+    from app.site import ServiceSite
 
 
 class Channel(HTTPChannel):
@@ -22,6 +26,8 @@ class Channel(HTTPChannel):
     An answer leaves at once. Twisted would send it in the reactor's next turn, which is behind all others that are due
     in this one, and costs another wake-up.
     """
+
+    site: "ServiceSite"
 
     _host: "IAddress | None" = None
     _held = False
@@ -58,6 +64,23 @@ class Channel(HTTPChannel):
         # What this can't send stays, and so does what it can't find out: the reactor comes to it in its next turn.
         if isinstance(self.transport, Connection) and not self.transport.disconnecting:
             self.transport.doWrite()
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        if self.persistent and self.site.connections.ending:
+            self.persistent = False
+            headers.setRawHeaders(b"Connection", [b"close"])
+        super().writeHeaders(version, code, reason, headers)
+
+    def end(self) -> None:
+        """Close the connection when it is idle, which may be at once; what was sent still leaves."""
+        if self.requests:
+            # An answer that has not begun will tell by itself that it is the last.
+            self.persistent = self.persistent and not cast("HTTPRequest", self.requests[0]).startedWriting
+            return
+        self.loseConnection()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            # Who is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, section 6.1).
+            self.transport.transport.loseConnection()
 
     def hold(self) -> None:
         """Leave what the client sends unread. Meanwhile it is not the client who is idle."""

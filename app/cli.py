@@ -31,9 +31,10 @@ from app.metrics import WIDTH
 from app.parameters import DELAY
 from app.predict import Prediction
 from app.predict import predict as foresee
-from app.server import accept
+from app.server import Hurry, accept
 from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
+from app.signals import Signals
 from app.trace import Trace, read
 from app.workers import BOARD, StillbornError, inherited
 
@@ -209,6 +210,21 @@ def cli() -> None:
 @setting(
     "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
 )
+@setting(
+    "--shutdown-delay",
+    default=render(DEFAULTS.shutdown_delay),
+    type=DurationType(),
+    help="How long to listen on, once told to stop.",
+)
+@setting(
+    "--drain-timeout",
+    default=render(DEFAULTS.drain_timeout),
+    type=DurationType(),
+    help="How long to answer what is pending after that.",
+)
+@setting(
+    "--admin-listen", multiple=True, type=EndpointType(), help="Twisted server endpoint of /healthz, /readyz, /metrics."
+)
 @click.pass_context
 def serve(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
     """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
@@ -295,12 +311,13 @@ def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) 
     globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
 
 
-def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[object]]) -> Deferred[object]:
-    """Serve until a signal stops the reactor: what is returned never fires by itself."""
+def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[Hurry]]) -> Deferred[object]:
+    """Serve until a signal stops the reactor: what is returned never fires, unless another signal makes it fail."""
     # Only a running reactor handles signals: nobody is told the URLs before it does.
     running: Deferred[object] = Deferred()
     reactor.callWhenRunning(running.callback, None)
-    return running.addCallback(lambda _: start(reactor)).addErrback(_unable).addCallback(lambda _: Deferred())
+    served = running.addCallback(lambda _: start(reactor)).addErrback(_unable)
+    return served.addCallback(lambda hurry: Signals(reactor, hurry).hurried)
 
 
 def _unable(failure: Failure) -> NoReturn:

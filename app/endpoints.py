@@ -32,6 +32,7 @@ class Endpoint:
         query: those in the query.
         headers: those in header fields, behind `parameters.PREFIX`.
         styled: whether both styles have it, each under its prefix; if not, it belongs to neither.
+        admin: whether it is at `--admin-listen` alone, where there is such an address.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Endpoint:
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
     styled: bool = True
+    admin: bool = False
 
     @property
     def prefixes(self) -> dict[str, str]:
@@ -75,8 +77,9 @@ ENDPOINTS: Final = (
     Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", query=DRIP),
     Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
-    Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False),
-    Endpoint("/metrics", "gives figures for Prometheus at once", "figures", styled=False),
+    Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False, admin=True),
+    Endpoint("/readyz", "answers at once, 503 when the service stops", "readiness", styled=False, admin=True),
+    Endpoint("/metrics", "gives figures for Prometheus at once", "figures", styled=False, admin=True),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )
@@ -90,7 +93,8 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
         Endpoint(f"/via/{name}", f"passes on to {url}, late", "via", METHODS, headers=VIA)
         for name, url in settings.upstreams.items()
     )
-    return *ENDPOINTS, *via
+    public = (each for each in ENDPOINTS if not (each.admin and settings.admin_listen))
+    return *public, *via
 
 
 def parameters() -> list[tuple[Parameter, str]]:

@@ -165,12 +165,16 @@ class Metrics:
         self._cells = board.row(worker)
         self._meter = Meter()
         self._look: IDelayedCall | None = None
+        self._sites = 0
         self._cpu_before = 0.0
         self._registry = CollectorRegistry()
         self._registry.register(_Whole(board))
 
     def start(self) -> None:
-        """Begin to look at the event loop and at this process, every INTERVAL."""
+        """Begin to look at the event loop and at this process, every INTERVAL, for the first site that is served."""
+        self._sites += 1
+        if self._sites > 1:
+            return
         self._meter.open()
         self._cells[_STARTS] += 1
         # Those who had this row before have used some, and a counter does not go back.
@@ -179,7 +183,10 @@ class Metrics:
         self._look_again()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Look no more, with the last site."""
+        self._sites -= 1
+        if self._sites:
+            return
         if self._look is not None:
             self._look.cancel()
         self._meter.close()

@@ -175,6 +175,10 @@ ANSWERS: Final[Mapping[str, Json]] = {
     },
     "prediction": _at_once({"application/json": _schema("Prediction")}),
     "health": _at_once({"application/json": _schema("Health")}),
+    "readiness": {
+        **_at_once({"application/json": _schema("Health")}),
+        "503": _response("The service stops, and takes no traffic.", _PROBLEM),
+    },
     "description": _at_once({"application/json": {"schema": {"type": "object"}}}),
     "page": _at_once({"text/html": {}}),
     "figures": _at_once({"text/plain": {}}),

@@ -14,7 +14,7 @@ from twisted.web.template import Element, Tag, XMLString, flattenString, rendere
 from app.endpoints import HEADINGS, endpoints, parameters, with_values
 from app.metrics import Metrics
 from app.openapi import document
-from app.reply import ALLOWED_GET, Reply, json_page, options, page
+from app.reply import ALLOWED_GET, STOPPING, Reply, json_page, options, page
 from app.request import Request
 from app.settings import Settings
 from app.style_resource import RawResource
@@ -171,6 +171,16 @@ def health() -> PageResource:
     """Make the page that says that the service is alive."""
     alive = json_page({"status": "ok"})
     return PageResource(lambda: succeed(alive))
+
+
+def readiness(stopping: Callable[[], bool]) -> PageResource:
+    """Make the page that says whether the service takes traffic.
+
+    Args:
+        stopping: tells that it takes no more.
+    """
+    ready, unready = json_page({"status": "ok"}), STOPPING.reply()
+    return PageResource(lambda: succeed(unready if stopping() else ready))
 
 
 def description(settings: Settings) -> PageResource:

@@ -107,9 +107,13 @@ class Refused(Exception):
 
 NOT_FOUND: Final = Problem(404, "There is nothing at this path; the page at / lists what there is.")
 
+NOT_FOUND_BY_ADMIN: Final = Problem(404, "There is nothing at this path; there are /healthz, /readyz and /metrics.")
+
 FULL: Final = Problem(
     503, "As many answers are pending as there may be; try again later.", headers=((b"Retry-After", b"1"),)
 )
+
+STOPPING: Final = Problem(503, "The service is stopping; ask another, or try again later.")
 
 BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
 

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from app.plan import Plan
+    from app.reply import Reply
 
 
 class Bodies(Protocol):
@@ -41,7 +43,7 @@ class Request(server.Request):
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
         measured: seconds that its answer was waited for; None until there is an answer.
-        broken: whether it was an upstream that broke its answer off.
+        broken: whether its answer was broken off, by an upstream or because the service stops.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -81,6 +83,23 @@ class Request(server.Request):
     def fault(self) -> str | None:
         """What was done in the place of an answer; None if nothing was, or not yet."""
         return None if self.plan is None or self.measured is None else self.plan.fault
+
+    def dismiss(self, reply: "Reply") -> None:
+        """Answer now, in the place of the answer that is waited for; if that has begun, break it off.
+
+        To whoever makes that answer, it is as if the client had left.
+        """
+        # Over HTTP/2 there is no transport, but a stream.
+        way: Any = self.transport or self.channel
+        if self.startedWriting or getattr(way, "disconnecting", False):
+            self.broken = True
+            way.abortConnection()
+            return
+        waiting, self.notifications = self.notifications, []
+        for finished in waiting:
+            finished.errback(CancelledError())
+        self.write(reply.start(self))
+        self.finish()
 
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, if the request had been received and was not answered."""

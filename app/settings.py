@@ -29,6 +29,10 @@ class Settings:
             come.
         log_format: one of LOG_FORMATS.
         workers: processes that accept; a single one is the process that was started.
+        shutdown_delay: seconds from the signal to stop until nobody new is accepted.
+        drain_timeout: seconds from then on that what is pending has to be answered.
+        admin_listen: Twisted server endpoint descriptions, where health and figures are told instead of beside the
+            service.
 
     Raises:
         ValueError: the default delay is above the longest.
@@ -46,6 +50,9 @@ class Settings:
     upstream_timeout: float = 30.0
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
     workers: int = 1
+    shutdown_delay: float = 0.0
+    drain_timeout: float = 30.0
+    admin_listen: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         if self.default_delay > self.max_delay:

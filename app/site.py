@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.http import _GenericHTTPChannelProtocol
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
@@ -15,13 +14,14 @@ from app import compare_page
 from app.access import AccessLog
 from app.board import Board
 from app.channel import Channel
+from app.connections import Connection, Connections
 from app.destination import VIA
 from app.echo import MAX_BODY
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
-from app.pages import ReplyResource, description, figures, health, index
+from app.pages import ReplyResource, description, figures, health, index, readiness
 from app.pending import Room
-from app.reply import ALLOWED, NOT_FOUND, Problem, Reply, not_allowed
+from app.reply import ALLOWED, NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply, not_allowed
 from app.request import Bodies, Request
 from app.service import Service
 from app.settings import Settings
@@ -55,6 +55,7 @@ class Root(Resource):
     Attributes:
         metrics: the figures at `/metrics`; it is for the site to count its answers there.
         asked: how many requests there have been.
+        connections: those of the site, which tells of them; the service takes traffic until they are to end.
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class Root(Resource):
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.metrics = Metrics(klein.clock, pending, board, worker)
+        self.connections = Connections()
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
-        self.putChild(b"healthz", health())
+        if not settings.admin_listen:
+            _put_admin(self, self)
         self.putChild(b"openapi.json", description(settings))
         for path, page in compare_page.resources().items():
             self.putChild(path, page)
-        self.putChild(b"metrics", figures(self.metrics))
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
 
@@ -99,19 +101,50 @@ class Root(Resource):
         return self._klein
 
 
-def _channel() -> _GenericHTTPChannelProtocol:
+class AdminRoot(Resource):
+    """What those ask who look after the service, on an address of their own.
+
+    Args:
+        root: the service.
+
+    Attributes:
+        metrics: the service's, where the answers given here are counted as well.
+        connections: those of the address alone, which do not end with the service's.
+    """
+
+    def __init__(self, root: Root) -> None:
+        super().__init__()
+        self.metrics = root.metrics
+        self.connections = Connections()
+        _put_admin(self, root)
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        return ReplyResource(NOT_FOUND_BY_ADMIN.reply())
+
+
+def _put_admin(place: Resource, root: Root) -> None:
+    place.putChild(b"healthz", health())
+    place.putChild(b"readyz", readiness(lambda: root.connections.ending))
+    place.putChild(b"metrics", figures(root.metrics))
+
+
+def _channel() -> Connection:
     # As Twisted's own factory does it, which has no name for what goes on to HTTP/2 where TLS agrees on it.
-    return _GenericHTTPChannelProtocol(Channel())
+    return Connection(Channel())
 
 
 class ServiceSite(server.Site):
     """A `Site` that keeps few bodies and streams others, writes the access log, and counts what the metrics tell.
 
     Args:
-        resource: the root.
+        resource: the root, of the service or of its administration.
         clock: the clock by which requests were promised their answers.
         reactor: what the idle timeouts go by; the clock, if there is no other.
         settings: the size of the largest body that is kept.
+
+    Attributes:
+        connections: those that are open.
+        settings: as they were given.
     """
 
     requestFactory = Request
@@ -121,15 +154,16 @@ class ServiceSite(server.Site):
 
     def __init__(
         self,
-        resource: Root,
+        resource: Root | AdminRoot,
         clock: IReactorTime,
         reactor: IReactorTime | None = None,
         settings: Settings | None = None,
     ) -> None:
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
-        self._settings = settings or Settings()
+        self.settings = settings or Settings()
         self._metrics = resource.metrics
+        self.connections = resource.connections
 
     def startFactory(self) -> None:
         """Begin with the first port that is listened on, as Twisted has it."""
@@ -148,7 +182,7 @@ class ServiceSite(server.Site):
             target: the request target; nobody has looked at it yet.
         """
         path = unquote_to_bytes(target.partition(b"?")[0])
-        return KeptBody(min(self._settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
+        return KeptBody(min(self.settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
 
     def log(self, request: HTTPRequest) -> None:
         answered = cast("Request", request)
@@ -182,6 +216,11 @@ def site(
         worker: which of them this is.
     """
     return ServiceSite(root(settings, clock, agent, board, worker), clock, settings=settings)
+
+
+def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
+    """Make what is listened for at `--admin-listen`, for a service that was made with settings that say so."""
+    return ServiceSite(AdminRoot(cast("Root", service.resource)), clock)
 
 
 def _hide_from_routers(path: bytes, request: Request) -> None:

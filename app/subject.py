@@ -58,7 +58,7 @@ def started(log: Path, program: Sequence[str] = SERVE) -> Iterator[Subject]:
         RefusalError: it ended, or said nothing, before it served.
     """
     # The package is the one that this is, whatever else is called `app` where the command is run.
-    command = (sys.executable, "-P", *program, "serve", "--host", "127.0.0.1", "--port", "0")
+    command = (sys.executable, "-P", *program, "serve", "--host", "127.0.0.1", "--port", "0", "--drain-timeout", "0s")
     with (
         log.open("wb") as output,
         subprocess.Popen(  # noqa: S603  # its own program, with nothing in it that a caller wrote

@@ -121,6 +121,12 @@ class Worker(ProcessProtocol):
             self.transport.signalProcess("TERM")
         return self.gone
 
+    def kill(self) -> None:
+        """End the process, whatever it does; one that has begun to stop takes a signal of another kind for that."""
+        if self.gone is not None:
+            with contextlib.suppress(ProcessExitedAlready):
+                self.transport.signalProcess("KILL")
+
     def connectionMade(self) -> None:
         """Give the process what it needs; the pipe stays open, for it to see its end."""
         self.transport.writeToChild(LEASH, pickle.dumps(Inheritance(self._workers.settings, self.number)))
@@ -203,6 +209,11 @@ class Workers:
         """
         self._stopping = True
         return gatherResults([worker.stop() for worker in self._workers])
+
+    def kill(self) -> None:
+        """End them all at once."""
+        for worker in self._workers:
+            worker.kill()
 
     def spawn(self, worker: Worker) -> None:
         """Start a process, in this interpreter and with the same modules."""

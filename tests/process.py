@@ -5,13 +5,17 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 
 ROOT = Path(__file__).parent.parent
+
+BOUND = 60
+"""Seconds after which a condition that was waited for is given up."""
 
 
 @attrs.frozen
@@ -69,3 +73,11 @@ def serving(*options: str, **variables: str) -> Iterator[Process]:
     arguments = ("-m", "app", "serve", "--port", "0", *options)
     with started(*arguments, until=r"serving http://127\.0\.0\.1:(\d+)/delayed", **variables) as process:
         yield process
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
+    end = time.monotonic() + BOUND
+    while not condition():
+        assert time.monotonic() < end, "the condition never held"
+        time.sleep(0.01)

@@ -38,6 +38,7 @@ def test_paths() -> None:
         "/compare",
         "/metrics",
         "/healthz",
+        "/readyz",
         "/openapi.json",
     }
 

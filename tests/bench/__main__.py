@@ -84,7 +84,7 @@ class Server:
 
 MODULE = (sys.executable, "-m")
 
-SERVE = (*MODULE, "app", "serve", "--port", "{port}")
+SERVE = (*MODULE, "app", "serve", "--port", "{port}", "--drain-timeout", "0s")
 
 QUERY = "/delayed?delay={delay}"
 
