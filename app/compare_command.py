@@ -15,10 +15,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from app import duration, subject
+from app import subject
 from app.compare import Agenda, Subjects, compare, plan
 from app.comparison import Comparison, Outcome, Spread, as_json, number, sentences, times
 from app.duties import DUTIES, Definition, pairs
+from app.options import DurationType
 from app.parity import LONGEST
 from app.schedule import RefusalError
 from app.subject import Subject
@@ -29,17 +30,7 @@ EXIT_CODES: Final = {Outcome.SAME: 0, Outcome.DIFFERENT: 1, Outcome.FLAWED: 1, O
 COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        try:
-            return value if isinstance(value, float) else duration.parse(str(value))
-        except ValueError as refusal:
-            self.fail(f"{value!r} is {refusal}", param, ctx)
-
-
-_DURATION: Final = _Duration()
+_DURATION: Final = DurationType()
 
 _FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 from app import duration
 from app.load import Connections
 from app.measure import GRACE, Cost, Report, Verdict, as_json, run
+from app.options import DurationType
 from app.percentiles import Percentiles
 from app.schedule import RefusalError, agree
 
@@ -27,17 +28,7 @@ STDOUT: Final = "-"
 _KILO: Final = 1000
 
 
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        try:
-            return value if isinstance(value, float) else duration.parse(value)
-        except ValueError as refusal:
-            self.fail(f"{value!r} is {refusal}", param, ctx)
-
-
-_DURATION: Final = _Duration()
+_DURATION: Final = DurationType()
 
 
 @click.command("measure")

@@ -16,8 +16,7 @@ from app.service import Service
 from app.settings import Settings
 from app.site import Root, ServiceSite
 from tests.conftest import House
-from tests.process import BOUND, serving, started, until
-from tests.test_cli import get
+from tests.process import BOUND, get, serving, started, until
 from tests.test_metrics import figures
 from tests.test_workers import figures as figures_of
 

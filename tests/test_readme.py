@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 import pytest
 
-from app import cli
 from app.delay import FORMS, parse
 from app.endpoints import markdown, parameters
 from app.fault import KINDS
+from app.serve_command import serve_command
 from tests.delays import TRACES
 from tests.process import ROOT, Process, environment, serving
 
@@ -58,7 +58,7 @@ def test_there_are_examples() -> None:
 def test_settings() -> None:
     """The table of settings is what the command line has: flag, variable, default and meaning."""
     rows = re.findall(r"^\| `(--.*?)` \| `(.*?)` \| (?:`(.*?)`)? ?\| (.*?) \|$", README, re.MULTILINE)
-    options = [option for option in cli.serve.params if isinstance(option, click.Option)]
+    options = [option for option in serve_command.params if isinstance(option, click.Option)]
     assert rows == [
         (option.opts[0], option.envvar, "" if option.multiple else str(option.default), option.help)
         for option in options

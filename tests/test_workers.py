@@ -26,8 +26,7 @@ from app.board import shared
 from app.metrics import WIDTH
 from app.settings import Settings
 from app.workers import ATTEMPTS, LIVED, LONGEST, READY, StillbornError, Workers
-from tests.process import BOUND, Process, serving, started, until
-from tests.test_cli import get
+from tests.process import BOUND, Process, get, serving, started, until
 from tests.test_metrics import Samples, read
 
 
