@@ -8,6 +8,7 @@ import click
 
 COMMANDS: Final = {
     "serve": "app.serve_command",
+    "health": "app.health_command",
     "predict": "app.predict_command",
     "measure": "app.measure_command",
     "compare": "app.compare_command",
