@@ -21,7 +21,7 @@ class AccessLog:
     An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
     fault that ended it, or `broken` if it was an upstream that ended it),
     `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
-    (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
+    (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
 
     An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
     takes longer than all the rest.
@@ -65,6 +65,7 @@ class AccessLog:
                 "measured_ms": measured,
                 "sent": request.sentLength,
                 "address": getattr(request.getClientAddress(), "host", None),
+                "request_id": request.identity.decode("ascii"),
             }
         )
 

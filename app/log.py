@@ -26,7 +26,18 @@ from zope.interface import provider
 
 from app.access import NAMESPACE
 
-_ACCESS: Final = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
+_ACCESS: Final = (
+    "style",
+    "method",
+    "path",
+    "query",
+    "status",
+    "asked_ms",
+    "measured_ms",
+    "sent",
+    "address",
+    "request_id",
+)
 """The keys of an access event that are written as they are."""
 
 
@@ -95,8 +106,9 @@ def as_text(event: LogEvent) -> str:
 def as_json(event: LogEvent, worker: int | None = None) -> str:
     """Write an event as one JSON object in one line.
 
-    An access event has the keys that `app.access.AccessLog` documents; any other has `message`. All have `time` (RFC
-    3339, UTC), `level` and `namespace`; with several workers, `worker` is the number of the one that writes.
+    An access event has the keys that `app.access.AccessLog` documents; any other has `message`, and `request_id` if it
+    is about a request. All have `time` (RFC 3339, UTC), `level` and `namespace`; with several workers, `worker` is the
+    number of the one that writes.
     """
     level, namespace = event["log_level"].name, event["log_namespace"]
     fields: dict[str, Any] = {"time": _time(event), "level": level, "namespace": namespace}
@@ -106,6 +118,8 @@ def as_json(event: LogEvent, worker: int | None = None) -> str:
         fields |= {key: event[key] for key in _ACCESS}
     else:
         fields["message"] = _message(event)
+        if "request_id" in event:
+            fields["request_id"] = event["request_id"]
     return json.dumps(fields) + "\n"
 
 

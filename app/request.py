@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
 
+from app.identity import HEADER, PARENT
 from app.upload import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.python.failure import Failure
 
     from app.plan import Plan
@@ -24,9 +27,11 @@ class Bodies(Protocol):
 
 
 class Told(Protocol):
-    """Whom a request asks where its body goes, and tells that its client has left."""
+    """Whom a request asks where its body goes and what its id is, and tells that its client has left."""
 
     def body(self, target: bytes) -> Bodies: ...
+
+    def identify(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
 
     def left(self, request: "Request") -> None: ...
 
@@ -42,6 +47,7 @@ class Request(server.Request):
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
         measured: seconds that its answer was waited for; None until there is an answer.
         broken: whether it was an upstream that broke its answer off.
+        identity: its id, as its answer and the log tell it.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -58,6 +64,7 @@ class Request(server.Request):
     plan: "Plan | None" = None
     measured: float | None = None
     broken: bool = False
+    identity: bytes = b""
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""
@@ -65,6 +72,14 @@ class Request(server.Request):
             super().requestReceived(command, path, version)
         elif isinstance(self.content, Upload):
             self.content.complete()
+
+    def process(self) -> None:
+        """Return the request's id, whoever answers it and however."""
+        channel: Any = self.channel
+        given = self.requestHeaders.getRawHeaders
+        self.identity = cast("Told", channel.site).identify(given(HEADER), given(PARENT))
+        self.setHeader(HEADER, self.identity)
+        super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body; if there is an answer already, nobody wants it any more."""

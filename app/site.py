@@ -1,6 +1,7 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
 import re
+from secrets import token_hex
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +18,7 @@ from app.board import Board
 from app.channel import Channel
 from app.destination import VIA
 from app.echo import MAX_BODY
+from app.identity import Identities
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
 from app.pages import ReplyResource, description, figures, health, index
@@ -109,6 +111,9 @@ class ServiceSite(server.Site):
         clock: the clock by which requests were promised their answers.
         reactor: what the idle timeouts go by; the clock, if there is no other.
         settings: the size of the largest body that is kept.
+
+    Attributes:
+        identify: gives a request its id, as `Identities` does.
     """
 
     requestFactory = Request
@@ -127,6 +132,7 @@ class ServiceSite(server.Site):
         self._access = AccessLog(clock)
         self._settings = settings or Settings()
         self._metrics = resource.metrics
+        self.identify = Identities(token_hex(10)).identify
 
     def startFactory(self) -> None:
         """Begin with the first port that is listened on, as Twisted has it."""

@@ -18,6 +18,7 @@ PURE = (
     "endpoints",
     "fault",
     "head",
+    "identity",
     "openapi",
     "parameters",
     "plan",
