@@ -11,7 +11,9 @@ from app.request import Request
 
 NAMESPACE: Final = "app.access"
 
-FORMAT: Final = "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address}"
+FORMAT: Final = (
+    "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address} {request_id}"
+)
 """How an event reads as text, for whatever observer formats it."""
 
 

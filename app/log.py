@@ -97,10 +97,11 @@ def _worth_writing(event: LogEvent) -> NamedConstant:
 
 
 def as_text(event: LogEvent) -> str:
-    """Write an event for a person to read, with its traceback behind it if it has one."""
+    """Write an event for a person to read: with the id of the request it is about, and its traceback behind it."""
     if event["log_namespace"] == NAMESPACE:
         return f"{_time(event)} {_access(event)}\n"
-    return f"{_time(event)} {eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
+    about = f"{event['request_id']}: " if "request_id" in event else ""
+    return f"{_time(event)} {about}{eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
 
 def as_json(event: LogEvent, worker: int | None = None) -> str:
@@ -127,7 +128,7 @@ def _access(event: LogEvent) -> str:
     """Say what the event's own format says; the library's formatter takes ten times as long, for every answer."""
     return (
         f"{event['style']} {event['method']} {event['target']} {event['status']} asked={event['asked']} "
-        f"measured={event['measured']} sent={event['sent']}B {event['address']}"
+        f"measured={event['measured']} sent={event['sent']}B {event['address']} {event['request_id']}"
     )
 
 

@@ -237,7 +237,7 @@ def test_process(number: int) -> None:
             assert (response.status, body) == (200, b"<html><body>Sorry to keep you waiting.</body></html>")
         code, output = process.stop(number)
     assert code == 0
-    line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1\n"
+    line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1 [0-9a-f]{{32}}\n"
     assert re.fullmatch(line.format("klein", "/delayed") + line.format("resource", "/raw/delayed"), output)
 
 

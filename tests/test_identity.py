@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 
 from app.contract import Case
 from app.identity import PATTERN, Identities
@@ -196,6 +196,8 @@ def test_logged(house: House, style: str) -> None:
         wire.leave()
     logged: list[Any] = [(event["status"], event["request_id"]) for event in events if "request_id" in event]
     assert logged == [(200, identity(wire.received).decode()), ("left", "a-2")]
+    texts = [formatEvent(event) for event in events if "request_id" in event]
+    assert [text.rpartition(" ")[2] for text in texts] == [request_id for _, request_id in logged]
 
 
 def test_process(prefix: str) -> None:

@@ -76,11 +76,14 @@ def test_access_as_json() -> None:
 
 
 def test_request_id() -> None:
-    """As JSON, an event that is about a request has its id."""
+    """An event that is about a request has its id, in either format."""
     log, file = written("json")
     log.warn("late", request_id="a-1")
     log.warn("later")
     assert [json.loads(line).get("request_id") for line in file.getvalue().splitlines()] == ["a-1", None]
+    log, file = written("text")
+    log.warn("late", request_id="a-1")
+    assert re.fullmatch(f"{TIME} a-1: late\n", file.getvalue())
 
 
 def test_worker() -> None:
