@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from http.client import HTTPConnection, HTTPResponse
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
+    "--proxy-headers": ("10.0.0.0/8", {"proxy_headers": (ip_network("10.0.0.0/8"),)}),
     "--workers": ("2", {"workers": 2}),
 }
 
@@ -100,6 +102,14 @@ def test_upstreams(chosen: list[Settings]) -> None:
     assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
 
 
+def test_proxy_headers(chosen: list[Settings]) -> None:
+    """--proxy-headers may be given more than once; in the variable, spaces separate the networks."""
+    run("--proxy-headers", "127.0.0.1", "--proxy-headers", "2001:db8::/32")
+    run(DELAYED_PROXY_HEADERS="127.0.0.1/32 2001:db8::/32")
+    expected = (ip_network("127.0.0.1"), ip_network("2001:db8::/32"))
+    assert [settings.proxy_headers for settings in chosen] == [expected] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -111,6 +121,8 @@ def test_upstreams(chosen: list[Settings]) -> None:
         (["--log-format", "xml"], "--log-format"),
         (["--max-pending", "0"], "--max-pending"),
         (["--max-pending", "none"], "--max-pending"),
+        (["--proxy-headers", "on"], "accepted is an address or a network such as 192.0.2.1, 10.0.0.0/8"),
+        (["--proxy-headers", "10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
         (["--workers", "0"], "--workers"),
         (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
