@@ -24,13 +24,17 @@ def parse(text: str) -> Network:
 
 
 def address(text: str) -> Address:
-    """Read an address; one of IPv4 that is mapped into IPv6 (RFC 4291, section 2.5.5.2) is one of IPv4.
+    """Read an address; one of IPv4 that is mapped into IPv6 is one of IPv4.
 
     Raises:
         ValueError: it is none.
     """
-    found = ip_address(text)
-    return getattr(found, "ipv4_mapped", None) or found
+    return unmapped(ip_address(text))
+
+
+def unmapped(machine: Address) -> Address:
+    """Give the address of IPv4 that is mapped into one of IPv6 (RFC 4291, section 2.5.5.2), if that is what it is."""
+    return getattr(machine, "ipv4_mapped", None) or machine
 
 
 def among(networks: Iterable[Network], machine: str | None) -> bool:

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection
 
-from twisted.internet.address import IPv4Address, IPv6Address
-
 from app.forwarded import believed
 from app.networks import Network
+from app.preceded import address
 from app.request import Request
 
 
@@ -29,9 +28,8 @@ class ProxiedRequest(Request):
         peer = getattr(self.getClientAddress(), "host", None)
         told = believed(self.requestHeaders.getRawHeaders, peer, self._networks)
         if told.client is not None:
-            kind = IPv6Address if ":" in told.client else IPv4Address
             # Nobody asks for the port, and not every proxy tells it.
-            self.client = kind("TCP", told.client, 0)
+            self.client = address(told.client, 0)
         if told.host is not None:
             self.requestHeaders.setRawHeaders(b"Host", [told.host.encode("ascii")])
         self._scheme = told.scheme

@@ -19,6 +19,7 @@ from app.board import Board
 from app.collector import Collector
 from app.metrics import WIDTH
 from app.outgoing import outgoing
+from app.preceded import HAPROXY, Preceding
 from app.settings import Settings
 from app.site import Root, ServiceSite, site
 from app.sockets import Adopting
@@ -60,6 +61,8 @@ def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
 
 
 def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
+    if description.startswith(HAPROXY):
+        return _parsed(Preceding(reactor), description.removeprefix(HAPROXY))
     return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
 
@@ -172,7 +175,7 @@ def _announced(settings: Settings, ports: "list[IListeningPort]") -> "list[IList
 
 
 def _url(description: str, address: object) -> str:
-    scheme = "https" if description.startswith("ssl:") else "http"
+    scheme = "https" if description.removeprefix(HAPROXY).startswith("ssl:") else "http"
     if isinstance(address, IPv6Address):
         return f"{scheme}://[{address.host}]:{address.port}"
     if isinstance(address, IPv4Address):

@@ -25,6 +25,7 @@ PURE = (
     "openapi",
     "parameters",
     "plan",
+    "preamble",
     "predict",
     "reply",
     "settings",
