@@ -7,7 +7,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from app.request import Request
+from app.request import Request, identity
 
 NAMESPACE: Final = "app.access"
 
@@ -67,7 +67,7 @@ class AccessLog:
                 "measured_ms": measured,
                 "sent": request.sentLength,
                 "address": getattr(request.getClientAddress(), "host", None),
-                "request_id": request.identity.decode("ascii"),
+                "request_id": identity(request),
             }
         )
 

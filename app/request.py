@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
+from twisted.web.iweb import IRequest
 
 from app.identity import HEADER, PARENT
 from app.upload import Upload
@@ -34,6 +35,11 @@ class Told(Protocol):
     def identify(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
 
     def left(self, request: "Request") -> None: ...
+
+
+def identity(request: IRequest) -> str:
+    """Give the id of a request; one under a plain `twisted.web.server.Site` has none, which is empty."""
+    return getattr(request, "identity", b"").decode("ascii")
 
 
 class Request(server.Request):

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from app.identity import HEADER
 from app.parameters import PREFIX
 from app.reply import Problem, Refused
-from app.request import Request
+from app.request import Request, identity
 from app.upload import DroppedBody, Upload
 
 log = Logger()
@@ -164,8 +164,8 @@ class Forward:
         # Of a client that has left we are told after its connection is.
         if self._over or self._request.channel is None:
             return
-        identity = self._request.identity.decode("ascii")
-        log.warn("no answer from an upstream: {reason}", reason=repr(failure.value), request_id=identity)
+        reason = repr(failure.value)
+        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=identity(self._request))
         late = self._late or failure.check(ConnectTimeout)
         self.sent.errback(Refused(TOO_LATE if late else UNREACHABLE))
 
@@ -261,7 +261,8 @@ class Download(Protocol):
 def passed_on(request: Request) -> Headers:
     """Give the headers that a request is passed on with, its id too; Host and the framing are added when it is sent."""
     headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
-    headers.addRawHeader(HEADER, request.identity)
+    if told := identity(request):
+        headers.addRawHeader(HEADER, told.encode("ascii"))
     headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" delayed")
     return headers
 

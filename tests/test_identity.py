@@ -156,14 +156,15 @@ def test_returned_by_what_is_asked_for(house: House, style: str, query: str) -> 
 
 
 def test_returned_where_the_service_failed(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does the answer that the service failed."""
+    """So does the answer that the service failed, and the log has the id beside the reason."""
     monkeypatch.setattr(type(house.service(style)), "answer", lambda *_: 1 / 0)
     wire = house.wire()
-    with capturedLogs():
+    with capturedLogs() as events:
         wire.send(Case("", "/delayed/0", headers=("X-Request-ID: a-1",)).request(style))
         house.clock.advance(0)
     assert wire.received.startswith(b"HTTP/1.1 500 ")
     assert identity(wire.received) == b"a-1"
+    assert [event["request_id"] for event in events if "log_failure" in event] == ["a-1"]
 
 
 def test_made(house: House, style: str) -> None:
