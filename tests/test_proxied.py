@@ -1,5 +1,7 @@
 import json
+import subprocess
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from app.networks import parse
 from app.settings import Settings
 from app.site import ServiceSite
 from tests.conftest import House, Wire
-from tests.process import serving
+from tests.process import serving, started
+from tests.test_workers import certificate
 
 OURS = "127.0.0.1"
 
@@ -118,3 +121,27 @@ def test_process(prefix: str, workers: str) -> None:
     assert (told["origin"], told["url"]) == ("192.0.2.1", f"https://shop.example{prefix}/delay/0")
     [address] = [event["address"] for event in map(json.loads, output.splitlines()) if "address" in event]
     assert address == "192.0.2.1"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_curl(tmp_path: Path, prefix: str, version: str) -> None:
+    """Over either version of HTTP, a proxy is believed, and the id that it gave comes back."""
+    path = tmp_path / "localhost.pem"
+    certificate(path)
+    listen = f"ssl:0:interface={OURS}:privateKey={path}:certKey={path}"
+    headers = ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: a", "X-Request-ID: a-1")
+    written = "%header{x-request-id} %{http_version}"
+    command = ["curl", "--no-progress-meter", "--insecure", version, "-w", written]
+    command += [argument for header in headers for argument in ("-H", header)]
+    options = ("--listen", listen, "--log-format", "json", "--proxy-headers", OURS)
+    with started("-m", "app", "serve", *options, until=rf"serving https://{OURS}:(\d+)/delayed") as process:
+        url = f"https://{OURS}:{process.port}{prefix}/delay/0"
+        done = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=30)
+        _, output = process.stop()
+    told, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert (told["origin"], told["url"]) == ("192.0.2.1", f"http://a{prefix}/delay/0")
+    assert done.stdout[end:].split() == ["a-1", version.removeprefix("--http")]
+    logged = [
+        (event["address"], event["request_id"]) for event in map(json.loads, output.splitlines()) if "address" in event
+    ]
+    assert logged == [("192.0.2.1", "a-1")]
