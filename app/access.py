@@ -7,11 +7,13 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from app.request import Request
+from app.request import Request, identity
 
 NAMESPACE: Final = "app.access"
 
-FORMAT: Final = "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address}"
+FORMAT: Final = (
+    "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address} {request_id}"
+)
 """How an event reads as text, for whatever observer formats it."""
 
 
@@ -21,7 +23,7 @@ class AccessLog:
     An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
     fault that ended it, or `broken` if it was an upstream that ended it),
     `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
-    (bytes of body) and `address`. What a caller sent is escaped: an event holds printable ASCII only.
+    (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
 
     An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
     takes longer than all the rest.
@@ -65,6 +67,7 @@ class AccessLog:
                 "measured_ms": measured,
                 "sent": request.sentLength,
                 "address": getattr(request.getClientAddress(), "host", None),
+                "request_id": identity(request),
             }
         )
 

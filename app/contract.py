@@ -257,6 +257,8 @@ CASES: Final = (
     ),
     Case("HTTP/1.0", "/delayed/1s", version="HTTP/1.0", wait=1.0),
     Case("a connection that is to be closed", "/delayed/1s", headers=("Connection: close",), wait=1.0),
+    Case("an id that is given", "/delayed/1s", headers=("X-Request-ID: a-1.B_2",), wait=1.0),
+    Case("an id that is none", "/delayed/soon", 400, headers=("X-Request-ID: <a>",)),
     Case("a body that is announced first", "/delayed/1s", headers=("Expect: 100-continue",), wait=1.0),
     Case("OPTIONS", "/delayed", 204, method="OPTIONS"),
     Case("OPTIONS with a delay in the path", "/delayed/1s", 204, method="OPTIONS"),
@@ -391,9 +393,11 @@ CASES: Final = (
     Case("another path", "/delay-ed", 404),
     Case("a method that is not known, at another path", "/nothing", 404, method="BREW"),
 )
-"""Every row of the contract; what differs between two answers to one case is `Date` and the measured figures."""
+"""Every row of the contract; what differs between two answers to one case is what MEASURED finds."""
 
-MEASURED: Final = re.compile(rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+", re.MULTILINE)
+MEASURED: Final = re.compile(
+    rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+|(?<=^X-Request-Id: )[0-9a-f]{32}(?=\r\n)", re.MULTILINE
+)
 """What differs between two answers to one request."""
 
 Leaving = Literal["at once", "after the headers"]
@@ -523,7 +527,7 @@ CONVERSATIONS: Final = (
 
 
 def comparable(received: bytes, style: str) -> bytes:
-    """Leave out of what a style sent all that may differ: dates, measured figures, and the prefix in its own URL.
+    """Leave out of what a style sent all that may differ: dates, figures, ids, and the prefix in its own URL.
 
     Args:
         received: everything that came over a connection.

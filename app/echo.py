@@ -109,7 +109,7 @@ def told(asked: Asked) -> bytes:
         "files": {name: _text_or_url(file.content, file.content_type) for name, file in asked.content.files.items()},
         "form": _grouped(asked.content.fields),
         "headers": {name: headers[name] for name in headers if name not in OF_PROXIES or "show_env" in args},
-        "origin": headers.get("X-Forwarded-For", asked.client),
+        "origin": asked.client,
         "url": _origin(asked, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query)),
     }
     return json.dumps(members, indent=2, sort_keys=True).encode("ascii") + b"\n"
@@ -140,12 +140,10 @@ def _text_or_url(content: bytes, content_type: str) -> str:
 
 
 def _origin(asked: Asked, headers: Mapping[str, str]) -> str:
-    """Give scheme, host and port, by which the client knows the service: a proxy's word counts for the scheme."""
+    """Give scheme, host and port, by which the client knows the service."""
     scheme = "https" if asked.secure else "http"
     host = (headers.get("Host") or asked.server).lower().removesuffix(":443" if asked.secure else ":80")
-    forwarded = headers.get("X-Forwarded-Proto") or headers.get("X-Forwarded-Protocol")
-    secured = "https" if headers.get("X-Forwarded-Ssl") == "on" else None
-    return f"{forwarded or secured or scheme}://{host}"
+    return f"{scheme}://{host}"
 
 
 def _unescaped(escapes: re.Pattern[str], text: str) -> str:

@@ -24,7 +24,18 @@ from zope.interface import provider
 
 from app.access import NAMESPACE
 
-_ACCESS: Final = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
+_ACCESS: Final = (
+    "style",
+    "method",
+    "path",
+    "query",
+    "status",
+    "asked_ms",
+    "measured_ms",
+    "sent",
+    "address",
+    "request_id",
+)
 """The keys of an access event that are written as they are."""
 
 
@@ -83,17 +94,19 @@ def _worth_writing(event: LogEvent) -> NamedConstant:
 
 
 def as_text(event: LogEvent) -> str:
-    """Write an event for a person to read, with its traceback behind it if it has one."""
+    """Write an event for a person to read: with the id of the request it is about, and its traceback behind it."""
     if event["log_namespace"] == NAMESPACE:
         return f"{_time(event)} {_access(event)}\n"
-    return f"{_time(event)} {eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
+    about = f"{event['request_id']}: " if "request_id" in event else ""
+    return f"{_time(event)} {about}{eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
 
 
 def as_json(event: LogEvent, worker: int | None = None) -> str:
     """Write an event as one JSON object in one line.
 
-    An access event has the keys that `app.access.AccessLog` documents; any other has `message`. All have `time` (RFC
-    3339, UTC), `level` and `namespace`; with several workers, `worker` is the number of the one that writes.
+    An access event has the keys that `app.access.AccessLog` documents; any other has `message`, and `request_id` if it
+    is about a request. All have `time` (RFC 3339, UTC), `level` and `namespace`; with several workers, `worker` is the
+    number of the one that writes.
     """
     level, namespace = event["log_level"].name, event["log_namespace"]
     fields: dict[str, Any] = {"time": _time(event), "level": level, "namespace": namespace}
@@ -103,6 +116,8 @@ def as_json(event: LogEvent, worker: int | None = None) -> str:
         fields |= {key: event[key] for key in _ACCESS}
     else:
         fields["message"] = _message(event)
+        if "request_id" in event:
+            fields["request_id"] = event["request_id"]
     return json.dumps(fields) + "\n"
 
 
@@ -110,7 +125,7 @@ def _access(event: LogEvent) -> str:
     """Say what the event's own format says; the library's formatter takes ten times as long, for every answer."""
     return (
         f"{event['style']} {event['method']} {event['target']} {event['status']} asked={event['asked']} "
-        f"measured={event['measured']} sent={event['sent']}B {event['address']}"
+        f"measured={event['measured']} sent={event['sent']}B {event['address']} {event['request_id']}"
     )
 
 

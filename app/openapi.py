@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from app.body import TYPES
 from app.endpoints import Endpoint, endpoints, with_values
+from app.identity import PATTERN
 from app.parameters import PREFIX, Parameter
 from app.plan import EMPTY
 from app.predict import FIGURES
@@ -104,6 +105,16 @@ _TIMING: Final = {
     "Retry-After": {"description": "As asked for.", "schema": {"type": "integer", "minimum": 0}},
 }
 
+_IDENTITY: Final = "X-Request-ID"
+
+HEADERS: Final = {
+    _IDENTITY: _header(
+        "The id of the request, as it was given in X-Request-ID or traceparent, or a new one.",
+        {**_TEXT, "pattern": f"^{PATTERN}$"},
+    )
+}
+"""The headers of every answer, by name."""
+
 
 def _reference(kind: str, name: str) -> Json:
     return {"$ref": f"#/components/{kind}/{name}"}
@@ -114,7 +125,8 @@ def _schema(name: str) -> Json:
 
 
 def _response(description: str, content: Json, headers: Json | None = None) -> Json:
-    parts = {"description": description, "headers": headers, "content": content}
+    identity = {_IDENTITY: _reference("headers", _IDENTITY)}
+    parts = {"description": description, "headers": {**identity, **(headers or {})}, "content": content}
     return {name: part for name, part in parts.items() if part}
 
 
@@ -209,6 +221,7 @@ def document(settings: Settings, version: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": SCHEMAS,
+            "headers": HEADERS,
             "responses": {f"{kind}.{status}": each for kind in ANSWERS for status, each in ANSWERS[kind].items()},
             "parameters": {name: each for endpoint in every for name, each in _parameters(endpoint, settings).items()},
         },

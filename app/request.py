@@ -5,10 +5,14 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
+from twisted.web.iweb import IRequest
 
+from app.identity import HEADER, PARENT
 from app.upload import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from twisted.python.failure import Failure
 
     from app.plan import Plan
@@ -26,11 +30,18 @@ class Bodies(Protocol):
 
 
 class Told(Protocol):
-    """Whom a request asks where its body goes, and tells that its client has left."""
+    """Whom a request asks where its body goes and what its id is, and tells that its client has left."""
 
     def body(self, target: bytes) -> Bodies: ...
 
+    def identify(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
+
     def left(self, request: "Request") -> None: ...
+
+
+def identity(request: IRequest) -> str:
+    """Give the id of a request; one under a plain `twisted.web.server.Site` has none, which is empty."""
+    return getattr(request, "identity", b"").decode("ascii")
 
 
 class Request(server.Request):
@@ -44,6 +55,7 @@ class Request(server.Request):
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
         measured: seconds that its answer was waited for; None until there is an answer.
         broken: whether its answer was broken off, by an upstream or because the service stops.
+        identity: its id, as its answer and the log tell it.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -60,6 +72,7 @@ class Request(server.Request):
     plan: "Plan | None" = None
     measured: float | None = None
     broken: bool = False
+    identity: bytes = b""
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""
@@ -67,6 +80,14 @@ class Request(server.Request):
             super().requestReceived(command, path, version)
         elif isinstance(self.content, Upload):
             self.content.complete()
+
+    def process(self) -> None:
+        """Return the request's id, whoever answers it and however."""
+        channel: Any = self.channel
+        given = self.requestHeaders.getRawHeaders
+        self.identity = cast("Told", channel.site).identify(given(HEADER), given(PARENT))
+        self.setHeader(HEADER, self.identity)
+        super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body; if there is an answer already, nobody wants it any more."""

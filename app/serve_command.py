@@ -18,7 +18,7 @@ from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
-from app import size
+from app import networks, size
 from app.board import shared
 from app.destination import parse as parse_upstream
 from app.duration import render
@@ -59,6 +59,18 @@ class UpstreamType(click.ParamType[tuple[str, str]]):
             self.fail(f"{value!r} is {error}.", param, ctx)
 
 
+class NetworkType(click.ParamType[networks.Network]):
+    """The machines of a network, or a single one."""
+
+    name = "network"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> networks.Network:
+        try:
+            return networks.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
 class WorkersType(click.ParamType[int]):
     """How many processes: a number, or as many as there are cores."""
 
@@ -94,6 +106,7 @@ class PendingType(click.ParamType["int | None"]):
 @traces
 @setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
 @setting(
     "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
 )

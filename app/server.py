@@ -25,6 +25,7 @@ from app.collector import Collector
 from app.drain import Drain
 from app.metrics import WIDTH
 from app.outgoing import outgoing
+from app.preceded import HAPROXY, Preceding
 from app.settings import Settings
 from app.site import Root, ServiceSite, admin_site, site
 from app.sockets import Adopting
@@ -81,6 +82,8 @@ def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
 
 
 def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
+    if description.startswith(HAPROXY):
+        return _parsed(Preceding(reactor), description.removeprefix(HAPROXY))
     return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
 
@@ -242,7 +245,7 @@ def _announced(settings: Settings, ports: Ports) -> Ports:
 
 
 def _url(description: str, address: object) -> str:
-    scheme = "https" if description.startswith("ssl:") else "http"
+    scheme = "https" if description.removeprefix(HAPROXY).startswith("ssl:") else "http"
     if isinstance(address, IPv6Address):
         return f"{scheme}://[{address.host}]:{address.port}"
     if isinstance(address, IPv4Address):

@@ -6,6 +6,7 @@ from typing import Final
 import attrs
 
 from app.duration import render
+from app.networks import Network
 from app.trace import Trace
 
 LOG_FORMATS: Final = ("text", "json")
@@ -28,6 +29,7 @@ class Settings:
         max_pending: answers that may be pending at once in each worker, both styles together; None for as many as
             come.
         log_format: one of LOG_FORMATS.
+        proxy_headers: networks of the proxies whose word counts for the client of a request; none by default.
         workers: processes that accept; a single one is the process that was started.
         shutdown_delay: seconds from the signal to stop until nobody new is accepted.
         drain_timeout: seconds from then on that what is pending has to be answered.
@@ -49,6 +51,7 @@ class Settings:
     upstreams: Mapping[str, str] = attrs.field(factory=dict)
     upstream_timeout: float = 30.0
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
+    proxy_headers: tuple[Network, ...] = ()
     workers: int = 1
     shutdown_delay: float = 0.0
     drain_timeout: float = 30.0

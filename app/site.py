@@ -1,6 +1,7 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
-import re
+from functools import partial
+from secrets import token_hex
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
@@ -17,10 +18,13 @@ from app.channel import Channel
 from app.connections import Connection, Connections
 from app.destination import VIA
 from app.echo import MAX_BODY
+from app.host import HOST
+from app.identity import Identities
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
 from app.pages import ReplyResource, description, figures, health, index, readiness
 from app.pending import Room
+from app.proxied import ProxiedRequest
 from app.reply import ALLOWED, NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply, not_allowed
 from app.request import Bodies, Request
 from app.service import Service
@@ -35,11 +39,6 @@ BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host
 
 ECHOED: Final = (b"/delay/", b"/raw/delay/")
 """Under these paths a request is told what was in its body."""
-
-_HOST: Final = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::[0-9]{0,5})?"
-)
-"""A name that Klein's router can take (RFC 9110, section 7.2; RFC 1035, section 2.3.4): longer labels make it raise."""
 
 
 class Root(Resource):
@@ -140,10 +139,11 @@ class ServiceSite(server.Site):
         resource: the root, of the service or of its administration.
         clock: the clock by which requests were promised their answers.
         reactor: what the idle timeouts go by; the clock, if there is no other.
-        settings: the size of the largest body that is kept.
+        settings: the size of the largest body that is kept, and the proxies that are trusted.
 
     Attributes:
         connections: those that are open.
+        identify: gives a request its id, as `Identities` does.
         settings: as they were given.
     """
 
@@ -162,8 +162,12 @@ class ServiceSite(server.Site):
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
         self.settings = settings or Settings()
+        if self.settings.proxy_headers:
+            # Twisted declares a class, and takes whatever makes requests.
+            self.requestFactory = cast("type[Request]", partial(ProxiedRequest, self.settings.proxy_headers))
         self._metrics = resource.metrics
         self.connections = resource.connections
+        self.identify = Identities(token_hex(10)).identify
 
     def startFactory(self) -> None:
         """Begin with the first port that is listened on, as Twisted has it."""
@@ -241,7 +245,7 @@ def _unroutable(path: bytes, request: Request) -> Reply | None:
         if segments.count("/") > len(request.postpath):
             return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
-    if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
+    if len(hosts) > 1 or not HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()
     # A method is case-sensitive (RFC 9110, section 9.1); the router would take `get` for GET.
     return None if request.method.isupper() else not_allowed(request.method, ALLOWED)

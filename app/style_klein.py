@@ -24,7 +24,7 @@ from app.reply import (
     not_allowed,
     options,
 )
-from app.request import Request
+from app.request import Request, identity
 from app.service import Service
 
 Render = Callable[[Request, Plan], Deferred[bytes]]
@@ -56,7 +56,7 @@ class DelayedKlein:
 
     @router.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
-        self.log.failure("failed to answer", failure)
+        self.log.failure("failed to answer", failure, request_id=identity(request))
         return apologize(cast("Request", request))
 
     def _wait(self, request: Request, plan: Plan, render: Render) -> Deferred[bytes]:

@@ -21,7 +21,7 @@ from app.reply import (
     not_allowed,
     options,
 )
-from app.request import Request
+from app.request import Request, identity
 from app.service import Service
 
 Render = Callable[[Request, Plan], Deferred[None]]
@@ -69,7 +69,7 @@ class RawResource(Resource):
         self._send(request, not_allowed(request.method, sorted(methods)))
 
     def _broken(self, request: Request, failure: Failure) -> None:
-        self.log.failure("failed to answer", failure)
+        self.log.failure("failed to answer", failure, request_id=identity(request))
         self._finish(apologize(request), request)
 
 

@@ -18,9 +18,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from app.identity import HEADER
 from app.parameters import PREFIX
 from app.reply import Problem, Refused
-from app.request import Request
+from app.request import Request, identity
 from app.upload import DroppedBody, Upload
 
 log = Logger()
@@ -31,7 +32,7 @@ STATUSES: Final = range(200, 600)
 _HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 """What is meant for the next hop alone (RFC 9110, section 7.6.1), besides `Proxy-*` and what `Connection` names."""
 
-_OUR_OWN: Final = frozenset({b"host", b"content-length", b"expect"})
+_OUR_OWN: Final = frozenset({b"host", b"content-length", b"expect", HEADER.lower()})
 """What is said anew to the upstream. An expectation was met when the body was asked for (section 10.1.1)."""
 
 UNREACHABLE: Final = Problem(502, "The upstream gave no answer that could be passed on.")
@@ -163,7 +164,8 @@ class Forward:
         # Of a client that has left we are told after its connection is.
         if self._over or self._request.channel is None:
             return
-        log.warn("no answer from an upstream: {reason}", reason=repr(failure.value))
+        reason = repr(failure.value)
+        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=identity(self._request))
         late = self._late or failure.check(ConnectTimeout)
         self.sent.errback(Refused(TOO_LATE if late else UNREACHABLE))
 
@@ -257,8 +259,10 @@ class Download(Protocol):
 
 
 def passed_on(request: Request) -> Headers:
-    """Give the headers that a request is passed on with; Host and the framing are added when it is sent."""
+    """Give the headers that a request is passed on with, its id too; Host and the framing are added when it is sent."""
     headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
+    if told := identity(request):
+        headers.addRawHeader(HEADER, told.encode("ascii"))
     headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" delayed")
     return headers
 
@@ -269,7 +273,8 @@ def _start(request: Request, answer: IResponse, timing: tuple[bytes, bytes]) -> 
     headers = request.responseHeaders
     for name in (b"Server", timing[0]):
         headers.removeHeader(name)
-    for name, values in _kept(answer.headers):
+    # An upstream that returns the id returns ours, and one that has made its own is not to hide it.
+    for name, values in _kept(answer.headers, {HEADER.lower()}):
         headers.setRawHeaders(name, values)
     headers.addRawHeader(*timing)
     if answer.length is not UNKNOWN_LENGTH and request.method != b"HEAD" and answer.code not in NO_BODY_CODES:

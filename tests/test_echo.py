@@ -96,9 +96,8 @@ def test_headers_of_proxies() -> None:
 
 
 def test_origin() -> None:
-    """The origin is the client's address, or whom a proxy says that it stands for; a UNIX socket has none."""
-    assert members()["origin"] == "192.0.2.1"
-    assert members(headers=((b"X-Forwarded-For", b"192.0.2.7, 192.0.2.8"),))["origin"] == "192.0.2.7, 192.0.2.8"
+    """The origin is the client's address, whatever headers say; a UNIX socket has none."""
+    assert members(headers=((b"X-Forwarded-For", b"192.0.2.7"),))["origin"] == "192.0.2.1"
     assert members(client=None)["origin"] is None
 
 
@@ -110,14 +109,11 @@ def test_origin() -> None:
         (((b"Host", b"Example.org:80"),), False, "http://example.org/delay/1"),
         (((b"Host", b"example.org:443"),), False, "http://example.org:443/delay/1"),
         (((b"Host", b"example.org:443"),), True, "https://example.org/delay/1"),
-        (((b"Host", b"a"), (b"X-Forwarded-Proto", b"https")), False, "https://a/delay/1"),
-        (((b"Host", b"a"), (b"X-Forwarded-Protocol", b"https")), False, "https://a/delay/1"),
-        (((b"Host", b"a"), (b"X-Forwarded-Ssl", b"on")), False, "https://a/delay/1"),
-        (((b"Host", b"a"), (b"X-Forwarded-Ssl", b"off")), False, "http://a/delay/1"),
+        (((b"Host", b"a"), (b"X-Forwarded-Proto", b"https")), False, "http://a/delay/1"),
     ],
 )
 def test_url(headers: tuple[tuple[bytes, bytes], ...], secure: bool, url: str) -> None:  # noqa: FBT001  # a parameter
-    """The URL is the one by which the client knows the service, also behind a proxy."""
+    """The URL is the one by which the client knows the service, as far as the connection and Host tell."""
     assert members(headers=headers, secure=secure)["url"] == url
 
 

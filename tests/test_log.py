@@ -67,11 +67,23 @@ def test_access_as_json() -> None:
         "measured_ms": None,
         "sent": 0,
         "address": "127.0.0.1",
+        "request_id": "a-1",
     }
     log.info("text", **fields)
     event = json.loads(file.getvalue())
     del event["time"]
     assert event == {"level": "info", "namespace": "app.access", **fields}
+
+
+def test_request_id() -> None:
+    """An event that is about a request has its id, in either format."""
+    log, file = written("json")
+    log.warn("late", request_id="a-1")
+    log.warn("later")
+    assert [json.loads(line).get("request_id") for line in file.getvalue().splitlines()] == ["a-1", None]
+    log, file = written("text")
+    log.warn("late", request_id="a-1")
+    assert re.fullmatch(f"{TIME} a-1: late\n", file.getvalue())
 
 
 def test_worker() -> None:

@@ -13,7 +13,7 @@ from tests.conftest import House
 
 def answer(house: House, request: str) -> tuple[str, str]:
     wire = house.wire()
-    wire.send(f"{request} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wire.send(f"{request} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a-1\r\n\r\n".encode())
     headers, _, body = wire.received.decode().partition("\r\n\r\n")
     return headers, body
 

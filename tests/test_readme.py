@@ -1,5 +1,6 @@
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from app.delay import FORMS, parse
 from app.endpoints import markdown, parameters
@@ -16,6 +18,7 @@ from app.fault import KINDS
 from app.serve_command import serve_command
 from tests.delays import TRACES
 from tests.process import ROOT, Process, environment, serving
+from tests.test_workers import certificate
 
 README = (ROOT / "README.md").read_text()
 
@@ -63,6 +66,17 @@ def test_settings() -> None:
         (option.opts[0], option.envvar, "" if option.multiple else str(option.default), option.help)
         for option in options
     ]
+
+
+@pytest.mark.parametrize("example", re.findall(r"^delayed serve (.*)$", README, re.MULTILINE))
+def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
+    """The command line takes every example of serving: all that it finds wrong is what was added to stop it there."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("key.pem", "cert.pem"):
+        certificate(tmp_path / name)
+    stopping = ["--default-delay", "2s", "--max-delay", "1s"]
+    refused = CliRunner().invoke(serve_command, [*shlex.split(example), *stopping])
+    assert "Error: the default delay, 2s, is above the longest, 1s" in refused.output
 
 
 def table_of(section: str, heading: str) -> list[str]:

@@ -2,6 +2,7 @@ import json
 import pickle
 import re
 import signal
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
+    "--proxy-headers": ("10.0.0.0/8", {"proxy_headers": (ip_network("10.0.0.0/8"),)}),
     "--workers": ("2", {"workers": 2}),
     "--shutdown-delay": ("5s", {"shutdown_delay": 5.0}),
     "--drain-timeout": ("1m", {"drain_timeout": 60.0}),
@@ -89,6 +91,14 @@ def test_upstreams(chosen: list[Settings]) -> None:
     assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
 
 
+def test_proxy_headers(chosen: list[Settings]) -> None:
+    """--proxy-headers may be given more than once; in the variable, spaces separate the networks."""
+    run("--proxy-headers", "127.0.0.1", "--proxy-headers", "2001:db8::/32")
+    run(DELAYED_PROXY_HEADERS="127.0.0.1/32 2001:db8::/32")
+    expected = (ip_network("127.0.0.1"), ip_network("2001:db8::/32"))
+    assert [settings.proxy_headers for settings in chosen] == [expected] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -109,6 +119,8 @@ def test_upstreams(chosen: list[Settings]) -> None:
         (["--upstream", "api=ftp://127.0.0.1"], "--upstream"),
         (["--upstream", "a=http://b", "--upstream", "a=http://c"], "--upstream takes each name once"),
         (["--upstream-timeout", "soon"], "--upstream-timeout"),
+        (["--proxy-headers", "on"], "accepted is an address or a network such as 192.0.2.1, 10.0.0.0/8"),
+        (["--proxy-headers", "10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
         (["--prot", "1"], "--prot"),
         (["--max-body", "all"], "--max-body"),
         (["--trace", "checkout"], "--trace"),
@@ -154,7 +166,7 @@ def test_process(number: int) -> None:
             assert (response.status, body) == (200, b"<html><body>Sorry to keep you waiting.</body></html>")
         code, output = process.stop(number)
     assert code == 0
-    line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1\n"
+    line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1 [0-9a-f]{{32}}\n"
     answers = line.format("klein", "/delayed") + line.format("resource", "/raw/delayed")
     assert re.fullmatch(answers + r"\S+Z stopping: .*\n\S+Z stopped: .*\n", output)
 

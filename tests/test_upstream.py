@@ -175,6 +175,7 @@ async def test_headers(via: str) -> None:
             "X-Twice: 2",
             "Via: 1.0 other",
             "User-Agent: me",
+            "X-Request-ID: a-1",
         )
         peer = await up.asked()
     line, *headers = peer.data.decode().split("\r\n")
@@ -186,6 +187,7 @@ async def test_headers(via: str) -> None:
         "User-Agent: me",
         "Via: 1.0 other",
         "Via: 1.1 delayed",
+        "X-Request-Id: a-1",
         "X-Twice: 1",
         "X-Twice: 2",
     ]
@@ -198,13 +200,15 @@ async def test_answer_headers(via: str) -> None:
         client = await ask(service, via)
         peer = await up.asked()
         head = b"HTTP/1.1 599 Odd\r\nX-Own: 1\r\nX-Own: 2\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
-        peer.transport.write(head + b"Trailer: X-T\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi")
+        ended = b"Trailer: X-T\r\nUpgrade: h2c\r\nX-Request-ID: theirs\r\nContent-Length: 2\r\n\r\nhi"
+        peer.transport.write(head + ended)
         await until(lambda: client.data.endswith(b"hi"))
         client.transport.abortConnection()
     line, *headers = client.data.decode().partition("\r\n\r\n")[0].split("\r\n")
     assert line.split(" ")[1] == "599"
     names = [header.partition(":")[0] for header in headers]
-    assert names == ["Date", "X-Own", "X-Own", "Server-Timing", "Content-Length"]
+    assert names == ["X-Request-Id", "Date", "X-Own", "X-Own", "Server-Timing", "Content-Length"]
+    assert "X-Request-Id: theirs" not in headers
 
 
 @asynchronous

@@ -1,0 +1,51 @@
+"""Networks whose machines are trusted."""
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+Network = IPv4Network | IPv6Network
+
+Address = IPv4Address | IPv6Address
+
+ACCEPTED: Final = "an address or a network such as 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32"
+
+
+def parse(text: str) -> Network:
+    """Read a network; an address alone is the network of that one machine.
+
+    Raises:
+        ValueError: it is none, or it has bits set behind its prefix, so that nobody knows what was meant.
+    """
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"no network ({error}); accepted is {ACCEPTED}") from None
+
+
+def address(text: str) -> Address:
+    """Read an address; one of IPv4 that is mapped into IPv6 is one of IPv4.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return unmapped(ip_address(text))
+
+
+def unmapped(machine: Address) -> Address:
+    """Give the address of IPv4 that is mapped into one of IPv6 (RFC 4291, section 2.5.5.2), if that is what it is."""
+    return getattr(machine, "ipv4_mapped", None) or machine
+
+
+def among(networks: Iterable[Network], machine: str | None) -> bool:
+    """Tell whether a machine is in one of the networks.
+
+    Args:
+        networks: any number of them.
+        machine: its address; what is none is in no network.
+    """
+    try:
+        found = address(machine or "")
+    except ValueError:
+        return False
+    return any(found in network for network in networks)
