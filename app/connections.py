@@ -3,15 +3,16 @@
 from typing import TYPE_CHECKING, Any, cast
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from app.channel import Channel
+from app.http2 import HTTP2Channel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport, ITransport
     from twisted.python.failure import Failure
 
+    from app.channel import Channel
     from app.reply import Reply
     from app.request import Request
 
@@ -27,27 +28,33 @@ class Connection(_GenericHTTPChannelProtocol):
         super().connectionLost(reason)
         self.site.connections.lost(self)
 
+    def dataReceived(self, data: bytes) -> None:
+        transport: Any = self._channel.transport
+        if self._negotiatedProtocol is None and getattr(transport, "negotiatedProtocol", None) == b"h2":
+            self._multiplex(transport)
+        super().dataReceived(data)
+
+    def _multiplex(self, transport: Any) -> None:  # noqa: ANN401  # TLS, in whichever way it is wrapped
+        """Go on with HTTP/2, as Twisted does it, but with a channel of ours."""
+        first: Any = self._channel
+        first._networkProducer.unregisterProducer()  # noqa: SLF001  # it is for this class to take back
+        first.setTimeout(None)
+        channel: Any = HTTP2Channel(self.site.reactor)
+        channel.requestFactory, channel.site, channel.factory = self._requestFactory, self._site, self._factory
+        channel.timeOut, channel.callLater = self._timeOut, self._callLater
+        channel.makeConnection(transport)
+        first._networkProducer.registerProducer(channel, True)  # noqa: FBT003, SLF001  # as above
+        self._channel, self._negotiatedProtocol = channel, b"h2"  # type: ignore[assignment]  # it declares the default
+
     @property
     def requests(self) -> "list[Request]":
         """Those that were received as a whole, and whose answers are not."""
-        channel = self._channel
-        if isinstance(channel, Channel):
-            found = channel.requests
-        else:
-            found = [stream._request for stream in channel.streams.values()]  # noqa: SLF001  # it has no other name
-        return [request for request in found if request.site is not None and not request.finished]
+        channel = cast("Channel | HTTP2Channel", self._channel)
+        return [request for request in channel.requests if request.site is not None and not request.finished]
 
-    def end(self, _: object = None) -> None:
+    def end(self) -> None:
         """Close the connection as soon as nothing is under way on it; at once if nothing is."""
-        channel: Any = self._channel
-        if isinstance(channel, Channel):
-            channel.end()
-        elif channel.streams:
-            DeferredList(list(channel._streamCleanupCallbacks.values())).addCallback(self.end)  # noqa: SLF001  # as above
-        else:
-            # It says GOAWAY, for which there is no other way; but what is being sent is sent, however long it takes.
-            channel.abortTimeout = None
-            channel.timeoutConnection()
+        cast("Channel | HTTP2Channel", self._channel).end()
 
     def abort(self) -> None:
         """Close the connection, whatever is under way."""

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from app.fault import GARBAGE, HALF_CHUNK
 from app.plan import Plan
 from app.reply import BROKEN
-from app.request import Request
+from app.request import Request, abort
 
 if TYPE_CHECKING:
     from app.body import Body
@@ -50,7 +50,7 @@ def apologize(request: Request) -> bytes:
         client that it is not whole.
     """
     if request.startedWriting:
-        request.transport.abortConnection()
+        abort(request)
         return b""
     return BROKEN.reply().start(request)
 
@@ -163,7 +163,7 @@ def _until_gone(request: Request) -> Deferred[bytes]:
 
 
 def _reset(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    request.transport.abortConnection()
+    abort(request)
     return Deferred()
 
 
@@ -176,13 +176,14 @@ def _truncate(request: Request, plan: Plan, clock: IReactorTime, longest: float)
 
 
 def _garbage(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    request.transport.write(GARBAGE)
+    if request.transport is not None:
+        request.transport.write(GARBAGE)
     return _until_gone(request)
 
 
 def _badchunk(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     def break_off(_: bytes) -> Deferred[bytes]:
-        if request.chunked:
+        if request.chunked and request.transport is not None:
             request.transport.write(HALF_CHUNK)
         return _until_gone(request)
 
@@ -203,4 +204,4 @@ _FAULTS: Final = {
     "badchunk": _badchunk,
     "hang": _hang,
 }
-"""How each of `app.fault.KINDS` is done to a connection of HTTP/1.1."""
+"""How each of `app.fault.KINDS` is done, to a connection of HTTP/1.1 or to a stream of HTTP/2."""

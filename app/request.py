@@ -44,6 +44,11 @@ def identity(request: IRequest) -> str:
     return getattr(request, "identity", b"").decode("ascii")
 
 
+def abort(request: "Request") -> None:
+    """Reset the connection of a request; over HTTP/2, which gives a request no transport, its stream."""
+    cast("ITCPTransport", request.transport or request.channel).abortConnection()
+
+
 class Request(server.Request):
     """Twisted's request, and what the access log wants to know.
 
@@ -65,8 +70,8 @@ class Request(server.Request):
     # Twisted declares it None until the headers are there, which is before any resource sees the request.
     content: Bodies
 
-    # Twisted gives a request the transport of its channel, which the faults are done to.
-    transport: ITCPTransport
+    # Twisted gives a request the transport of its channel, which the faults are done to; over HTTP/2, none.
+    transport: ITCPTransport | None
 
     style: str = "site"
     plan: "Plan | None" = None
@@ -110,11 +115,9 @@ class Request(server.Request):
 
         To whoever makes that answer, it is as if the client had left.
         """
-        # Over HTTP/2 there is no transport, but a stream.
-        way: Any = self.transport or self.channel
-        if self.startedWriting or getattr(way, "disconnecting", False):
+        if self.startedWriting or getattr(self.transport, "disconnecting", False):
             self.broken = True
-            way.abortConnection()
+            abort(self)
             return
         waiting, self.notifications = self.notifications, []
         for finished in waiting:

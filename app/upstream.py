@@ -21,7 +21,7 @@ from zope.interface import implementer
 from app.identity import HEADER
 from app.parameters import PREFIX
 from app.reply import Problem, Refused
-from app.request import Request, identity
+from app.request import Request, abort, identity
 from app.upload import DroppedBody, Upload
 
 log = Logger()
@@ -249,7 +249,7 @@ class Download(Protocol):
     def _break_off(self) -> None:
         self._request.broken = True
         self._unregister()
-        self._request.transport.abortConnection()
+        abort(self._request)
 
     def _unregister(self) -> None:
         # A client that has left has taken the channel with it.
