@@ -30,6 +30,9 @@ _PAIR: Final = re.compile(
     rf'[ \t]*+(?:(?P<name>{_WORD})=(?:(?P<token>{_WORD})|"(?P<quoted>(?:[^"\\]|\\.)*+)"))?[ \t]*+(?P<end>[;,]|\Z)'
 )
 
+_MALFORMED: Final[Sequence[Mapping[str, str]]] = [{}]
+"""What a field tells that is malformed anywhere, or too long: of one client, that it is unknown."""
+
 _ESCAPED: Final = re.compile(r"\\(.)")
 
 # An address as RFC 7239, section 6, has it, with or without a port; or bare, as in X-Forwarded-For.
@@ -97,23 +100,19 @@ def _standard(fields: Sequence[bytes]) -> Iterator[Forwarded]:
     room = LONGEST
     for field in reversed(fields):
         room -= len(field)
-        elements = _elements(field.decode("latin-1")) if room >= 0 else None
-        if elements is None:
-            yield NOTHING
-            return
-        for element in reversed(elements):
+        for element in reversed(_elements(field.decode("latin-1")) if room >= 0 else _MALFORMED):
             yield _checked(*(element.get(name, "") for name in ("for", "proto", "host")))
 
 
-def _elements(field: str) -> list[Mapping[str, str]] | None:
-    """Read a field of `Forwarded`; None if it is malformed anywhere."""
+def _elements(field: str) -> Sequence[Mapping[str, str]]:
+    """Read a field of `Forwarded`."""
     elements: list[dict[str, str]] = [{}]
     at, end = 0, ","
     while end:
         pair = _PAIR.match(field, at)
         name = pair and pair["name"] and pair["name"].lower()
         if pair is None or name in elements[-1]:
-            return None
+            return _MALFORMED
         if name:
             elements[-1][name] = pair["token"] or _ESCAPED.sub(r"\1", pair["quoted"])
         at, end = pair.end(), pair["end"]
