@@ -4,21 +4,19 @@ from typing import TYPE_CHECKING, cast
 
 from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
-from app.destination import streams
-from app.upload import Upload
+from app.bounded import BoundedChannel
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
+    from twisted.internet.interfaces import IAddress, IPushProducer
 
-    from app.site import ServiceSite
+    from app.request import Request
 
 
-class Channel(HTTPChannel):
-    """Twisted's HTTP/1.1 connection, but that a request to be passed on is processed as soon as its headers are there.
+class Channel(BoundedChannel):
+    """A connection of HTTP/1.1 on which a request to be passed on is processed as soon as its headers are there.
 
     Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,
     so that no byte of it is ever taken for the next request (RFC 9112, section 9.3).
@@ -27,18 +25,18 @@ class Channel(HTTPChannel):
     in this one, and costs another wake-up.
     """
 
-    site: "ServiceSite"
-
     _host: "IAddress | None" = None
     _held = False
     _answered: HTTPRequest | None = None
 
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
-        if self.length != 0 and streams(self._path):
-            request = self.requests[-1]
-            request.content = Upload(self.length, self)
-            request.requestReceived(self._command, self._path, self._version)
+        if self.length != 0:
+            cast("Request", self.requests[-1]).expect_body(self)
+
+    def _send100Continue(self) -> None:
+        if not cast("Request", self.requests[-1]).content.full:
+            super()._send100Continue()
 
     def allContentReceived(self) -> None:
         super().allContentReceived()
@@ -51,8 +49,10 @@ class Channel(HTTPChannel):
         self._send()
         if self._handlingRequest:
             super().requestDone(request)
-        else:
-            self._answered = request
+            return
+        self._answered = request
+        if not self.persistent:
+            self._linger()
 
     def getHost(self) -> "IAddress":
         """Tell where the connection ends here; the kernel is asked once, and not for each request."""
@@ -66,14 +66,14 @@ class Channel(HTTPChannel):
             self.transport.doWrite()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        if self.persistent and self.site.connections.ending:
+        if self.persistent and (self.site.connections.ending or cast("Request", self.requests[0]).refusal is not None):
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
         super().writeHeaders(version, code, reason, headers)
 
     def end(self) -> None:
         """Close the connection when it is idle, which may be at once; what was sent still leaves."""
-        if self.requests:
+        if self.requests and not self._deaf:
             # An answer that has not begun will tell by itself that it is the last.
             self.persistent = self.persistent and not cast("HTTPRequest", self.requests[0]).startedWriting
             return
@@ -108,10 +108,3 @@ class Channel(HTTPChannel):
         super().registerProducer(producer, streaming)
         if streaming and self._waitingForTransport:
             producer.pauseProducing()
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        # In the middle of an answer, a second one could be taken for a part of it.
-        if self.requests and cast("HTTPRequest", self.requests[-1]).startedWriting:
-            cast("ITCPTransport", self.transport).abortConnection()
-        else:
-            super()._respondToBadRequestAndDisconnect()

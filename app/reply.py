@@ -7,6 +7,8 @@ from typing import Final, Protocol
 
 import attrs
 
+from app.size import render
+
 METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 """The methods that are answered late, all of them as GET is."""
 
@@ -116,6 +118,11 @@ FULL: Final = Problem(
 STOPPING: Final = Problem(503, "The service is stopping; ask another, or try again later.")
 
 BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
+
+
+def too_large(detail: str, most: int) -> Problem:
+    """Say that a body is larger than so many bytes, which are taken."""
+    return Problem(413, detail, parameter="body", accepted=f"at most {render(most)} bytes")
 
 
 def page(content_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:

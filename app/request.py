@@ -1,27 +1,40 @@
 """A request that remembers what it was promised, and tells of its end, however it ends."""
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
+from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
 
+from app.destination import streams
 from app.identity import HEADER, PARENT
-from app.upload import Upload
+from app.reply import too_large
+from app.upload import DroppedBody, Source, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.python.failure import Failure
 
+    from app.bounded import BoundedChannel
     from app.plan import Plan
-    from app.reply import Reply
+    from app.reply import Problem, Reply
+    from app.settings import Settings
+
+
+PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 
 class Bodies(Protocol):
-    """As much of a file as is asked of the place where a body goes."""
+    """As much of a file as is asked of the place where a body goes, and whether the body is too large for it."""
 
+    announced: int | None
+
+    @property
+    def full(self) -> bool: ...
     def write(self, data: bytes, /) -> int: ...
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
@@ -32,7 +45,9 @@ class Bodies(Protocol):
 class Told(Protocol):
     """Whom a request asks where its body goes and what its id is, and tells that its client has left."""
 
-    def body(self, target: bytes) -> Bodies: ...
+    settings: "Settings"
+
+    def body(self, target: bytes, length: int | None) -> Bodies: ...
 
     def identify(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
 
@@ -61,6 +76,7 @@ class Request(server.Request):
         measured: seconds that its answer was waited for; None until there is an answer.
         broken: whether its answer was broken off, by an upstream or because the service stops.
         identity: its id, as its answer and the log tell it.
+        refusal: why it is answered though it is not whole, if it is.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -78,6 +94,11 @@ class Request(server.Request):
     measured: float | None = None
     broken: bool = False
     identity: bytes = b""
+    refusal: "Problem | None" = None
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status with the phrase that it has today; Twisted has older ones, and none for some."""
+        super().setResponseCode(code, message or PHRASES.get(code))
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""
@@ -96,14 +117,60 @@ class Request(server.Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body; if there is an answer already, nobody wants it any more."""
-        if self.content is not None:
-            super().handleContentChunk(data)
+        if self.content is None:
+            return
+        super().handleContentChunk(data)
+        self._check_size()
 
     def gotLength(self, length: int | None) -> None:
         """Let the site decide where the body goes; Twisted's is asked by the length alone."""
-        # At this time the target is known to the channel only: under one name in HTTP/1, under another in HTTP/2.
         channel: Any = self.channel
-        self.content = cast("Told", channel.site).body(getattr(channel, "_path", None) or channel.path)
+        self.content = cast("Told", channel.site).body(self._parts()[1], length)
+
+    def expect_body(self, source: Source) -> None:
+        """Take note that a body is to come, which nobody waits for if it is to be passed on, or is too large.
+
+        Args:
+            source: where it comes from.
+        """
+        self._check_size()
+        if self.refusal is None and streams(self._parts()[1]):
+            self.content = Upload(self.content.announced, source, self._most())
+            self._process_as_it_is()
+
+    def _check_size(self) -> None:
+        if self.content.full:
+            self.refuse(too_large("The body is larger than this service takes.", self._most()))
+
+    def _most(self) -> int:
+        channel: Any = self.channel
+        return cast("Told", channel.site).settings.max_body
+
+    def refuse(self, problem: "Problem") -> None:
+        """Answer at once, though the request is not whole; what is still to come of it, nobody wants.
+
+        A request that is being answered already is answered with the problem instead; if that answer has begun, it is
+        broken off.
+        """
+        if self.refusal is not None:
+            return
+        self.refusal = problem
+        if self.args is None:
+            self._process_as_it_is()
+        elif not self.finished:
+            self.dismiss(problem.reply())
+
+    def _process_as_it_is(self) -> None:
+        if self.content is None:
+            self.content = DroppedBody(0)
+        self.requestReceived(*self._parts())
+
+    def _parts(self) -> tuple[bytes, bytes, bytes]:
+        """Tell method, target and version, which are known to the channel only, until the request is processed."""
+        channel: Any = self.channel
+        if isinstance(channel, HTTPChannel):
+            return cast("BoundedChannel", channel).begun
+        return channel.command, channel.path, b"HTTP/2"
 
     @property
     def fault(self) -> str | None:

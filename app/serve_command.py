@@ -103,6 +103,18 @@ class PendingType(click.ParamType["int | None"]):
     help="How long an upstream may take to begin its answer.",
 )
 @setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
+@setting(
+    "--header-timeout",
+    default=render(DEFAULTS.header_timeout),
+    type=DurationType(),
+    help="How long the headers of a request may take to come.",
+)
+@setting(
+    "--body-timeout",
+    default=render(DEFAULTS.body_timeout),
+    type=DurationType(),
+    help="How long each 64 kB of a body may take to come.",
+)
 @traces
 @setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")

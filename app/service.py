@@ -19,10 +19,9 @@ from app.head import head, timing
 from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
 from app.plan import Asked, Plan, Source, ask, draw_plan, drip, echo, foresee, read_via
-from app.reply import FULL, Problem, Refused, Reply, json_page
+from app.reply import FULL, Problem, Refused, Reply, json_page, too_large
 from app.request import Request
 from app.settings import Settings
-from app.size import render
 from app.turns import Turns
 from app.upload import Upload
 from app.upstream import Forward
@@ -93,7 +92,7 @@ class Service:
             Refused: the seconds are none, or the body is too large or malformed.
         """
         self._admit()
-        answer = told(_told_of(request, min(self.settings.max_body, MAX_BODY)))
+        answer = told(_told_of(request, MAX_BODY))
         request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
         return request.plan
 
@@ -192,8 +191,7 @@ def _body(request: Request, longest: int) -> bytes:
     request.content.seek(0)
     body = request.content.read(longest + 1)
     if len(body) > longest:
-        accepted = f"at most {render(longest)} bytes"
-        raise Refused(Problem(413, "The body is too large to be told of.", parameter="body", accepted=accepted))
+        raise Refused(too_large("The body is too large to be told of.", longest))
     return body
 
 

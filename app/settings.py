@@ -22,7 +22,9 @@ class Settings:
         listen: Twisted server endpoint descriptions, instead of host and port.
         default_delay: seconds that `/delayed` waits when the caller asks for nothing.
         max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
-        max_body: bytes of the largest body that a caller may ask for.
+        max_body: bytes of the largest body that a caller may ask for, or send.
+        header_timeout: seconds that a client may take to send the headers of a request, from the first byte on.
+        body_timeout: seconds that a client may take to send each 64 KiB of a body, or to leave when it was refused.
         traces: recorded latencies by the name under which `trace(NAME)` draws from them.
         upstreams: URLs by the name under which `/via/NAME` passes requests on, as `app.destination.parse` reads them.
         upstream_timeout: seconds that an upstream may take to begin its answer.
@@ -55,6 +57,8 @@ class Settings:
     workers: int = 1
     shutdown_delay: float = 0.0
     drain_timeout: float = 30.0
+    header_timeout: float = 20.0
+    body_timeout: float = 60.0
     admin_listen: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:

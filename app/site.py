@@ -179,14 +179,22 @@ class ServiceSite(server.Site):
         self._metrics.stop()
         super().stopFactory()
 
-    def body(self, target: bytes) -> Bodies:
+    def body(self, target: bytes, length: int | None) -> Bodies:
         """Decide from the path what becomes of a body.
 
         Args:
             target: the request target; nobody has looked at it yet.
+            length: bytes, as announced; None for a body that comes without an announcement.
         """
         path = unquote_to_bytes(target.partition(b"?")[0])
-        return KeptBody(min(self.settings.max_body, MAX_BODY)) if path.startswith(ECHOED) else DroppedBody()
+        most = self.settings.max_body
+        return KeptBody(most, length, MAX_BODY) if path.startswith(ECHOED) else DroppedBody(most, length)
+
+    def getResourceFor(self, request: HTTPRequest) -> IResource:
+        """Find who answers a request; one that was refused before it was whole is nobody else's."""
+        refusal = cast("Request", request).refusal
+        found = super().getResourceFor(request) if refusal is None else ReplyResource(refusal.reply())
+        return cast("IResource", found)
 
     def log(self, request: HTTPRequest) -> None:
         answered = cast("Request", request)

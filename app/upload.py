@@ -30,19 +30,23 @@ class Upload:
     Args:
         length: bytes, as announced; None for a chunked body, which announces nothing.
         source: what is held while nobody takes the bytes.
+        most: bytes that the body may have.
 
     Attributes:
-        length: as `IBodyProducer` has it.
+        announced: the length.
+        length: the same, as `IBodyProducer` has it.
         moved: what is called, if anything is, whenever bytes were passed on, and at the end.
     """
 
-    def __init__(self, length: int | None, source: Source) -> None:
+    def __init__(self, length: int | None, source: Source, most: int) -> None:
+        self.announced = length
         self.length = UNKNOWN_LENGTH if length is None else length
         self.moved: Callable[[], object] | None = None
         self._source: Source | None = source
         self._produced: Deferred[None] = Deferred(lambda _: self.close())
         self._consumer: IConsumer | None = None
         self._kept: list[bytes] = []
+        self._room = most
         self._paused = self._whole = self._held = False
 
     @property
@@ -50,9 +54,15 @@ class Upload:
         """Whether it is the client who is waited for: all that it sent was passed on, and more is to come."""
         return not (self._whole or self._paused or self._kept)
 
+    @property
+    def full(self) -> bool:
+        """Whether more has come than there may be."""
+        return self._room < 0
+
     def write(self, data: bytes) -> int:
         """Take bytes from the client; hold it when they are more than a window."""
-        if self._source is not None:
+        self._room -= len(data)
+        if self._source is not None and not self.full:
             self._kept.append(data)
             self._pass_on()
             self._balance()
@@ -75,6 +85,10 @@ class Upload:
 
     def tell(self) -> int:
         return 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Give nothing: it is for a consumer, not to be read."""
+        return b""
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Pass the body on; what is returned fires when all of it was."""
@@ -117,28 +131,25 @@ class Upload:
             (self._source.hold if full else self._source.release)()
 
 
-class KeptBody(BytesIO):
-    """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
+class DroppedBody:
+    """Where most bodies go: read off the connection, as HTTP wants it, counted, and kept nowhere.
 
     Args:
-        limit: bytes; one more is kept, which tells that the body is longer.
+        most: bytes that a body may have.
+        announced: bytes that it will have, if that is known.
     """
 
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._most = limit + 1
-
-    def write(self, data: bytes, /) -> int:  # type: ignore[override]  # Twisted writes nothing but bytes
-        return super().write(data[: self._most - self.tell()])
-
-
-class DroppedBody:
-    """Where the other bodies go: read off the connection, as HTTP wants it, counted, and kept nowhere."""
-
-    def __init__(self) -> None:
+    def __init__(self, most: int, announced: int | None = None) -> None:
+        self.announced = announced
+        self._most = most
         self._size = 0
 
-    def write(self, data: bytes) -> int:
+    @property
+    def full(self) -> bool:
+        """Whether it is known by now that the body is too large."""
+        return max(self.announced or 0, self._size) > self._most
+
+    def write(self, data: bytes, /) -> int:
         self._size += len(data)
         return len(data)
 
@@ -148,7 +159,40 @@ class DroppedBody:
     def tell(self) -> int:
         return self._size
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
         return b""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Have nothing to let go of."""
+
+
+class KeptBody(DroppedBody):
+    """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
+
+    Args:
+        most: bytes that a body may have.
+        announced: bytes that it will have, if that is known.
+        limit: bytes that are kept; one more is, which tells that the body is longer.
+    """
+
+    def __init__(self, most: int, announced: int | None, limit: int) -> None:
+        super().__init__(most, announced)
+        self._kept = BytesIO()
+        self._room = limit + 1
+
+    def write(self, data: bytes, /) -> int:
+        super().write(data)
+        return self._kept.write(data[: self._room - self._kept.tell()])
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._kept.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._kept.tell()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._kept.read(size)
+
+    def close(self) -> None:
+        """Keep nothing any longer."""
+        self._kept.close()

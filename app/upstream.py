@@ -22,7 +22,7 @@ from app.identity import HEADER
 from app.parameters import PREFIX
 from app.reply import Problem, Refused
 from app.request import Request, abort, identity
-from app.upload import DroppedBody, Upload
+from app.upload import Upload
 
 log = Logger()
 
@@ -38,8 +38,6 @@ _OUR_OWN: Final = frozenset({b"host", b"content-length", b"expect", HEADER.lower
 UNREACHABLE: Final = Problem(502, "The upstream gave no answer that could be passed on.")
 
 TOO_LATE: Final = Problem(504, "The upstream did not begin to answer in time.")
-
-NOT_STREAMED: Final = Problem(501, "A body can be passed on over HTTP/1.1 alone.")
 
 
 class Untouched(proxyForInterface(IResponse, "original")):  # type: ignore[misc]  # a class that is made when it is run
@@ -298,7 +296,5 @@ def _body(request: Request, clock: IReactorTime) -> IBodyProducer | None:
     content.seek(0, 2)
     if not content.tell():
         return None
-    if isinstance(content, DroppedBody):
-        raise Refused(NOT_STREAMED)
     content.seek(0)
     return FileBodyProducer(content, Cooperator(scheduler=lambda call: clock.callLater(0, call)))

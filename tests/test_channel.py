@@ -11,7 +11,6 @@ from twisted.internet.tcp import Port, Server
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from twisted.web.server import Site
 from zope.interface import implementer
 
 from app.contract import PREFIXES
@@ -23,6 +22,9 @@ from tests.conftest import Wire
 
 IDLE = 60
 """Seconds after which Twisted closes a connection on which nothing comes."""
+
+MOST = 2**20
+"""Bytes that a body may have."""
 
 
 @implementer(IAgent)
@@ -65,9 +67,9 @@ class Line:
 @pytest.fixture
 def line(style: str) -> Iterator[Line]:
     delays, idle, agent = Clock(), Clock(), Silent()
-    settings = Settings(upstreams={"up": "http://up"})
+    settings = Settings(upstreams={"up": "http://up"}, max_body=MOST)
     klein, resource = (Service(delays, settings, agent=agent) for _ in PREFIXES)
-    site = ServiceSite(Root(klein, resource, settings), delays, idle)
+    site = ServiceSite(Root(klein, resource, settings), delays, idle, settings)
     yield Line(site, Wire(site, idle), delays, idle, agent, f"{PREFIXES[style]}/via/up")
     assert delays.getDelayedCalls() == [], "a timer outlived the request it was for"
 
@@ -119,13 +121,47 @@ def test_held_though_the_client_reads(line: Line) -> None:
 
 
 def test_stalled(line: Line) -> None:
-    """A client that stops in the middle of its body is closed as idle, and its upstream is not asked any more."""
+    """A client that stops in the middle of its body is told so and let go, and its upstream is not asked any more."""
     line.post("Content-Length: 2", delay="0")
     line.delays.advance(0)
     line.delays.advance(40)
     line.idle.advance(IDLE)
+    assert line.wire.received.startswith(b"HTTP/1.1 408 ")
     assert not line.wire.connected
     assert line.agent.given_up == 1
+
+
+@pytest.mark.parametrize("delay", ["0", "5m"])
+def test_too_large(line: Line, delay: str) -> None:
+    """A body that turns out too large is refused, whether its upstream is asked already or not."""
+    line.post("Transfer-Encoding: chunked", delay=delay)
+    line.delays.advance(0)
+    line.wire.send(b"%x\r\n" % (MOST + 1) + b"x" * MOST)
+    assert line.wire.received == b""
+    line.wire.send(b"x")
+    assert line.wire.received.startswith(b"HTTP/1.1 413 ")
+    assert line.agent.given_up == (delay == "0")
+    line.wire.send(b"\r\n0\r\n\r\n")
+    line.idle.advance(0)
+    assert not line.wire.connected
+
+
+def test_announced_too_large(line: Line) -> None:
+    """A body that is announced as too large is refused before anybody else is asked."""
+    line.post(f"Content-Length: {MOST + 1}")
+    assert line.wire.received.startswith(b"HTTP/1.1 413 ")
+    assert line.delays.getDelayedCalls() == []
+
+
+def test_malformed(line: Line) -> None:
+    """A body that turns out to be none is refused in the place of an answer, and its upstream is not asked any more."""
+    line.post("Transfer-Encoding: chunked", delay="0")
+    line.delays.advance(0)
+    line.wire.send(b"none\r\n")
+    line.idle.advance(0)
+    assert line.wire.received.startswith(b"HTTP/1.1 400 ")
+    assert line.wire.received.count(b"HTTP/1.1 ") == 1
+    assert (line.wire.connected, line.agent.given_up) == (False, 1)
 
 
 def test_timeout_counts_from_the_last_progress(line: Line) -> None:
@@ -149,15 +185,6 @@ def test_other_paths_wait_for_their_bodies(line: Line, prefix: str) -> None:
     line.wire.send(b"2")
     line.delays.advance(0)
     assert line.wire.received.startswith(b"HTTP/1.1 200 ")
-
-
-def test_no_streaming(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over a connection that streams no bodies, as HTTP/2 is, a body is refused instead of being lost."""
-    monkeypatch.setattr(ServiceSite, "protocol", Site.protocol)
-    wire = Wire(line.site, line.idle)
-    wire.send(f"POST {line.target} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".encode())
-    line.delays.advance(5)
-    assert wire.received.startswith(b"HTTP/1.1 501 ")
 
 
 def test_a_reader_that_was_slow_before(line: Line) -> None:

@@ -16,7 +16,9 @@ from app.reply import STOPPING
 from app.service import Service
 from app.settings import Settings
 from app.site import Root, ServiceSite
+from app.upload import WINDOW
 from tests.conftest import House, Wire
+from tests.test_channel import Silent
 
 
 class Line(Wire):
@@ -81,9 +83,33 @@ class Client:
         self.send()
         return stream
 
-    def reset(self, stream: Stream) -> None:
+    def begin(self, target: str, *headers: tuple[str, str]) -> Stream:
+        """Ask with a body that is still to come."""
+        number = self.frames.get_next_available_stream_id()
+        told = [(":method", "POST"), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
+        self.frames.send_headers(number, told)
+        self.streams[number] = stream = Stream()
+        self.send()
+        return stream
+
+    def write(self, stream: Stream, data: bytes, *, end: bool = False) -> int:
+        """Send as much of a body as the windows allow; give how much that was."""
+        number, sent = self.number(stream), 0
+        while (most := min(self.frames.local_flow_control_window(number), 2**14, len(data) - sent)) > 0:
+            self.frames.send_data(number, data[sent : sent + most])
+            sent += most
+            self.send()
+        if end:
+            self.frames.end_stream(number)
+            self.send()
+        return sent
+
+    def number(self, stream: Stream) -> int:
         [number] = [number for number, each in self.streams.items() if each is stream]
-        self.frames.reset_stream(number, ErrorCodes.CANCEL)
+        return number
+
+    def reset(self, stream: Stream) -> None:
+        self.frames.reset_stream(self.number(stream), ErrorCodes.CANCEL)
         self.send()
 
     def advance(self, *seconds: float) -> None:
@@ -227,3 +253,99 @@ def test_dismissed(client: Client, prefix: str) -> None:
     client.advance(0)
     assert (waiting.headers[":status"], waiting.end) == ("503", "end")
     assert begun.end == ErrorCodes.INTERNAL_ERROR
+
+
+def test_body_that_stops(client: Client, prefix: str) -> None:
+    """A body that stops coming is refused, and others on the connection are answered."""
+    stream, other = client.begin(f"{prefix}/delayed/0"), client.ask(f"{prefix}/delayed/100s")
+    client.write(stream, b"x")
+    client.advance(59)
+    assert stream.headers == {}
+    client.advance(1, 0)
+    assert (stream.headers[":status"], stream.end) == ("408", ErrorCodes.NO_ERROR)
+    assert b'"parameter": "body"' in stream.body
+    client.advance(40)
+    assert other.end == "end"
+
+
+def test_body_that_is_slow(client: Client, prefix: str) -> None:
+    """A byte now and then buys no time; a window of the body does."""
+    trickling, slow = client.begin(f"{prefix}/delayed/0"), client.begin(f"{prefix}/delayed/0")
+    for _ in range(4):
+        client.advance(30)
+        if trickling.end is None:
+            client.write(trickling, b"x")
+        client.write(slow, b"x" * WINDOW)
+    assert trickling.headers[":status"] == "408"
+    client.write(slow, b"x", end=True)
+    client.advance(0)
+    assert (slow.headers[":status"], slow.end) == ("200", "end")
+
+
+@pytest.mark.parametrize("headers", [(), (("content-length", str(2 * WINDOW + 1)),)])
+def test_body_too_large(client: Client, prefix: str, headers: tuple[tuple[str, str], ...]) -> None:
+    """A body that is too large is refused, before it comes if it is announced, and the connection goes on."""
+    client.house.site.settings = attrs.evolve(client.house.site.settings, max_body=2 * WINDOW)
+    stream = client.begin(f"{prefix}/delayed/0", *headers)
+    if not headers:
+        client.write(stream, b"x" * (2 * WINDOW + 1))
+    client.advance(0)
+    assert (stream.headers[":status"], stream.end) == ("413", ErrorCodes.NO_ERROR)
+    assert client.ask("/healthz").end == "end"
+
+
+def test_headers_too_large(client: Client) -> None:
+    """Headers of more than 64 KiB end the connection."""
+    client.begin("/", *((f"x-{number}", "x" * 1000) for number in range(66)))
+    assert client.terminated is not None
+    assert not client.line.connected
+
+
+@pytest.fixture
+def passing() -> Iterator[tuple[Client, Silent]]:
+    """A client of a service with an upstream that takes whatever it is sent, and never answers."""
+    clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}), Silent()
+    klein, resource = (Service(clock, settings, agent=agent) for _ in PREFIXES)
+    root = Root(klein, resource, settings)
+    client = Client(House(clock, klein, resource, root, ServiceSite(root, clock, settings=settings)))
+    yield client, agent
+    client.line.leave()
+    clock.pump([0, 0])
+    assert clock.getDelayedCalls() == []
+
+
+def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body is passed on as it comes, and waits with the client while its delay passes."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "5m"))
+    sent = client.write(stream, b"x" * 10 * WINDOW)
+    assert sent < 3 * WINDOW
+    client.advance(*[30] * 9)
+    assert (stream.end, agent.body) == (None, None)
+    client.advance(30)
+    assert len(agent.upstream.value()) == sent
+    client.write(stream, b"x" * (10 * WINDOW - sent), end=True)
+    assert len(agent.upstream.value()) == 10 * WINDOW
+    assert agent.given_up == 0
+    client.advance(30)
+    assert (stream.headers[":status"], agent.given_up) == ("504", 1)
+
+
+def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that stops coming on its way to an upstream is refused, and the upstream is not asked any more."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    client.write(stream, b"x")
+    client.advance(30, 30)
+    assert (stream.headers[":status"], agent.given_up) == ("408", 1)
+
+
+def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that was whole before anybody wanted it is not waited for again."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "1s"))
+    client.write(stream, b"x" * (WINDOW + 1), end=True)
+    client.advance(1)
+    assert len(agent.upstream.value()) == WINDOW + 1
+    client.advance(30)
+    assert stream.headers[":status"] == "504"

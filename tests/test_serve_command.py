@@ -43,6 +43,8 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--upstream": ("api=http://127.0.0.1:9000/v2/", {"upstreams": {"api": "http://127.0.0.1:9000/v2"}}),
     "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
     "--max-body": ("64k", {"max_body": 65536}),
+    "--header-timeout": ("5s", {"header_timeout": 5.0}),
+    "--body-timeout": ("1m30s", {"body_timeout": 90.0}),
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),

@@ -7,6 +7,8 @@ from twisted.web.iweb import UNKNOWN_LENGTH
 
 from app.upload import WINDOW, Upload
 
+MOST = 1024**2
+
 
 class Source:
     """A connection that remembers whether it is held."""
@@ -29,7 +31,7 @@ def source() -> Source:
 
 @pytest.fixture
 def upload(source: Source) -> Upload:
-    return Upload(None, source)
+    return Upload(None, source, MOST)
 
 
 @pytest.fixture
@@ -39,8 +41,8 @@ def consumer() -> Any:
 
 def test_length(source: Source) -> None:
     """A body has the length that was announced, or none that is known."""
-    assert Upload(5, source).length == 5
-    assert Upload(None, source).length is UNKNOWN_LENGTH
+    assert Upload(5, source, MOST).length == 5
+    assert Upload(None, source, MOST).length is UNKNOWN_LENGTH
 
 
 def test_kept(upload: Upload, source: Source, consumer: Any) -> None:

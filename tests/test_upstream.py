@@ -76,7 +76,8 @@ async def upstream() -> AsyncIterator[Upstream]:
 @asynccontextmanager
 async def before(port: int, path: str = "", **chosen: Any) -> AsyncIterator[Served]:
     """Serve with an upstream, and without a delay unless one is asked for."""
-    chosen = {"default_delay": 0.0, "upstreams": {"up": f"http://127.0.0.1:{port}{path}"}} | chosen
+    upstreams = {"up": f"http://127.0.0.1:{port}{path}"}
+    chosen = {"default_delay": 0.0, "max_body": 128 * MEGABYTE, "upstreams": upstreams} | chosen
     async with served(**chosen) as service:
         yield service
 

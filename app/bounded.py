@@ -1,0 +1,133 @@
+"""A connection on which no request takes longer to come, or more room, than it may."""
+
+from typing import TYPE_CHECKING, Final, cast
+
+from twisted.internet.tcp import Connection
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+
+from app.reply import Problem
+from app.upload import WINDOW
+
+if TYPE_CHECKING:
+    from app.request import Request
+    from app.site import ServiceSite
+
+MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
+
+LONG_TARGET: Final = Problem(
+    414, "The request line is too long.", accepted=f"at most {HTTPChannel.MAX_LENGTH} bytes in all headers"
+)
+
+LARGE_HEADERS: Final = Problem(
+    431,
+    "There are too many headers, or they are too large.",
+    accepted=f"at most {HTTPChannel.maxHeaders} headers, and {HTTPChannel.totalHeadersSize} bytes in all of them",
+)
+
+SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in time.", parameter="headers")
+
+SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
+
+
+class BoundedChannel(HTTPChannel):
+    """Twisted's HTTP/1.1 connection, but that what does not come, or is too much, is refused by name, as the last.
+
+    Headers are waited for as a whole, a body for as long as each WINDOW of it may take: a client that sends a byte now
+    and then gains nothing by it. What a client sends on though it was refused is dropped, for as long as that as well:
+    unread, it would make the kernel take the refusal back (RFC 9112, section 9.6).
+    """
+
+    site: "ServiceSite"
+
+    _missing: Problem | None = None
+    _came = 0
+    _lingering = False
+    _deaf = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        super().dataReceived(data)
+        if not self._handlingRequest and not self._lingering and self.timeOut is not None:
+            self._await(self._lack())
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._missing is SLOW_BODY:
+            self._came += len(data)
+            if self._came >= WINDOW:
+                self._came = 0
+                super().resetTimeout()
+        super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        self._missing = None
+        super().allContentReceived()
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        # Another request is waited for as long as any, however long the last was.
+        self._savedTimeOut = self._savedTimeOut and self.site.timeOut
+        super().requestDone(request)
+
+    def resetTimeout(self) -> None:
+        """Let the wait for another request begin again; a part of one is not waited for any longer for another byte."""
+        if self._missing is None and not self._lingering:
+            super().resetTimeout()
+
+    def timeoutConnection(self) -> None:
+        """Close the connection, and tell a client that has sent a part of a request which part is missing."""
+        if self._missing is not None:
+            self._refuse(self._missing)
+        super().timeoutConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse_all(LARGE_HEADERS if self.requests else LONG_TARGET)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self._refuse_all(LARGE_HEADERS if large else MALFORMED)
+
+    @property
+    def begun(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and version of the request that has begun to come, each a dash as long as it has not."""
+        if hasattr(self, "_version"):
+            return self._command, self._path, self._version
+        return b"-", b"-", b"HTTP/1.1"
+
+    def _lack(self) -> Problem | None:
+        """Tell what a request that has begun to come lacks, as the problem that it is if that does not come."""
+        if not self.line_mode:
+            return SLOW_BODY
+        return SLOW_HEADERS if self.requests or self._buffer else None
+
+    def _await(self, missing: Problem | None) -> None:
+        if missing is self._missing:
+            return
+        self._missing, self._came = missing, 0
+        settings = self.site.settings
+        if missing is None:
+            self.setTimeout(self.site.timeOut)
+        else:
+            self.setTimeout(settings.body_timeout if missing is SLOW_BODY else settings.header_timeout)
+
+    def _linger(self) -> None:
+        """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
+        self._lingering, self._missing = True, None
+        self.setTimeout(self.site.settings.body_timeout)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what has begun to come, and may be no request."""
+        if not self.requests:
+            self.requests.append(self.requestFactory(self))
+        cast("Request", self.requests[-1]).refuse(problem)
+
+    def _refuse_all(self, problem: Problem) -> None:
+        """Answer what cannot be read any further, and read nothing more."""
+        self._refuse(problem)
+        self._deaf = True
+        self.clearLineBuffer()
+        if isinstance(self.transport, Connection):
+            self._linger()
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
