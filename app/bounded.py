@@ -6,6 +6,7 @@ from twisted.internet.tcp import Connection
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
+from app.prompt import PromptChannel
 from app.reply import Problem
 from app.upload import WINDOW
 
@@ -30,8 +31,8 @@ SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in t
 SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
 
 
-class BoundedChannel(HTTPChannel):
-    """Twisted's HTTP/1.1 connection, but that what does not come, or is too much, is refused by name, as the last.
+class BoundedChannel(PromptChannel):
+    """A connection of HTTP/1.1 on which what does not come, or is too much, is refused by name, as the last.
 
     Headers are waited for as a whole, a body for as long as each WINDOW of it may take: a client that sends a byte now
     and then gains nothing by it. What a client sends on though it was refused is dropped, for as long as that as well:

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, cast
 
-from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
@@ -20,9 +19,6 @@ class Channel(BoundedChannel):
 
     Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,
     so that no byte of it is ever taken for the next request (RFC 9112, section 9.3).
-
-    An answer leaves at once. Twisted would send it in the reactor's next turn, which is behind all others that are due
-    in this one, and costs another wake-up.
     """
 
     _host: "IAddress | None" = None
@@ -46,10 +42,10 @@ class Channel(BoundedChannel):
 
     def requestDone(self, request: HTTPRequest) -> None:
         """Go on to the next request; if there is more to come of the body, once that has come."""
-        self._send()
         if self._handlingRequest:
             super().requestDone(request)
             return
+        self.flush()
         self._answered = request
         if not self.persistent:
             self._linger()
@@ -59,11 +55,6 @@ class Channel(BoundedChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
-
-    def _send(self) -> None:
-        # What this can't send stays, and so does what it can't find out: the reactor comes to it in its next turn.
-        if isinstance(self.transport, Connection) and not self.transport.disconnecting:
-            self.transport.doWrite()
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         if self.persistent and (self.site.connections.ending or cast("Request", self.requests[0]).refusal is not None):

@@ -7,7 +7,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Final, cast
 
@@ -186,7 +186,7 @@ class _Agenda:
         horizon = _slot(now) + 2
         for slot in [slot for slot in self._far if slot < horizon]:
             self._near += [(call.due, order, call) for order, call in self._far.pop(slot).items()]
-        self._near.sort()
+        heapify(self._near)
         self._horizon = horizon * _WIDTH
 
     def _run_first(self) -> None:

@@ -11,6 +11,7 @@ from twisted.web.iweb import IRequest
 
 from app.destination import streams
 from app.identity import HEADER, PARENT
+from app.prompt import PromptChannel
 from app.reply import too_large
 from app.upload import DroppedBody, Source, Upload
 
@@ -99,6 +100,12 @@ class Request(server.Request):
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status with the phrase that it has today; Twisted has older ones, and none for some."""
         super().setResponseCode(code, message or PHRASES.get(code))
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer, and let it leave."""
+        super().write(data)
+        if isinstance(self.channel, PromptChannel):
+            self.channel.flush()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""

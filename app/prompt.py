@@ -1,0 +1,71 @@
+"""A connection on which what is written leaves at once."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, cast
+
+from twisted.internet.tcp import Connection
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+from twisted.web.http_headers import Headers
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import ITransport
+
+LARGEST: Final = 16 * 1024
+"""Bytes that are sent at once; of more, the transport is to tell whoever writes when it is enough."""
+
+
+class PromptChannel(HTTPChannel):
+    """Twisted's HTTP/1.1 connection, but that it sends an answer by itself, as a whole.
+
+    Twisted would send it in the reactor's next turn, which is behind all others that are due in this one. It would ask
+    the kernel to be told when it can, be told so, and ask to be told no more: three system calls beside the one that
+    sends.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unsent: list[bytes] = []
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        lines = [b"%b %b %b" % (version, code, reason)]
+        lines += [b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
+        self._unsent += (b"\r\n".join(lines), b"\r\n\r\n")
+
+    def write(self, data: bytes) -> None:
+        self._unsent.append(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        self._unsent += iovec
+
+    def flush(self) -> None:
+        """Send what was written; what the kernel does not take now, the reactor sends when it does."""
+        if not self._unsent:
+            return
+        data = b"".join(self._unsent)
+        self._unsent.clear()
+        sent = self._send(data)
+        if sent < len(data):
+            cast("ITransport", self.transport).write(data[sent:])
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        self.flush()
+        super().requestDone(request)
+
+    def loseConnection(self) -> None:
+        self.flush()
+        super().loseConnection()
+
+    def _send(self, data: bytes) -> int:
+        transport = self.transport
+        if len(data) > LARGEST or not isinstance(transport, Connection) or _busy(transport):
+            return 0
+        sent = transport.writeSomeData(data)
+        # What it can't find out is left to the reactor, which knows what to do about it.
+        return sent if isinstance(sent, int) else 0
+
+
+def _busy(transport: Connection) -> bool:
+    """Tell whether something else is to be sent before, or nothing any more."""
+    waiting = transport.dataBuffer or transport._tempDataBuffer  # noqa: SLF001  # it has no other name
+    return bool(waiting or transport.disconnecting or not transport.connected)
