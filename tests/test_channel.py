@@ -1,15 +1,11 @@
-import socket
 from collections.abc import Iterator
 from typing import Any, cast
 
 import attrs
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.task import Clock
-from twisted.internet.tcp import Port, Server
-from twisted.internet.testing import MemoryReactor, StringTransport
-from twisted.python.failure import Failure
+from twisted.internet.testing import StringTransport
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
@@ -253,38 +249,3 @@ def test_default_delay(line: Line) -> None:
     assert line.agent.given_up == 0
     assert [call.getTime() for call in line.delays.getDelayedCalls()] == [5.0]
     line.wire.leave()
-
-
-@pytest.fixture
-def wire() -> Iterator[tuple[Clock, Server, socket.socket]]:
-    """Join a connection of the service, on a reactor that never turns, to its client."""
-    clock = Clock()
-    site = ServiceSite(Root(Service(clock), Service(clock), Settings()), clock)
-    with socket.create_server(("127.0.0.1", 0)) as port, socket.create_connection(port.getsockname()) as far:
-        near, _ = port.accept()
-        channel = site.buildProtocol(None)
-        connection = Server(near, channel, far.getsockname(), cast("Port", None), 0, MemoryReactor())
-        channel.makeConnection(connection)
-        far.settimeout(10)
-        yield clock, connection, far
-        connection.connectionLost(Failure(CONNECTION_DONE))
-
-
-@pytest.mark.parametrize("prefix", PREFIXES.values())
-def test_leaves_at_once(wire: tuple[Clock, Server, socket.socket], prefix: str) -> None:
-    """An answer is with its client before the reactor turns to anything else."""
-    clock, connection, client = wire
-    connection.protocol.dataReceived(f"GET {prefix}/delayed HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    clock.advance(5)
-    assert client.recv(4096).startswith(b"HTTP/1.1 200 OK\r\n")
-
-
-@pytest.mark.parametrize("prefix", PREFIXES.values())
-def test_cannot_leave(wire: tuple[Clock, Server, socket.socket], prefix: str) -> None:
-    """What cannot be sent, for whatever reason, is left to the reactor, which learns of the reason."""
-    clock, connection, _ = wire
-    connection.protocol.dataReceived(f"GET {prefix}/delayed HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    connection.socket.shutdown(socket.SHUT_WR)
-    clock.advance(5)
-    assert connection in connection.reactor.getWriters()
-    assert connection.doWrite() is CONNECTION_LOST
