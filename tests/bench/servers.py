@@ -1,0 +1,110 @@
+"""Servers that can be measured, each in a process of its own."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import click
+
+ROOT = Path(__file__).parent.parent.parent
+
+NGINX = """
+load_module modules/ngx_http_echo_module.so;
+worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error; worker_rlimit_nofile 20000;
+events {{ worker_connections 20000; }}
+http {{
+  access_log off; keepalive_requests 1000000;
+  client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+  uwsgi_temp_path {folder}; scgi_temp_path {folder};
+  server {{
+    listen 127.0.0.1:{port} backlog=5000;
+    location / {{ default_type text/html; echo_sleep {delay}; echo "Sorry to keep you waiting."; }}
+  }}
+}}
+"""
+
+
+@attrs.frozen
+class Load:
+    """What a server is asked for: so many a second, each late by so much."""
+
+    rate: float
+    delay: float
+
+    @property
+    def pending(self) -> int:
+        return round(self.rate * self.delay)
+
+
+@attrs.frozen
+class Server:
+    """A server that can be measured.
+
+    Attributes:
+        name: as it stands in the table.
+        arguments: the command, in which `{port}`, `{delay}` and `{folder}` are replaced.
+        path: what is asked for, with `{delay}` as the generator replaces it.
+        needs: the modules or programs without which it is left out.
+        loads: what it is asked for.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    path: str
+    needs: tuple[str, ...] = ()
+    loads: tuple[Load, ...] = (Load(2000, 5),)
+
+    def installed(self) -> bool:
+        return all(shutil.which(need) or importlib.util.find_spec(need) for need in self.needs)
+
+
+MODULE = (sys.executable, "-m")
+
+SERVE = (*MODULE, "app", "serve", "--port", "{port}", "--drain-timeout", "0s")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(server: Server, load: Load) -> Iterator[tuple[int, int]]:
+    """Run a server in a process of its own; give its port and its process id."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        values = {"port": str(port), "delay": f"{load.delay:g}", "folder": folder}
+        (Path(folder) / "nginx.conf").write_text(NGINX.format(**values))
+        command = [part.format(**values) for part in server.arguments]
+        with (Path(folder) / "output").open("w") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output, cwd=ROOT, env=os.environ)
+            try:
+                wait_for(port, process)
+                yield port, process.pid
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if reachable(port):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise click.ClickException(f"{process.args!r} did not come up")
