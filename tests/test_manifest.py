@@ -283,7 +283,7 @@ def test_replicas(replicas: int) -> None:
     found = objects(Fleet(replicas=replicas))
     scaling = found["HorizontalPodAutoscaler"]["spec"]
     assert scaling["minReplicas"] == replicas
-    assert scaling["maxReplicas"] > replicas
+    assert scaling["maxReplicas"] == 5 * replicas
     assert "replicas" not in found["Deployment"]["spec"]
 
 
