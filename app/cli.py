@@ -1,5 +1,6 @@
 """The command line: `delayed serve` and its company."""
 
+import re
 import sys
 from importlib import import_module
 from typing import Any, Final, NoReturn, cast
@@ -10,6 +11,7 @@ COMMANDS: Final = {
     "serve": "app.serve_command",
     "health": "app.health_command",
     "predict": "app.predict_command",
+    "manifest": "app.manifest_command",
     "measure": "app.measure_command",
     "compare": "app.compare_command",
     "worker": "app.serve_command",
@@ -18,6 +20,8 @@ COMMANDS: Final = {
 
 EXTRAS: Final = {"measure": "measure", "compare": "measure"}
 """Commands that need more than serving does, and the extra that brings it."""
+
+_LINES: Final = re.compile(r"\s*\n\s*")
 
 
 class Commands(click.Group):
@@ -61,6 +65,6 @@ def main() -> NoReturn:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        click.echo(f"delayed: {error.format_message()}", err=True)
+        click.echo(f"delayed: {_LINES.sub(' ', error.format_message())}", err=True)
         sys.exit(error.exit_code)
     sys.exit(0)

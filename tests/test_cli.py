@@ -54,6 +54,13 @@ def test_a_missing_extra(command: str) -> None:
     assert {"serve", "measure", "compare"} <= set(listed.stdout.split())
 
 
+def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What click tells in several lines, such as a choice that was not made, is told in one."""
+    assert refusal(monkeypatch, capsys, "manifest") == (
+        "delayed: Missing argument '{compose|kubernetes}'. Choose from: compose, kubernetes\n"
+    )
+
+
 def test_a_command_with_its_extra() -> None:
     """The commands that are imported late are the ones of their modules."""
     result = CliRunner().invoke(cli.cli, ["measure", "--help"])

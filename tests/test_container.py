@@ -13,8 +13,10 @@ import attrs
 import pytest
 
 from app.contract import PREFIXES
+from app.manifest import Fleet, render
 from tests.process import BOUND, ROOT, get, until
 from tests.test_drain import answer, ask
+from tests.test_manifest import VARIABLES
 
 PROGRAM = os.environ.get("CONTAINER_PROGRAM", shutil.which("podman") or shutil.which("docker") or "")
 
@@ -113,6 +115,18 @@ def test_stop_drains() -> None:
     assert code == 0
     stopped = json.loads(output.splitlines()[-1])
     assert "for 2 pending, 0 of them refused" in stopped["message"]
+
+
+@container
+@pytest.mark.usefixtures("image")
+def test_runs_as_one_of_many() -> None:
+    """The image serves, and is healthy, with the variables of its manifests, which it has itself."""
+    variables = [f"--env={name}={value}" for name, value in VARIABLES["kubernetes"].items()]
+    with running(*variables) as service:
+        assert get(service.port, "/delayed/0")[0].status == 200
+        assert get(service.port, "/readyz")[0].status == 404
+        assert service.execute("delayed", "health") == ""
+        assert service.execute("delayed", "manifest", "kubernetes") == render("kubernetes", Fleet())
 
 
 @container

@@ -21,6 +21,7 @@ PURE = (
     "head",
     "host",
     "identity",
+    "manifest",
     "networks",
     "openapi",
     "parameters",

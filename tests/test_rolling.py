@@ -79,9 +79,9 @@ def load(public: int, path: str, over: Event) -> list[int]:
     return statuses
 
 
-def answered(port: int) -> bool:
+def answered(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a replica has been sent its part of the load."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection(host, port, timeout=30)
     connection.request("GET", "/metrics")
     with connection.getresponse() as response:
         page = response.read().decode()
