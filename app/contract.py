@@ -199,6 +199,7 @@ SHAPES: Final = (
             "chunks=0",
             "chunks=53",
             "chunks=10001&size=20000",
+            "chunks=2&size=0",
             "over=1s",
             "over=11m&chunks=2",
             "over=soon&chunks=2",
@@ -292,6 +293,7 @@ CASES: Final = (
     _echo("a fraction without its zero", "/delay/.5", wait=0.5),
     _echo("seconds as this service writes them", "/delay/250ms", wait=0.25),
     _echo("no seconds at all", "/delay/0"),
+    _echo("no seconds at all, with a sign", "/delay/-0.0"),
     _echo("more seconds than httpbin waits", "/delay/11", wait=10.0),
     _echo("forever", "/delay/inf", wait=10.0),
     _echo(

@@ -123,7 +123,7 @@ def _seconds(text: str, settings: Settings) -> float:
         return duration.parse(text)
     if not seconds >= 0:
         raise ValueError("not a number of seconds from 0 up")
-    return seconds
+    return abs(seconds)  # -0.0 is no less than 0, and would be told as it is written
 
 
 def _drip_seconds(text: str, settings: Settings) -> float:
@@ -371,6 +371,7 @@ DRIP: Final = (
     ),
 )
 """What `/drip` can be asked for."""
+
 VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
 """What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
 the upstream's business."""
