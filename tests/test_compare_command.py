@@ -90,6 +90,9 @@ def test_a_difference(doctored: Subject) -> None:
         (["--rounds", "0", "--url", "http://127.0.0.1/path"], "has a path"),
         (["--rounds", "0", "--url", "ftp://127.0.0.1"], "is not an http:// URL"),
         (["--rounds", "-1"], "not in the range"),
+        (["--rounds", "few"], "'few' is not a valid integer."),
+        (["--json", "/nowhere/c.json"], "there is no directory '/nowhere'"),
+        (["--html", "/nowhere/c.html"], "there is no directory '/nowhere'"),
     ],
 )
 def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
@@ -100,10 +103,10 @@ def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
 
 
 def test_nobody_there() -> None:
-    """A service that cannot be reached is one line."""
+    """A service that cannot be reached is one line, and nothing is said before it."""
     result = CliRunner().invoke(compare_command, ["--rounds", "0", "--url", f"http://127.0.0.1:{refusing_port()}"])
     assert result.exit_code == 1
-    assert "the service cannot be reached" in result.output
+    assert result.output.startswith("Error: the service cannot be reached: ")
 
 
 def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
