@@ -137,7 +137,8 @@ def show(comparison: Comparison, console: Console) -> None:
 
 def _figures(comparison: Comparison) -> Table:
     load = comparison.samples[0].report.schedule
-    title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {len(comparison.rounds)} rounds"
+    rounds = f"{len(comparison.rounds)} round{'s' if comparison.rounds[1:] else ''}"
+    title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {rounds}"
     table = Table("", "Klein", "raw", "Klein / raw", title=title, show_lines=True)
     table.caption = "the median of the rounds, and the least and the most"
     for row in comparison.rows:

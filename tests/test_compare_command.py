@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +138,14 @@ def test_markup_is_shown_as_it_is() -> None:
     console = Console(file=io.StringIO(), width=200)
     show(comparison(turns(2, 1), parity=DIFFERENT), console)
     assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
+def test_rounds_are_told(rounds: int, told: str) -> None:
+    """Above the figures stands what was done, and how often."""
+    console = Console(file=io.StringIO(), width=200)
+    show(comparison(*[turns(2, 1)] * rounds), console)
+    assert told in re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_spread_text() -> None:
