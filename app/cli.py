@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Final, NoReturn, cast
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 COMMANDS: Final = {
     "serve": "app.serve_command",
@@ -64,6 +65,9 @@ def main() -> NoReturn:
         cli.main(standalone_mode=False)
     except click.Abort:
         sys.exit(130)
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.ClickException as error:
         click.echo(f"delayed: {_LINES.sub(' ', error.format_message())}", err=True)
         sys.exit(error.exit_code)

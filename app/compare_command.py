@@ -1,6 +1,7 @@
 """The command that compares the two styles, and the tables it prints."""
 
 import json
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,8 +20,8 @@ from app import subject
 from app.compare import Agenda, Subjects, compare, plan
 from app.comparison import Comparison, Outcome, Spread, as_json, number, sentences, times
 from app.duties import DUTIES, Definition, pairs
-from app.options import DurationType
-from app.parity import LONGEST
+from app.options import DurationType, FileType, WholeType
+from app.parity import LONGEST, PATIENCE, address
 from app.schedule import RefusalError
 from app.subject import Subject
 
@@ -32,14 +33,14 @@ COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 _DURATION: Final = DurationType()
 
-_FILE: Final = click.Path(dir_okay=False, writable=True, path_type=Path)
+_FILE: Final = FileType()
 
 
 @click.command("compare")
 @click.option("--url", help="Compare the service that runs there, instead of one started for this.")
 @click.option("--pid", "pids", type=int, multiple=True, help="With --url: look at this process of it.")
-@click.option("--pending", type=click.IntRange(min=1), default=2000, show_default=True, help="Answers pending at once.")
-@click.option("--rounds", type=click.IntRange(0, 100), default=3, show_default=True, help="Of load; 0 for none.")
+@click.option("--pending", type=WholeType(min=1), default=2000, show_default=True, help="Answers pending at once.")
+@click.option("--rounds", type=WholeType(0, 100), default=3, show_default=True, help="Of load; 0 for none.")
 @click.option("--bound", type=_DURATION, default="100s", show_default=True, help="How long all of it may take.")
 @click.option("--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Wait of a conversation.")
 @click.option("--json", "json_file", type=_FILE, help="Write what was found there too, for machines.")
@@ -92,6 +93,8 @@ def _page() -> Callable[[Comparison], str]:
 @contextmanager
 def _subjects(url: str | None, pids: tuple[int, ...]) -> Iterator[Subjects]:
     if url is not None:
+        # Where nobody is, hundreds of conversations need not find it out, each of them for as long as it takes.
+        socket.create_connection(address(url), timeout=PATIENCE).close()
         yield lambda: nullcontext(Subject(url.rstrip("/"), pids))
         return
     with tempfile.TemporaryDirectory() as directory:
@@ -134,7 +137,8 @@ def show(comparison: Comparison, console: Console) -> None:
 
 def _figures(comparison: Comparison) -> Table:
     load = comparison.samples[0].report.schedule
-    title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {len(comparison.rounds)} rounds"
+    rounds = f"{len(comparison.rounds)} round{'s' if comparison.rounds[1:] else ''}"
+    title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {rounds}"
     table = Table("", "Klein", "raw", "Klein / raw", title=title, show_lines=True)
     table.caption = "the median of the rounds, and the least and the most"
     for row in comparison.rows:

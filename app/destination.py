@@ -58,7 +58,7 @@ def target(base: str, uri: bytes) -> bytes:
     if not _BEHIND.fullmatch(rest + mark + query):
         raise ValueError("not visible ASCII without a #")
     if _climbs(rest):
-        raise ValueError("a path that climbs with ..")
+        raise ValueError("a path with .. in it climbs")
     if not rest and "/" not in base.partition("://")[2]:
         rest = b"/"
     return base.encode("ascii") + rest + mark + query

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import accumulate, pairwise
 from statistics import NormalDist
+from struct import Struct
 from typing import Final
 
 from attrs import Factory, field, frozen
@@ -23,6 +24,10 @@ from app.trace import Trace
 _STANDARD: Final = NormalDist()
 
 _Z99: Final = _STANDARD.inv_cdf(0.99)
+
+_FLOAT: Final = Struct("d")
+
+_BITS: Final = Struct("q")
 
 
 class Delay(ABC):
@@ -476,15 +481,9 @@ class Mix(_Spread):
 
     def _inverse(self, p: float) -> float:
         quantiles = [delay.quantile(p) for _, delay in self.leaves]
-        low, high = min(quantiles), max(quantiles)
-        if self.cdf(low) >= p:
-            return low
-        while low < (middle := (low + high) / 2) < high:
-            if self.cdf(middle) < p:
-                low = middle
-            else:
-                high = middle
-        return high
+        # By the places of floats and not by their values, between which a heavy tail can leave a thousand halves.
+        places = range(_place(min(quantiles)), _place(max(quantiles)))
+        return _at(places.start + bisect_left(places, p, key=lambda place: self.cdf(_at(place))))
 
     def _share_up_to(self, x: float) -> float:
         return min(1.0, sum(weight * delay.cdf(x) for weight, delay in self.leaves))
@@ -506,6 +505,18 @@ def _leaves(branches: tuple[tuple[float, Delay], ...]) -> tuple[tuple[float, Del
 def _steps(leaves: tuple[tuple[float, Delay], ...]) -> tuple[float, ...]:
     """Give where one leaf ends and the next begins; the last has no end, so that rounding leaves no gap at 1."""
     return tuple(accumulate(weight for weight, _ in leaves[:-1]))
+
+
+def _place(x: float) -> int:
+    """Count the floats between 0 and x, which is not negative: their bits are in their order (IEEE 754)."""
+    [place] = _BITS.unpack(_FLOAT.pack(x))
+    return int(place)
+
+
+def _at(place: int) -> float:
+    """Give the float at a place."""
+    [x] = _FLOAT.unpack(_BITS.pack(place))
+    return float(x)
 
 
 def _phi(z: float) -> float:

@@ -17,6 +17,9 @@ _SECONDS: Final = {
     "us": Decimal("0.000001"),
 }
 
+_ENDLESS: Final = 1e15
+"""Seconds from which on nobody counts hours, and Decimal could not: its division gives 28 digits."""
+
 UNITS: Final = tuple(_SECONDS)
 """The units, from the largest to the smallest."""
 
@@ -57,6 +60,8 @@ def render(seconds: float) -> str:
     Args:
         seconds: finite and not negative.
     """
+    if seconds >= _ENDLESS:
+        return f"{seconds:.0f}"
     exact = Decimal(repr(seconds))
     if not exact:
         return "0s"

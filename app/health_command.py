@@ -3,13 +3,13 @@
 import click
 
 from app.health import UnhealthyError, ask, url
-from app.options import DEFAULTS, DurationType, setting
+from app.options import DEFAULTS, DurationType, WholeType, setting
 
 
 @click.command("health")
 @click.option("--url", "chosen", help="What to ask instead of the service that the other settings describe.")
 @setting("--host", default=DEFAULTS.host, help="Address that it listens on.")
-@setting("--port", default=DEFAULTS.port, type=click.IntRange(0, 65535), help="TCP port that it listens on.")
+@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port that it listens on.")
 @setting("--listen", multiple=True, help="Twisted server endpoint that it listens on, instead of host and port.")
 @setting("--admin-listen", multiple=True, help="Twisted server endpoint of its /healthz.")
 @click.option("--timeout", type=DurationType(), default="3s", show_default=True, help="How long it may take.")

@@ -3,7 +3,8 @@
 `KleinResource.render` (Klein 24.8) handles failures with a function that refers to itself through its own closure: a
 cycle of about 42 objects and 6 kB for each request, which only the cyclic collector frees. Here the same steps are the
 methods of an object that nothing refers to once the request is finished. Whatever Klein does is done: what a route may
-return, the error handlers and their order, the defaults behind them, the log, the mapper for `url_for`.
+return, the error handlers and their order, the defaults behind them, the log, the mapper for `url_for`; but that a
+method is what is written (RFC 9110, section 9.1), where Werkzeug takes `get` for GET.
 """
 
 import copy
@@ -98,6 +99,9 @@ class TidyKleinResource(KleinResource):
     def _mapper(self, request: Request) -> MapAdapter:
         scheme, name, _, path, script = extractURLparts(request)
         method = request.method.decode("utf-8")
+        # Werkzeug looks for it in capital letters: those that it does not have are to make no difference.
+        if not method.isupper():
+            method += " is no route's"
         return self._app.url_map.bind(name, script, path_info=path, default_method=method, url_scheme=scheme)
 
 

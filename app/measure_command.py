@@ -6,12 +6,13 @@ from typing import Final
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from app import duration
 from app.load import Connections
 from app.measure import GRACE, Cost, Report, Verdict, as_json, run
-from app.options import DurationType
+from app.options import DurationType, FileType, NumberType
 from app.percentiles import Percentiles
 from app.schedule import RefusalError, agree
 
@@ -23,7 +24,7 @@ EXIT_CODES: Final = {
 }
 """What the command exits with; 2 is a run that was refused, as click has it for all wrong usage."""
 
-STDOUT: Final = "-"
+STDOUT: Final = Path("-")
 
 _KILO: Final = 1000
 
@@ -33,15 +34,15 @@ _DURATION: Final = DurationType()
 
 @click.command("measure")
 @click.argument("url")
-@click.option("--pending", type=click.FloatRange(min=0), help="Answers pending at once: rate x delay.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Requests per second.")
+@click.option("--pending", type=NumberType(min=0), help="Answers pending at once: rate x delay.")
+@click.option("--rate", type=NumberType(min=0, min_open=True), help="Requests per second.")
 @click.option("--delay", type=_DURATION, help="The delay every answer should have; replaces {delay} in URL.")
 @click.option("--duration", "length", type=_DURATION, default="10s", show_default=True, help="Of the measured part.")
 @click.option("--warm-up", type=_DURATION, default="1s", show_default=True, help="Answers due before that.")
 @click.option("--grace", type=_DURATION, default=f"{GRACE:g}s", show_default=True, help="To wait for the last ones.")
 @click.option("--connections", type=click.Choice(["keep", "fresh"]), default="keep", show_default=True)
 @click.option("--pid", "pids", type=int, multiple=True, help="Look at this process of the server and its children.")
-@click.option("--json", "file", metavar="FILE", help="Write the report there too; - is standard output.")
+@click.option("--json", "file", type=FileType(dash=True), help="Write the report there too; - is standard output.")
 def measure_command(
     *,
     url: str,
@@ -53,7 +54,7 @@ def measure_command(
     grace: float,
     connections: Connections,
     pids: tuple[int, ...],
-    file: str | None,
+    file: Path | None,
 ) -> None:
     """Tell how late the server at URL answers.
 
@@ -74,12 +75,12 @@ def measure_command(
     raise SystemExit(EXIT_CODES[report.verdict])
 
 
-def _write(report: Report, file: str) -> None:
+def _write(report: Report, file: Path) -> None:
     text = json.dumps(as_json(report), indent=2)
     if file == STDOUT:
         click.echo(text)
     else:
-        Path(file).write_text(f"{text}\n", encoding="utf-8")
+        file.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _show(report: Report, console: Console) -> None:
@@ -113,7 +114,8 @@ def verdict_text(report: Report) -> str:
 
 def _requests(report: Report) -> Table:
     plan = report.schedule
-    table = Table(title=f"{report.url}: {plan.rate:g}/s x {duration.render(plan.delay)}, {report.connections}")
+    title = f"{report.url}: {plan.rate:g}/s x {duration.render(plan.delay)}, {report.connections}"
+    table = Table(title=escape(title))
     counts = {
         "sent": report.sent,
         "answered": report.answered,

@@ -52,7 +52,7 @@ SCHEMAS: Final = {
                 "title": _TEXT,
                 "status": {"type": "integer", "minimum": 400, "maximum": 599},
                 "detail": _TEXT,
-                "parameter": _TEXT,
+                "parameter": {**_TEXT, "maxLength": MAX_GIVEN},
                 "given": {**_TEXT, "maxLength": MAX_GIVEN},
                 "accepted": _TEXT,
             },

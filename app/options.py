@@ -43,6 +43,35 @@ class SizeType(click.ParamType[int]):
             self.fail(f"{value!r} is {error}.", param, ctx)
 
 
+class WholeType(click.IntRange):
+    """A whole number; of what is none, click says that it is no valid "integer range"."""
+
+    name = "integer"
+
+
+class NumberType(click.FloatRange):
+    """A number; of what is none, click says that it is no valid "float range"."""
+
+    name = "number"
+
+
+class FileType(click.Path):
+    """A file to write what was found to; that it cannot be written is told before anything is looked for.
+
+    Args:
+        dash: whether `-` is standard output.
+    """
+
+    def __init__(self, *, dash: bool = False) -> None:
+        super().__init__(dir_okay=False, writable=True, allow_dash=dash, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.parent.is_dir():
+            self.fail(f"{str(path)!r}: there is no directory {str(path.parent)!r}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class TraceType(click.ParamType[Trace]):
     """NAME=FILE: recorded latencies, read when the command starts."""
 
@@ -50,8 +79,12 @@ class TraceType(click.ParamType[Trace]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Trace:
         name, _, path = str(value).partition("=")
+        if not path:
+            self.fail(f"{value!r} is not NAME=FILE.", param, ctx)
         try:
             return read(name, _lines(Path(path)))
+        except UnicodeDecodeError:
+            self.fail(f"{value!r}: the file is not UTF-8.", param, ctx)
         except ValueError as error:
             self.fail(f"{value!r}: {error}.", param, ctx)
         except OSError as error:

@@ -25,6 +25,11 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 table { border-collapse: collapse; width: 100%; }
 td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
 code { font: .9em ui-monospace, monospace; }
+a { overflow-wrap: anywhere; }
+@media (max-width: 50rem) {
+  table { display: block; overflow-x: auto; }
+  td { min-width: 6rem; }
+}
 """
 
 _DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode("ascii")).digest()).decode("ascii")

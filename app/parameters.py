@@ -123,7 +123,7 @@ def _seconds(text: str, settings: Settings) -> float:
         return duration.parse(text)
     if not seconds >= 0:
         raise ValueError("not a number of seconds from 0 up")
-    return seconds
+    return abs(seconds)  # -0.0 is no less than 0, and would be told as it is written
 
 
 def _drip_seconds(text: str, settings: Settings) -> float:
@@ -321,7 +321,7 @@ SECONDS: Final = Parameter(
     "how long the answer waits",
     f"a number of seconds such as 3 or 0.5, or {duration.ACCEPTED}",
     "none: it is part of the path",
-    f"above {MAX_SECONDS:.0f} s it is {MAX_SECONDS:.0f} s",
+    f"above {MAX_SECONDS:.0f} s or `--max-delay` it is that",
     "3",
     _seconds,
     _SECONDS,
@@ -344,7 +344,7 @@ DRIP: Final = (
         "how many bytes are sent",
         "a whole number from 1",
         "10",
-        f"above {MAX_NUMBYTES} it is {MAX_NUMBYTES}",
+        f"above {MAX_NUMBYTES} or `--max-body` it is that",
         "5",
         _numbytes,
         {"type": "integer", "minimum": 1},
@@ -371,6 +371,7 @@ DRIP: Final = (
     ),
 )
 """What `/drip` can be asked for."""
+
 VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
 """What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
 the upstream's business."""

@@ -161,8 +161,9 @@ def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Sour
 
 
 def _check_pieces(plan: Plan) -> None:
-    if plan.body is not None and plan.chunks > max(plan.body.size, 1):
-        raise wrong("These are more pieces than bytes.", "chunks", str(plan.chunks), f"at most {plan.body.size}")
+    most = MAX_CHUNKS if plan.body is None else max(plan.body.size, 1)
+    if plan.chunks > most:
+        raise wrong("These are more pieces than bytes.", "chunks", str(plan.chunks), f"at most {most}")
     if plan.over and plan.chunks == 1:
         raise wrong("One piece takes no time.", "over", render(plan.over), "chunks of at least 2 beside it")
 

@@ -73,15 +73,15 @@ class Problem:
     Attributes:
         status: the HTTP status code; the title is its phrase, since the type is `about:blank` (section 4.2.1).
         detail: what is wrong with this request, in one sentence.
-        parameter: the name of the parameter that is wrong, if one is.
-        given: what was given for it, cut to MAX_GIVEN characters.
+        parameter: the name of the parameter that is wrong, if one is, cut to MAX_GIVEN characters: it may be made up.
+        given: what was given for it, cut likewise.
         accepted: what would have been accepted.
         headers: what is sent beside the problem, and not told in it.
     """
 
     status: int
     detail: str
-    parameter: str | None = None
+    parameter: str | None = attrs.field(default=None, converter=_clip)
     given: str | None = attrs.field(default=None, converter=_clip)
     accepted: str | None = None
     headers: Headers = ()

@@ -46,6 +46,8 @@ _RC: Final[dict[Any, Any]] = {
     "legend.frameon": False,
 }
 
+_DECADE: Final = 10
+
 _MARKED: Final = {
     Outcome.SAME: "Same answers",
     Outcome.DIFFERENT: "Different answers",
@@ -131,6 +133,9 @@ def _draw_lateness(axes: Axes, comparison: Comparison) -> None:
             axes.plot(milliseconds, shares, color=colour, linewidth=1.6, label="" if number_ else name)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
+    # Within a decade there may be nothing but what is between the powers of ten.
+    left, right = axes.get_xlim()
+    axes.xaxis.set_minor_formatter(lambda value, _: number(value) if right < left * _DECADE else "")
     axes.set(xlabel="lateness in ms, logarithmic", ylabel="% of the answers", ylim=(0, 101))
     axes.grid(visible=True, linewidth=0.6)
     axes.legend(loc="lower right")

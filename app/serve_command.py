@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from twisted.internet import reactor
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.logger import globalLogBeginner
@@ -25,13 +25,24 @@ from app.duration import render
 from app.limits import cores, most_pending, raise_descriptors
 from app.log import Lines, observer
 from app.metrics import WIDTH
-from app.options import DEFAULTS, DurationType, SizeType, longest, named, setting, traces
+from app.options import DEFAULTS, DurationType, SizeType, WholeType, longest, named, setting, traces
 from app.server import Hurry, accept
 from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
 from app.signals import Signals
 from app.trace import Trace
 from app.workers import BOARD, StillbornError, inherited
+
+
+class HostType(click.ParamType[str]):
+    """An address to listen on, or a name; none at all would be every address that the machine has."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("'' is no address; 0.0.0.0 is all of them.", param, ctx)
+        return str(value)
 
 
 class EndpointType(click.ParamType[str]):
@@ -41,9 +52,11 @@ class EndpointType(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            serverFromString(reactor, str(value))
+            endpoint = serverFromString(reactor, str(value))
         except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
             self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
+        if isinstance(endpoint, StandardIOEndpoint):
+            self.fail(f"{value!r} is no endpoint that anybody can connect to.", param, ctx)
         return str(value)
 
 
@@ -77,7 +90,7 @@ class WorkersType(click.ParamType[int]):
     name = "integer|auto"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return cores() if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+        return cores() if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
 
 
 class PendingType(click.ParamType["int | None"]):
@@ -86,12 +99,12 @@ class PendingType(click.ParamType["int | None"]):
     name = "integer|auto"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        return None if value == "auto" else click.IntRange(1).convert(cast("int", value), param, ctx)
+        return None if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
 
 
 @click.command("serve")
-@setting("--host", default=DEFAULTS.host, help="Address to listen on.")
-@setting("--port", default=DEFAULTS.port, type=click.IntRange(0, 65535), help="TCP port; 0 for any that is free.")
+@setting("--host", default=DEFAULTS.host, type=HostType(), help="Address to listen on.")
+@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port; 0 for any that is free.")
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
 @setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
 @longest
@@ -202,6 +215,7 @@ def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[
 
 
 def _unable(failure: Failure) -> NoReturn:
-    failure.trap(CannotListenError, StillbornError)
+    # Twisted wraps what the system says of an address, but not of a lock or a number.
+    failure.trap(CannotListenError, OSError, OverflowError, StillbornError)
     click.echo(f"delayed: {failure.value}", err=True)
-    raise SystemExit(1)
+    raise SystemExit(2 if failure.check(OverflowError) else 1)

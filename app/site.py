@@ -25,7 +25,7 @@ from app.metrics import Metrics
 from app.pages import ReplyResource, description, figures, health, index, readiness
 from app.pending import Room
 from app.proxied import ProxiedRequest
-from app.reply import ALLOWED, NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply, not_allowed
+from app.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
 from app.request import Bodies, Request
 from app.service import Service
 from app.settings import Settings
@@ -255,5 +255,4 @@ def _unroutable(path: bytes, request: Request) -> Reply | None:
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not HOST.fullmatch(hosts[0]):
         return BAD_HOST.reply()
-    # A method is case-sensitive (RFC 9110, section 9.1); the router would take `get` for GET.
-    return None if request.method.isupper() else not_allowed(request.method, ALLOWED)
+    return None

@@ -66,16 +66,18 @@ def parse(url: str, delay: float) -> Target:
     Raises:
         RefusalError: the URL is not one that can be sent to.
     """
-    parts = urlsplit(url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
-    port = _port(parts, url)
+    parts, port = _split(url, url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or not url.isascii():
         raise RefusalError(f"{url!r} is not an http:// URL in ASCII with a host, and without a password")
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(host=parts.hostname, port=port, authority=parts.netloc, resource=quote(resource, _PRINTABLE))
 
 
-def _port(parts: SplitResult, url: str) -> int:
+def _split(url: str, filled: str) -> tuple[SplitResult, int]:
     try:
-        return parts.port or HTTP_PORT
+        parts = urlsplit(filled)
+        port = parts.port or HTTP_PORT
+        (parts.hostname or "").encode("idna")  # as whoever looks it up does, whose failure would be no OSError
     except ValueError as refusal:
         raise RefusalError(f"{url!r}: {refusal}") from refusal
+    return parts, port

@@ -36,6 +36,12 @@ def test_version() -> None:
     assert re.fullmatch(r"delayed, version \d+\.\d+\.\d+\n", delayed("--version").stdout)
 
 
+def test_no_command() -> None:
+    """Without a command, it is told how to use the commands, as it is on request, but with exit code 2."""
+    done = delayed()
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", delayed("--help").stdout)
+
+
 @pytest.mark.parametrize("command", ["measure", "compare"])
 def test_a_missing_extra(command: str) -> None:
     """A command whose extra is not installed says what to install, in one line; serving and the help need none."""

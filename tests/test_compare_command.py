@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,6 +91,9 @@ def test_a_difference(doctored: Subject) -> None:
         (["--rounds", "0", "--url", "http://127.0.0.1/path"], "has a path"),
         (["--rounds", "0", "--url", "ftp://127.0.0.1"], "is not an http:// URL"),
         (["--rounds", "-1"], "not in the range"),
+        (["--rounds", "few"], "'few' is not a valid integer."),
+        (["--json", "/nowhere/c.json"], "there is no directory '/nowhere'"),
+        (["--html", "/nowhere/c.html"], "there is no directory '/nowhere'"),
     ],
 )
 def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
@@ -100,10 +104,10 @@ def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
 
 
 def test_nobody_there() -> None:
-    """A service that cannot be reached is one line."""
+    """A service that cannot be reached is one line, and nothing is said before it."""
     result = CliRunner().invoke(compare_command, ["--rounds", "0", "--url", f"http://127.0.0.1:{refusing_port()}"])
     assert result.exit_code == 1
-    assert "the service cannot be reached" in result.output
+    assert result.output.startswith("Error: the service cannot be reached: ")
 
 
 def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,6 +138,14 @@ def test_markup_is_shown_as_it_is() -> None:
     console = Console(file=io.StringIO(), width=200)
     show(comparison(turns(2, 1), parity=DIFFERENT), console)
     assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
+def test_rounds_are_told(rounds: int, told: str) -> None:
+    """Above the figures stands what was done, and how often."""
+    console = Console(file=io.StringIO(), width=200)
+    show(comparison(*[turns(2, 1)] * rounds), console)
+    assert told in re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_spread_text() -> None:

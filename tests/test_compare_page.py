@@ -283,6 +283,15 @@ def test_phone(page: Page, others: str) -> None:
         assert page.script("return arguments[0].scrollWidth > arguments[0].clientWidth", source)
 
 
+def test_index_on_a_phone(page: Page) -> None:
+    """At a phone's width, of the page that links here only the tables scroll sideways, each in its own box."""
+    page.resize(360, 740)
+    page.driver.get(f"{page.base}/")
+    assert page.script("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    assert [table.rect["width"] <= 360 for table in page.all("table")] == [True, True]
+    assert page.complaints() == []
+
+
 def test_both_bars_are_seen_on_a_phone(page: Page) -> None:
     """On a phone, go brings both bars to where they are seen."""
     page.resize(360, 740)

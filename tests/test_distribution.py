@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app import draw
 from app.delay import parse
-from app.distribution import Delay, Lognormal, Mix
+from app.distribution import Delay, Lognormal, Mix, Pareto
 from app.trace import Trace
 from tests.delays import TRACES, delays, tame
 
@@ -287,6 +287,20 @@ def test_mix_forgives_rounding() -> None:
     assert sum(weight for weight, _ in delay.leaves) == pytest.approx(1, abs=1e-15)
     assert delay.draw(iter([1 - 2.0**-53]), 1) == 3.0
     assert delay.cdf(3.0) == 1.0
+
+
+def test_a_quantile_of_a_mix_is_soon_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However heavy a tail, a quantile takes no more looks at the cdf than a float has bits."""
+    delay = read("mix(99%:1s..3s,1%:pareto(min=277777h,alpha=0.1))")
+    looks: list[float] = []
+
+    def looked(pareto: Pareto, x: float) -> float:
+        looks.append(x)
+        return 1 - (pareto.least / x) ** pareto.alpha if x > pareto.least else 0.0
+
+    monkeypatch.setattr(Pareto, "cdf", looked)
+    assert delay.quantile(0.98) == pytest.approx(1 + 2 * 0.98 / 0.99)
+    assert 0 < len(looks) <= 64
 
 
 def test_weightless_branch() -> None:

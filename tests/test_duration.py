@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.duration import MAX_LENGTH, parse, render
@@ -66,7 +66,8 @@ def test_parse_any_text(text: str) -> None:
     assert len(text) <= MAX_LENGTH
 
 
-@given(st.floats(min_value=1e-9, max_value=1e9) | st.integers(0, 10**6).map(float))
+@given(st.floats(1e-9, 1e9) | st.floats(1e9, 9e39) | st.integers(0, 10**6).map(float))
+@example(float("9" * (MAX_LENGTH - 1)))
 def test_render(seconds: float) -> None:
     """A duration that was printed is read as the very same float."""
     assert parse(render(seconds)) == seconds

@@ -92,6 +92,8 @@ def test_ctrl_c_ends_with_a_report_of_what_was_done(tmp_path: Path) -> None:
         (("http://h/", "--rate", "5", "--delay", "soon"), "'soon' is not a duration"),
         (("ftp://h/", "--rate", "5", "--delay", "1"), "not an http://"),
         (("http://h/", "--pending", "9", "--rate", "5", "--delay", "1"), "does not agree"),
+        (("http://h/", "--rate", "high", "--delay", "1"), "'high' is not a valid number."),
+        (("http://h/", "--rate", "5", "--delay", "1", "--json", "/nowhere/m.json"), "there is no directory '/nowhere'"),
     ],
 )
 def test_wrong_usage_is_refused(arguments: tuple[str, ...], words: str) -> None:
@@ -120,6 +122,17 @@ def test_every_verdict_has_an_exit_code_of_its_own() -> None:
     """A script can tell them apart, and from wrong usage."""
     assert set(EXIT_CODES) == set(Verdict)
     assert len({2, *EXIT_CODES.values()}) == len(Verdict) + 1
+
+
+def test_a_url_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Square brackets in it are text, and not the terminal's."""
+
+    def reported(*_: object, **__: object) -> Report:
+        return attrs.evolve(GOOD, url="http://h/[/x]")
+
+    monkeypatch.setattr(command, "run", reported)
+    result = CliRunner().invoke(measure_command, ["http://h/", "--rate", "5", "--delay", "1"])
+    assert "http://h/[/x]: " in result.output
 
 
 def test_figures_that_are_not_there_are_dashes(monkeypatch: pytest.MonkeyPatch) -> None:

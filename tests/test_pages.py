@@ -80,9 +80,10 @@ def test_methods(house: House, path: str) -> None:
     assert (head, nothing) == (get, "")
     assert body
     assert "Allow: GET, HEAD, OPTIONS" in answer(house, f"OPTIONS {path}")[0]
-    refusal, _ = answer(house, f"POST {path}")
-    assert refusal.startswith("HTTP/1.1 405 ")
-    assert "Allow: GET, HEAD, OPTIONS" in refusal
+    for method in ("POST", "get"):
+        refusal, _ = answer(house, f"{method} {path}")
+        assert refusal.startswith("HTTP/1.1 405 ")
+        assert "Allow: GET, HEAD, OPTIONS" in refusal
 
 
 @pytest.mark.parametrize("path", ["/healthz/x", "/raw", "/raw/", "/raw/healthz", "//delayed", "/raw//delayed"])

@@ -197,3 +197,10 @@ def test_wrong_parameters(query: str, name: str) -> None:
     found = problem(query.encode())
     assert (found.status, found.parameter) == (400, name)
     assert found.accepted
+
+
+@pytest.mark.parametrize(("size", "most"), [(0, 1), (1, 1), (3, 3)])
+def test_as_many_pieces_as_bytes(size: int, most: int) -> None:
+    """What is said to be accepted is: a body without a byte is one piece, like a body of one."""
+    assert problem(f"size={size}&chunks=4".encode()).accepted == f"at most {most}"
+    assert plan(f"size={size}&chunks={most}").chunks == most

@@ -20,9 +20,9 @@ def test_problem() -> None:
 
 def test_problem_shows_little_of_what_was_given() -> None:
     """What a caller sent comes back cut, and as ASCII."""
-    body = Problem(400, "Long.", given="ü" * 10_000).reply().body
+    body = Problem(400, "Long.", parameter="ü" * 10_000, given="ü" * 10_000).reply().body
     assert body.isascii()
-    assert json.loads(body)["given"] == "ü" * MAX_GIVEN
+    assert [json.loads(body)[member] for member in ("parameter", "given")] == ["ü" * MAX_GIVEN] * 2
 
 
 def test_options_has_no_length() -> None:

@@ -72,6 +72,18 @@ def test_plots() -> None:
     assert "var(--klein)" in text
 
 
+@pytest.mark.parametrize(
+    ("klein", "resource", "ticks"),
+    [(2.0, 1.0, {"2", "3", "4"}), (100.0, 1.0, {"1", "10", "100"})],
+)
+def test_ticks(klein: float, resource: float, ticks: set[str]) -> None:
+    """Lateness is told in plain figures, whether it spreads over decades or within one."""
+    lateness, *_ = parsed(page(comparison(turns(klein, resource)))).iter(f"{SVG}svg")
+    told = [words(text) for text in lateness.iter(f"{SVG}text")]
+    assert ticks <= set(told)
+    assert not [text for text in told if "\N{MULTIPLICATION SIGN}" in text]
+
+
 def test_no_plots_without_figures() -> None:
     """Where nothing can be said of the cost, nothing is drawn."""
     assert "<svg" not in page(EXAMPLES[Outcome.NO_VERDICT])

@@ -2,6 +2,7 @@ import json
 import pickle
 import re
 import signal
+import sys
 from ipaddress import ip_network
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["--port", "http"], "--port"),
+        (["--port", "http"], "'http' is not a valid integer"),
         (["--port", "65536"], "--port"),
         (["--default-delay", "soon"], "--default-delay"),
         (["--max-delay", "-1s"], "--max-delay"),
@@ -116,6 +117,8 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
+        (["--listen", "stdio:"], "'stdio:' is no endpoint that anybody can connect to"),
+        (["--host", ""], "'' is no address; 0.0.0.0 is all of them"),
         (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
         (["--upstream", "http://127.0.0.1"], "--upstream"),
         (["--upstream", "api=ftp://127.0.0.1"], "--upstream"),
@@ -125,7 +128,9 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--proxy-headers", "10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
         (["--prot", "1"], "--prot"),
         (["--max-body", "all"], "--max-body"),
-        (["--trace", "checkout"], "--trace"),
+        (["--trace", "checkout"], "'checkout' is not NAME=FILE"),
+        (["--trace", "checkout="], "'checkout=' is not NAME=FILE"),
+        (["--trace", f"two={sys.executable}"], "the file is not UTF-8"),
         (["--trace", f"a b={TRACE}"], "a trace's name is"),
         (["--trace", "two=/nowhere"], "No such file"),
         (["--trace", f"two={TRACE.parent}"], "Is a directory"),
@@ -190,3 +195,14 @@ def test_port_is_taken() -> None:
         second = delayed("serve", "--port", str(process.port))
     assert second.returncode == 1
     assert re.fullmatch(rf"delayed: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code", "reason"),
+    [("tcp:65536", 2, "port must be 0-65535"), ("unix:/nowhere/socket", 1, "No such file or directory")],
+)
+def test_nowhere_to_listen(endpoint: str, code: int, reason: str) -> None:
+    """An endpoint that reads well and cannot be listened on is one line; a port that is none is a wrong value."""
+    done = delayed("serve", "--listen", endpoint)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert re.fullmatch(rf"delayed: .*{reason}.*\n", done.stderr)

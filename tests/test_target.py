@@ -37,10 +37,23 @@ def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes
 
 
 @pytest.mark.parametrize(
-    "url", ["https://h/", "h:80/x", "", "http://", "http://h:x/", "http://h:99999/", "http://u:p@h/", "http://h/\u00e9"]
+    "url",
+    [
+        "https://h/",
+        "h:80/x",
+        "",
+        "http://",
+        "http://h:x/",
+        "http://h:99999/",
+        "http://u:p@h/",
+        "http://h/\u00e9",
+        "http://[h/",
+        "http://a..b/",
+        f"http://{'a' * 64}/",
+    ],
 )
 def test_a_url_that_cannot_be_sent_to_is_refused(url: str) -> None:
-    """TLS, other schemes, passwords, no host or a port that is none are refused before anything is sent."""
+    """TLS, other schemes, passwords, no host, or a host or a port that is none are refused before anything is sent."""
     with pytest.raises(RefusalError):
         parse(url, 1)
 
