@@ -1,4 +1,4 @@
-# The service as an image: podman build -t delayed .
+# The service as an image: docker build -t delayed . (podman needs --format docker for the health check)
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

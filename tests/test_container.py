@@ -22,6 +22,9 @@ PROGRAM = os.environ.get("CONTAINER_PROGRAM", shutil.which("podman") or shutil.w
 
 IMAGE = "delayed-test"
 
+FORMAT = ("--format", "docker") if Path(PROGRAM).name == "podman" else ()
+"""Podman's own format, OCI's, has no health check."""
+
 container = pytest.mark.skipif(not PROGRAM, reason="neither podman nor docker, or CONTAINER_PROGRAM is empty")
 
 BUILDING = 900
@@ -79,7 +82,7 @@ def running(*options: str) -> Iterator[Container]:
 @pytest.fixture(scope="module")
 def image(pytestconfig: pytest.Config) -> str:
     """Build the image, and print its size."""
-    do("build", "--tag", IMAGE, ".", timeout=BUILDING)
+    do("build", *FORMAT, "--tag", IMAGE, ".", timeout=BUILDING)
     size = inspected("image", IMAGE)["Size"]
     reporter: Any = pytestconfig.pluginmanager.getplugin("terminalreporter")
     reporter.write_line(f"\nthe image has {size / 1e6:.0f} MB")
