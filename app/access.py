@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -84,6 +85,7 @@ def _milliseconds(figure: float | None) -> str:
     return "-" if figure is None else f"{figure}ms"
 
 
+@lru_cache(maxsize=256)
 def _printable(text: bytes) -> str:
     if text.isascii() and b"\\" not in text and (plain := text.decode("ascii")).isprintable():
         return plain

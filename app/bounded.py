@@ -62,7 +62,10 @@ class BoundedChannel(PromptChannel):
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        self._missing = None
+        # What most connections never need they are to have no room for: beyond 30 attributes, CPython gives an object
+        # a dict of its own, of more than a kilobyte.
+        if self._missing is not None:
+            self._missing = None
         super().allContentReceived()
 
     def requestDone(self, request: HTTPRequest) -> None:

@@ -36,8 +36,8 @@ class Channel(BoundedChannel):
 
     def allContentReceived(self) -> None:
         super().allContentReceived()
-        answered, self._answered = self._answered, None
-        if answered is not None:
+        if self._answered is not None:
+            answered, self._answered = self._answered, None
             super().requestDone(answered)
 
     def requestDone(self, request: HTTPRequest) -> None:

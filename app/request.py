@@ -1,12 +1,14 @@
 """A request that remembers what it was promised, and tells of its end, however it ends."""
 
+from functools import lru_cache
 from http import HTTPStatus
+from time import time
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web import server
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.iweb import IRequest
 
 from app.destination import streams
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 
 
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return cast("bytes", datetimeToString(second))
 
 
 class Bodies(Protocol):
@@ -98,8 +105,12 @@ class Request(server.Request):
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status with the phrase that it has today; Twisted has older ones, and none for some."""
+        """Set the status, with the phrase that it has today; and the date, which a late answer has of its own.
+
+        Twisted has older phrases, none for some statuses, and the date of the request (RFC 9110, section 6.6.1).
+        """
         super().setResponseCode(code, message or PHRASES.get(code))
+        self.setHeader(b"Date", _date(int(time())))
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer, and let it leave."""
