@@ -8,15 +8,10 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, Final, TextIO, cast
 
-from constantly import NamedConstant
 from twisted.logger import (
-    FileLogObserver,
-    FilteringLogObserver,
-    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     LogLevel,
-    PredicateResult,
     eventAsText,
     formatEvent,
 )
@@ -83,14 +78,21 @@ def observer(file: TextIO | Lines, log_format: str, worker: int | None = None) -
         worker: the number of this process among several, for JSON to tell.
     """
     written = as_text if log_format == "text" else partial(as_json, worker=worker)
-    return FilteringLogObserver(FileLogObserver(cast("TextIO", file), written), [_worth_writing])
+
+    # FilteringLogObserver and FileLogObserver together do the same, and take a microsecond more for each answer.
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if _worth_writing(event):
+            file.write(written(event))
+
+    return cast("ILogObserver", observe)
 
 
-@provider(ILogFilterPredicate)
-def _worth_writing(event: LogEvent) -> NamedConstant:
-    # LogLevelFilterPredicate takes the namespace apart for each event, which is a fifth of what an answer's line costs.
-    ours = event["log_namespace"].startswith("app.") and event["log_level"] >= LogLevel.info
-    return PredicateResult.yes if ours or event["log_level"] >= LogLevel.warn else PredicateResult.no
+def _worth_writing(event: LogEvent) -> bool:
+    namespace = event["log_namespace"]
+    if namespace == NAMESPACE:
+        return True
+    return bool(event["log_level"] >= (LogLevel.info if namespace.startswith("app.") else LogLevel.warn))
 
 
 def as_text(event: LogEvent) -> str:
