@@ -118,6 +118,9 @@ class BoundedChannel(PromptChannel):
         """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
         self._lingering, self._missing = True, None
         self.setTimeout(self.site.settings.body_timeout)
+        if isinstance(self.transport, Connection):
+            # It may itself wait for the end of what it is sent.
+            self.transport.loseWriteConnection()
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what has begun to come, and may be no request."""
@@ -132,6 +135,5 @@ class BoundedChannel(PromptChannel):
         self.clearLineBuffer()
         if isinstance(self.transport, Connection):
             self._linger()
-            self.transport.loseWriteConnection()
         else:
             self.loseConnection()

@@ -64,7 +64,7 @@ class Channel(BoundedChannel):
 
     def end(self) -> None:
         """Close the connection when it is idle, which may be at once; what was sent still leaves."""
-        if self.requests and not self._deaf:
+        if self.requests and not self._lingering:
             # An answer that has not begun will tell by itself that it is the last.
             self.persistent = self.persistent and not cast("HTTPRequest", self.requests[0]).startedWriting
             return

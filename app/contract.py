@@ -524,6 +524,22 @@ CONVERSATIONS: Final = (
             ("a coding that is not known", "POST {prefix}/delayed HTTP/1.1\r\nTransfer-Encoding: rot13\r\n\r\n"),
         )
     ),
+    *(
+        Conversation(f"too much: {name}", (), (status,), raw=raw, stays=False)
+        for name, status, raw in (
+            ("a request line", 414, "GET {prefix}/delayed?" + "x" * 2**14),
+            ("a header", 431, "GET {prefix}/delayed HTTP/1.1\r\nX: " + "x" * 2**14),
+            ("headers", 431, "GET {prefix}/delayed HTTP/1.1\r\n" + "X: 1\r\n" * 502),
+        )
+    ),
+    Conversation(
+        "too much: a body",
+        (),
+        (413,),
+        raw="POST {prefix}/delayed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777217\r\n\r\n",
+        leaves="after the headers",
+        stays=False,
+    ),
     Conversation(
         "bytes that are not HTTP behind a request", (_QUICK,), (200, 400), raw="\x00\xff{prefix}\r\n", stays=False
     ),

@@ -176,6 +176,15 @@ def test_body_turns_out_too_large(line: Line, prefix: str) -> None:
     assert line.problem()["status"] == 413
 
 
+def test_stop(line: Line, prefix: str) -> None:
+    """A service that stops waits for nobody who was refused, whatever is still to come."""
+    line.send(*post(prefix, f"Content-Length: {4 * WINDOW + 1}"))
+    ended = line.root.connections.end()
+    line.clock.advance(0)
+    assert ended.called
+    assert line.problem()["status"] == 413
+
+
 def test_body_at_the_limit(line: Line, prefix: str) -> None:
     """A body as large as one may be is taken."""
     line.send(*post(prefix, f"Content-Length: {4 * WINDOW}"), body=b"x" * 4 * WINDOW)

@@ -1,4 +1,6 @@
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import attrs
@@ -18,7 +20,9 @@ from app.settings import Settings
 from app.site import Root, ServiceSite
 from app.upload import WINDOW
 from tests.conftest import House, Wire
+from tests.process import BOUND, Process, started
 from tests.test_channel import Silent
+from tests.test_workers import certificate
 
 
 class Line(Wire):
@@ -349,3 +353,45 @@ def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None
     assert len(agent.upstream.value()) == WINDOW + 1
     client.advance(30)
     assert stream.headers[":status"] == "504"
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The service as a process that speaks TLS."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    certificate(path)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    arguments = ("-m", "app", "serve", "--listen", listen, "--max-body", "64k", "--body-timeout", "300ms")
+    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
+        yield process
+
+
+def curl(process: Process, *asked: tuple[str, ...]) -> list[str]:
+    """Ask one thing after another, and tell of each: exit code, status, HTTP version, and new connections."""
+    command = ["curl", "--insecure", "--no-progress-meter", "--http2"]
+    for target, *options in asked:
+        written = ["-o", "/dev/null", "-w", "%{exitcode} %{http_code} %{http_version} %{num_connects}\n"]
+        command += [*written, *options, f"https://127.0.0.1:{process.port}{target}", "--next", "--insecure"]
+    done = subprocess.run(command[:-2], capture_output=True, text=True, check=False, timeout=BOUND)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_curl_fault(secure: Process, prefix: str, fault: str) -> None:
+    """To curl, a fault is a stream that was reset (its code 92), and the connection answers what is asked next."""
+    asked = f"{prefix}/delayed/10ms"
+    bounded = ("--max-time", "1") if fault == "hang" else ()
+    first, failed, next_ = curl(secure, (asked,), (f"{asked}?fault={fault}", *bounded), (asked,))
+    assert first == "0 200 2 1"
+    assert failed.split()[::3] == ["28" if fault == "hang" else "92", "0"]
+    assert next_ == "0 200 2 0"
+
+
+def test_curl_body(secure: Process, prefix: str, tmp_path: Path) -> None:
+    """A body that is too large is refused over HTTP/2 as over HTTP/1.1, and what is asked next is answered."""
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 100_000)
+    asked = f"{prefix}/delayed/10ms"
+    refused, next_ = curl(secure, (asked, "--data-binary", f"@{large}"), (asked,))
+    assert refused.split()[1] == "413"
+    assert next_.startswith("0 200 2 ")
