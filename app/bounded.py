@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final, cast
 
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
@@ -11,6 +12,8 @@ from app.reply import Problem
 from app.upload import WINDOW
 
 if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
     from app.request import Request
     from app.site import ServiceSite
 
@@ -67,6 +70,11 @@ class BoundedChannel(PromptChannel):
         if self._missing is not None:
             self._missing = None
         super().allContentReceived()
+
+    def connectionLost(self, reason: "Failure" = connectionDone) -> None:
+        super().connectionLost(reason)
+        # What reads a body knows this object, to tell it of the end: where none has come, the two would be a cycle.
+        self._transferDecoder = None
 
     def requestDone(self, request: HTTPRequest) -> None:
         # Another request is waited for as long as any, however long the last was.

@@ -21,6 +21,10 @@ KINDS = {
     "pieces": Case("", "/delayed?delay=0&chunks=3&over=1s"),
     "drips": Case("", "/drip?duration=1&numbytes=3"),
     "echoes": Case("", "/delay/1"),
+    "no HTTP": Case("", "/delayed", version="HTTX/1.1"),
+    "large headers": Case("", "/delayed", headers=("X: " + "x" * 2**14,)),
+    "large bodies": Case("", "/delayed", method="POST", headers=("Content-Length: 16777217",)),
+    "bodies that stop": Case("", "/delayed", method="POST", headers=("Content-Length: 1",)),
 }
 
 if sys.version_info < (3, 13):
