@@ -14,7 +14,7 @@ from app.bounded import SLOW_BODY
 from app.upload import WINDOW
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IReactorTime
+    from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from typing_extensions import Buffer
 
     from app.request import Request
@@ -57,6 +57,9 @@ class Arriving:
         timeout: seconds.
     """
 
+    _came: int
+    _call: "IDelayedCall"
+
     def __init__(self, stream: "H2Stream", clock: "IReactorTime", timeout: float) -> None:
         self._stream = stream
         self._clock = clock
@@ -67,9 +70,9 @@ class Arriving:
     def came(self, length: int) -> None:
         """Take note of so many bytes."""
         self._came += length
-        if self._came >= WINDOW:
-            self._wait_no_more()
-            self._wait()
+        if self._came >= WINDOW and self._call.active():
+            self._came = 0
+            self._call.reset(self._timeout)
 
     def hold(self) -> None:
         """Let what comes wait; the client may send no more of it than a stream's window."""

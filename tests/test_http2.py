@@ -286,6 +286,17 @@ def test_body_that_is_slow(client: Client, prefix: str) -> None:
     assert (slow.headers[":status"], slow.end) == ("200", "end")
 
 
+def test_body_that_is_left(client: Client, prefix: str) -> None:
+    """Nobody waits for a body whose stream was reset, or whose connection is closed: no timer is left."""
+    stream, _ = client.begin(f"{prefix}/delayed/0"), client.begin(f"{prefix}/delayed/0")
+    assert len(client.house.clock.getDelayedCalls()) == 3
+    client.reset(stream)
+    assert len(client.house.clock.getDelayedCalls()) == 2
+    client.line.leave()
+    client.house.clock.advance(0)
+    assert client.house.clock.getDelayedCalls() == []
+
+
 @pytest.mark.parametrize("headers", [(), (("content-length", str(2 * WINDOW + 1)),)])
 def test_body_too_large(client: Client, prefix: str, headers: tuple[tuple[str, str], ...]) -> None:
     """A body that is too large is refused, before it comes if it is announced, and the connection goes on."""
@@ -308,7 +319,7 @@ def test_headers_too_large(client: Client) -> None:
 @pytest.fixture
 def passing() -> Iterator[tuple[Client, Silent]]:
     """A client of a service with an upstream that takes whatever it is sent, and never answers."""
-    clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}), Silent()
+    clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}, body_timeout=20), Silent()
     klein, resource = (Service(clock, settings, agent=agent) for _ in PREFIXES)
     root = Root(klein, resource, settings)
     client = Client(House(clock, klein, resource, root, ServiceSite(root, clock, settings=settings)))
@@ -340,8 +351,26 @@ def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
     client, agent = passing
     stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
     client.write(stream, b"x")
-    client.advance(30, 30)
+    client.advance(19)
+    assert stream.headers == {}
+    client.advance(1)
     assert (stream.headers[":status"], agent.given_up) == ("408", 1)
+
+
+def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that an upstream does not take is not one that does not come, however much of it comes meanwhile."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    client.advance(0)
+    client.write(stream, b"x" * (WINDOW // 2))
+    agent.body.pauseProducing()
+    sent = client.write(stream, b"x" * 10 * WINDOW)
+    assert WINDOW < sent < 3 * WINDOW
+    client.advance(29)
+    assert stream.headers == {}
+    agent.body.resumeProducing()
+    client.advance(20)
+    assert stream.headers[":status"] == "408"
 
 
 def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:
