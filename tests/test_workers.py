@@ -69,11 +69,13 @@ def test_all_answer(process: Process) -> None:
     """Every worker answers, on one port, and its lines in the log have its number; it is announced once."""
     for _ in each_alone(process):
         assert get(process.port, "/raw/delayed/0")[0].status == 200
-    assert figures(process)["delayed_answers_total", "GET", "200", "resource"] == 2
+    # An answer leaves before it is counted, and it may be the other worker that is asked.
+    until(lambda: figures(process)["delayed_answers_total", "GET", "200", "resource"] == 2)
     _, output = process.stop()
     events = [json.loads(line) for line in output.splitlines()]
     assert {event["worker"] for event in events} == {0, 1}
-    assert len([event for event in events if event["namespace"] == "app.access"]) == 3
+    asked = [event["path"] for event in events if event["namespace"] == "app.access"]
+    assert asked.count("/raw/delayed/0") == 2
 
 
 def test_killed(process: Process) -> None:
