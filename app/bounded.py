@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
+from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
@@ -52,8 +53,10 @@ class BoundedChannel(PromptChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._deaf:
             return
-        super().dataReceived(data)
+        # Not by way of Twisted's channel, which first lets the wait begin again: for most it ends here.
+        LineReceiver.dataReceived(self, data)
         if not self._handlingRequest and not self._lingering and self.timeOut is not None:
+            self.resetTimeout()
             self._await(self._lack())
 
     def rawDataReceived(self, data: bytes) -> None:

@@ -29,8 +29,14 @@ class Connection(_GenericHTTPChannelProtocol):
         self.site.connections.lost(self)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._negotiatedProtocol is None:
+            self._begin(data)
+        else:
+            self._channel.dataReceived(data)
+
+    def _begin(self, data: bytes) -> None:
         transport: Any = self._channel.transport
-        if self._negotiatedProtocol is None and getattr(transport, "negotiatedProtocol", None) == b"h2":
+        if getattr(transport, "negotiatedProtocol", None) == b"h2":
             self._multiplex(transport)
         super().dataReceived(data)
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-HEADER: Final = b"X-Request-ID"
+HEADER: Final = b"X-Request-Id"
 """Where a caller gives the id, and the answer returns it."""
 
 PARENT: Final = b"traceparent"

@@ -1,17 +1,14 @@
 """A request that remembers what it was promised, and tells of its end, however it ends."""
 
-from functools import lru_cache
-from http import HTTPStatus
-from time import time
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
-from twisted.web import server
-from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
 
 from app.destination import streams
+from app.frugal import FrugalRequest
 from app.identity import HEADER, PARENT
 from app.prompt import PromptChannel
 from app.reply import too_large
@@ -26,14 +23,6 @@ if TYPE_CHECKING:
     from app.plan import Plan
     from app.reply import Problem, Reply
     from app.settings import Settings
-
-
-PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
-
-
-@lru_cache(maxsize=2)
-def _date(second: int) -> bytes:
-    return cast("bytes", datetimeToString(second))
 
 
 class Bodies(Protocol):
@@ -72,8 +61,8 @@ def abort(request: "Request") -> None:
     cast("ITCPTransport", request.transport or request.channel).abortConnection()
 
 
-class Request(server.Request):
-    """Twisted's request, and what the access log wants to know.
+class Request(FrugalRequest):
+    """A request, and what the access log wants to know of it.
 
     A style that runs under a plain `twisted.web.server.Site` is given Twisted's own request instead. That serves as
     well: the attributes are set on it all the same, and nobody reads them.
@@ -86,10 +75,6 @@ class Request(server.Request):
         identity: its id, as its answer and the log tell it.
         refusal: why it is answered though it is not whole, if it is.
     """
-
-    # Twisted declares them None until the path is split, which is before any resource sees the request.
-    prepath: list[bytes]
-    postpath: list[bytes]
 
     # Twisted declares it None until the headers are there, which is before any resource sees the request.
     content: Bodies
@@ -105,12 +90,9 @@ class Request(server.Request):
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status, with the phrase that it has today; and the date, which a late answer has of its own.
-
-        Twisted has older phrases, none for some statuses, and the date of the request (RFC 9110, section 6.6.1).
-        """
-        super().setResponseCode(code, message or PHRASES.get(code))
-        self.setHeader(b"Date", _date(int(time())))
+        """Set the status, and return the request's id, whoever answers it and however."""
+        self.setHeader(HEADER, self.identity)
+        super().setResponseCode(code, message)
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer, and let it leave."""
@@ -120,17 +102,16 @@ class Request(server.Request):
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""
-        if self.args is None:
+        if self.site is None:
             super().requestReceived(command, path, version)
         elif isinstance(self.content, Upload):
             self.content.complete()
 
     def process(self) -> None:
-        """Return the request's id, whoever answers it and however."""
+        """Give the request its id before anybody asks."""
         channel: Any = self.channel
         given = self.requestHeaders.getRawHeaders
         self.identity = cast("Told", channel.site).identify(given(HEADER), given(PARENT))
-        self.setHeader(HEADER, self.identity)
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -173,7 +154,7 @@ class Request(server.Request):
         if self.refusal is not None:
             return
         self.refusal = problem
-        if self.args is None:
+        if self.site is None:
             self._process_as_it_is()
         elif not self.finished:
             self.dismiss(problem.reply())

@@ -1,0 +1,95 @@
+"""A request that is spared what nobody here asks it for."""
+
+from functools import lru_cache
+from http import HTTPStatus
+from time import time
+from typing import Any, Final, cast
+from urllib.parse import unquote_to_bytes
+
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import datetimeToString, parse_qs
+
+PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
+
+SPELT: Final = frozenset(
+    {
+        b"Cache-Control",
+        b"Content-Length",
+        b"Content-Type",
+        b"Date",
+        b"Server",
+        b"Server-Timing",
+        b"X-Content-Type-Options",
+        b"X-Request-Id",
+    }
+)
+"""Names of headers that most answers have, each as Twisted would spell it."""
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> bytes:
+    return cast("bytes", datetimeToString(second))
+
+
+class FrugalRequest(server.Request):
+    """Twisted's request, but that what an answer needs is made when it is answered, and not before it waits.
+
+    A delay's request does little else than wait, and is one of thousands: Twisted would read its query into a
+    dictionary, which the service reads by itself, and give it headers with the date of the question.
+    """
+
+    # Twisted declares them None until the path is split, which is before any resource sees the request.
+    prepath: list[bytes]
+    postpath: list[bytes]
+
+    _introduced = False
+
+    @property
+    def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # Twisted fills it in for each request
+        """The query as Twisted reads it; no form in a body is."""
+        return cast("dict[bytes, list[bytes]]", parse_qs(self.uri.partition(b"?")[2], 1))
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Process the request, which is whole."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        cast("Any", self.content).seek(0)
+        self.process()
+
+    def process(self) -> None:
+        """Find who answers, and have the request answered."""
+        channel: Any = self.channel
+        self.site = channel.site
+        self.prepath = []
+        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        if self.path == b"*":
+            self._handleStar()
+            return
+        try:
+            self.render(channel.site.getResourceFor(self))
+        except BaseException:  # noqa: BLE001  # whatever it is, it is answered, as Twisted does it
+            self.processingFailed(Failure())
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status, with the phrase that it has today, and what every answer says of itself.
+
+        Twisted has older phrases, none for some statuses, and the date of the request (RFC 9110, section 6.6.1).
+        """
+        super().setResponseCode(code, message or PHRASES.get(code))
+        self._introduced = True
+        self.setHeader(b"Server", server.version)
+        self.setHeader(b"Date", _date(int(time())))
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        """Set a header: as it is, if Twisted would find nothing in it to be spelt in another way, nor to be folded."""
+        if name in SPELT and b"\n" not in value and b"\r" not in value:
+            self.responseHeaders._rawHeaders[name] = [value]  # noqa: SLF001  # what its `setRawHeaders` would do
+        else:
+            super().setHeader(name, value)
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the answer; if it is the first, the headers before it."""
+        if not self._introduced:
+            self.setResponseCode(self.code)
+        super().write(data)
