@@ -2,12 +2,16 @@ import gc
 import sys
 
 import pytest
+from twisted.logger import Logger
 
 from app.contract import Case
 from tests.conftest import House
 
 ANSWERS = 1_000
 """Less than one object for each is what the rest of the process leaves; the least cycle of an answer has eight."""
+
+HISTORY = 200
+"""So many events `twisted.logger` keeps, with the connections they are about, for as long as nobody observes it."""
 
 KINDS = {
     "answers": Case("", "/delayed/1s"),
@@ -47,6 +51,8 @@ def _collector_is_off(house: House, style: str) -> None:
     """What is made once and kept is made before, and everything that is there is left out."""
     for case in KINDS.values():
         garbage_of_one(house, style, case)
+    for _ in range(HISTORY):
+        Logger().debug("in the place of what the tests before have logged")
     gc.collect()
     gc.disable()
 
