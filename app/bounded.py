@@ -1,6 +1,6 @@
 """A connection on which no request takes longer to come, or more room, than it may."""
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
@@ -44,6 +44,7 @@ class BoundedChannel(PromptChannel):
     """
 
     site: "ServiceSite"
+    requests: "list[Request]"
 
     _missing: Problem | None = None
     _came = 0
@@ -136,8 +137,9 @@ class BoundedChannel(PromptChannel):
     def _refuse(self, problem: Problem) -> None:
         """Answer what has begun to come, and may be no request."""
         if not self.requests:
-            self.requests.append(self.requestFactory(self))
-        cast("Request", self.requests[-1]).refuse(problem)
+            request: Any = self.requestFactory(self)
+            self.requests.append(request)
+        self.requests[-1].refuse(problem)
 
     def _refuse_all(self, problem: Problem) -> None:
         """Answer what cannot be read any further, and read nothing more."""

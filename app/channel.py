@@ -1,6 +1,6 @@
 """A connection on which the body of a request can be passed on while it is still coming."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HTTPRequest
@@ -11,7 +11,6 @@ from app.bounded import BoundedChannel
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer
 
-    from app.request import Request
 
 
 class Channel(BoundedChannel):
@@ -28,10 +27,10 @@ class Channel(BoundedChannel):
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
         if self.length != 0:
-            cast("Request", self.requests[-1]).expect_body(self)
+            self.requests[-1].expect_body(self)
 
     def _send100Continue(self) -> None:
-        if not cast("Request", self.requests[-1]).content.full:
+        if not self.requests[-1].content.full:
             super()._send100Continue()
 
     def allContentReceived(self) -> None:
@@ -57,7 +56,7 @@ class Channel(BoundedChannel):
         return self._host
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        if self.persistent and (self.site.connections.ending or cast("Request", self.requests[0]).refusal is not None):
+        if self.persistent and (self.site.connections.ending or self.requests[0].refusal is not None):
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
         super().writeHeaders(version, code, reason, headers)
@@ -66,7 +65,7 @@ class Channel(BoundedChannel):
         """Close the connection when it is idle, which may be at once; what was sent still leaves."""
         if self.requests and not self._lingering:
             # An answer that has not begun will tell by itself that it is the last.
-            self.persistent = self.persistent and not cast("HTTPRequest", self.requests[0]).startedWriting
+            self.persistent = self.persistent and not self.requests[0].startedWriting
             return
         self.loseConnection()
         if isinstance(self.transport, TLSMemoryBIOProtocol):

@@ -34,9 +34,9 @@ def deliver(request: Request, plan: Plan, clock: IReactorTime, longest: float) -
     """
     if plan.fault is not None:
         return _FAULTS[plan.fault](request, plan, clock, longest)
-    if not _has_body(request, plan):
+    body = _wanted(request, plan)
+    if body is None:
         return succeed(b"")
-    body = cast("Body", plan.body)
     if plan.chunks == 1 and body.size <= PIECE:
         return succeed(body.piece(0, body.size))
     return Delivery(request, plan, clock).start()
@@ -144,16 +144,17 @@ class Delivery:
         self._request.write(self._body.piece(start, self._at))
 
 
-def _has_body(request: Request, plan: Plan) -> bool:
-    return plan.body is not None and request.method != b"HEAD"
+def _wanted(request: Request, plan: Plan) -> "Body | None":
+    return None if request.method == b"HEAD" else plan.body
 
 
 def _half(request: Request, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
     """Send the headers and half of the body, if there is one."""
     request.write(b"")
-    if not _has_body(request, plan):
+    body = _wanted(request, plan)
+    if body is None:
         return succeed(b"")
-    return Delivery(request, plan, clock, cast("Body", plan.body).size // 2).start()
+    return Delivery(request, plan, clock, body.size // 2).start()
 
 
 def _until_gone(request: Request) -> Deferred[bytes]:

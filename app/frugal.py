@@ -54,7 +54,8 @@ class FrugalRequest(server.Request):
         """Process the request, which is whole."""
         self.method, self.uri, self.clientproto = command, path, version
         self.path = path.partition(b"?")[0]
-        cast("Any", self.content).seek(0)
+        content: Any = self.content
+        content.seek(0)
         self.process()
 
     def process(self) -> None:

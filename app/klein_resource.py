@@ -9,7 +9,7 @@ method is what is written (RFC 9110, section 9.1), where Werkzeug takes `get` fo
 
 import copy
 from http import HTTPStatus
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from klein import Klein, Response
 from klein._app import ErrorMethods
@@ -77,7 +77,7 @@ class TidyKleinResource(KleinResource):
 
     def render(self, request: IRequest) -> Any:
         """Answer with what the request's route returns."""
-        received = cast("Request", request)
+        received: Any = request
         try:
             route = self._route(received)
         except URLDecodeError as error:

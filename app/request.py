@@ -4,22 +4,21 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
-from twisted.web.http import HTTPChannel
 from twisted.web.iweb import IRequest
 
+from app.bounded import BoundedChannel
 from app.destination import streams
 from app.frugal import FrugalRequest
 from app.identity import HEADER, PARENT
 from app.prompt import PromptChannel
 from app.reply import too_large
-from app.upload import DroppedBody, Source, Upload
+from app.upload import NO_BODY, DroppedBody, Source, Upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from twisted.python.failure import Failure
 
-    from app.bounded import BoundedChannel
     from app.plan import Plan
     from app.reply import Problem, Reply
     from app.settings import Settings
@@ -110,8 +109,9 @@ class Request(FrugalRequest):
     def process(self) -> None:
         """Give the request its id before anybody asks."""
         channel: Any = self.channel
+        told: Told = channel.site
         given = self.requestHeaders.getRawHeaders
-        self.identity = cast("Told", channel.site).identify(given(HEADER), given(PARENT))
+        self.identity = told.identify(given(HEADER), given(PARENT))
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -122,9 +122,10 @@ class Request(FrugalRequest):
         self._check_size()
 
     def gotLength(self, length: int | None) -> None:
-        """Let the site decide where the body goes; Twisted's is asked by the length alone."""
+        """Let the site decide where the body goes, if there is one; Twisted's is asked by the length alone."""
         channel: Any = self.channel
-        self.content = cast("Told", channel.site).body(self._parts()[1], length)
+        told: Told = channel.site
+        self.content = NO_BODY if length == 0 else told.body(self._parts()[1], length)
 
     def expect_body(self, source: Source) -> None:
         """Take note that a body is to come, which nobody waits for if it is to be passed on, or is too large.
@@ -143,7 +144,8 @@ class Request(FrugalRequest):
 
     def _most(self) -> int:
         channel: Any = self.channel
-        return cast("Told", channel.site).settings.max_body
+        told: Told = channel.site
+        return told.settings.max_body
 
     def refuse(self, problem: "Problem") -> None:
         """Answer at once, though the request is not whole; what is still to come of it, nobody wants.
@@ -167,8 +169,8 @@ class Request(FrugalRequest):
     def _parts(self) -> tuple[bytes, bytes, bytes]:
         """Tell method, target and version, which are known to the channel only, until the request is processed."""
         channel: Any = self.channel
-        if isinstance(channel, HTTPChannel):
-            return cast("BoundedChannel", channel).begun
+        if isinstance(channel, BoundedChannel):
+            return channel.begun
         return channel.command, channel.path, b"HTTP/2"
 
     @property

@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
-from twisted.web.http import Request as HTTPRequest
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
@@ -92,7 +91,8 @@ class Root(Resource):
         if refusal is not None:
             return ReplyResource(refusal)
         request.style = self._styles.get(path, "klein")
-        return cast("IResource", super().getChildWithDefault(path, request))
+        found: IResource = super().getChildWithDefault(path, request)
+        return found
 
     def getChild(self, path: bytes, request: Request) -> IResource:
         # Klein routes by the path that is left over, so the segment that was taken is given back to it.
@@ -190,16 +190,16 @@ class ServiceSite(server.Site):
         most = self.settings.max_body
         return KeptBody(most, length, MAX_BODY) if path.startswith(ECHOED) else DroppedBody(most, length)
 
-    def getResourceFor(self, request: HTTPRequest) -> IResource:
+    def getResourceFor(self, request: Request) -> IResource:
         """Find who answers a request; one that was refused before it was whole is nobody else's."""
-        refusal = cast("Request", request).refusal
-        found = super().getResourceFor(request) if refusal is None else ReplyResource(refusal.reply())
-        return cast("IResource", found)
+        if request.refusal is not None:
+            return ReplyResource(request.refusal.reply())
+        found: IResource = super().getResourceFor(request)
+        return found
 
-    def log(self, request: HTTPRequest) -> None:
-        answered = cast("Request", request)
-        self._access.answered(answered)
-        self._metrics.answered(answered)
+    def log(self, request: Request) -> None:  # type: ignore[override]  # as above
+        self._access.answered(request)
+        self._metrics.answered(request)
 
     def left(self, request: Request) -> None:
         self._access.left(request)

@@ -166,6 +166,10 @@ class DroppedBody:
         """Have nothing to let go of."""
 
 
+NO_BODY: Final = DroppedBody(0, 0)
+"""The body of a request that has none, which is to say of nearly all."""
+
+
 class KeptBody(DroppedBody):
     """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
 
