@@ -77,7 +77,7 @@ class AccessLog:
             return None, None
         measured = request.measured
         if measured is None:
-            measured = self._clock.seconds() - request.plan.started
+            measured = self._clock.seconds() - request.accepted
         return round(request.plan.wait * 1000, 3), round(measured * 1000, 3)
 
 

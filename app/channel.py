@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer
 
 
-
 class Channel(BoundedChannel):
     """A connection of HTTP/1.1 on which a request to be passed on is processed as soon as its headers are there.
 

@@ -2,25 +2,12 @@
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
-
-
-@attrs.frozen(eq=False)
-class Waiting:
-    """An answer that is pending.
-
-    Attributes:
-        due: when it is to be given, in seconds of the service's clock.
-        deferred: what it waits for; cancelling it is what a client that leaves does.
-    """
-
-    due: float
-    deferred: Deferred[Any]
 
 
 @attrs.frozen(eq=False)
@@ -48,9 +35,9 @@ class Room:
 
 @attrs.define(eq=False)
 class Pending:
-    """The answers of one style that are waited for, each under a number of its own."""
+    """The answers of one style that are waited for: when each is due, under a number of its own."""
 
-    _waiting: dict[int, Waiting] = attrs.field(factory=dict, init=False)
+    _waiting: dict[int, float] = attrs.field(factory=dict, init=False)
     _numbers: Iterator[int] = attrs.field(factory=count, init=False)
 
     def __len__(self) -> int:
@@ -67,7 +54,7 @@ class Pending:
             The same Deferred.
         """
         number = next(self._numbers)
-        self._waiting[number] = Waiting(due, deferred)
+        self._waiting[number] = due
         return deferred.addBoth(self._leave, number)
 
     def due_by(self, moment: float) -> bool:
@@ -76,7 +63,7 @@ class Pending:
         Who has waited longest is asked first, so that with one delay for all the first knows. To look at all of them
         takes milliseconds when there are thousands, but only where none of them is late by that.
         """
-        return any(waiting.due <= moment for waiting in self._waiting.values())
+        return any(due <= moment for due in self._waiting.values())
 
     def _leave(self, result: T, number: int) -> T:
         del self._waiting[number]

@@ -1,6 +1,7 @@
 """From what a caller wrote in a URL to what will be done about it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, cast
 
 import attrs
@@ -30,17 +31,18 @@ from app.settings import Settings
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
+_AT_ONCE: Final = Fixed(0.0)
+
 Asked = Mapping[str, Any]
 """What was asked for, by the names of the parameters; what was not given is not there."""
 
 
 @attrs.frozen
 class Plan:
-    """What one request was promised.
+    """What a request was promised, or several that ask for the same where nothing is drawn.
 
     Attributes:
-        started: when the request was read, in seconds of the service's clock.
-        wait: seconds from then until it is answered.
+        wait: seconds from its acceptance until it is answered.
         cut: whether the wait was drawn longer than the longest delay, and cut to it.
         status: the HTTP status code.
         body: what is sent; None for a status that has no body.
@@ -53,7 +55,6 @@ class Plan:
         forwarded: whether the answer is an upstream's, and nothing is answered in its place.
     """
 
-    started: float
     wait: float
     cut: bool = False
     status: int = 200
@@ -65,11 +66,6 @@ class Plan:
     retry_after: int | None = None
     fault: str | None = None
     forwarded: bool = False
-
-    @property
-    def due(self) -> float:
-        """When the answer is to leave, in seconds of the service's clock."""
-        return self.started + self.wait
 
 
 @attrs.frozen
@@ -105,14 +101,34 @@ def ask(query: bytes, path_delay: str | None, settings: Settings) -> Asked:
     return asked
 
 
-def draw_plan(asked: Asked, settings: Settings, source: Source, now: float, *, upstream: bool = False) -> Plan:
+def planner(asked: Asked, settings: Settings, source: Source) -> Callable[[], Plan]:
+    """Give what plans for one request after another that ask for the same: by drawing, if there is anything to draw.
+
+    Raises:
+        Refused: 400, if nothing is drawn, and what is asked for does not go together; else the planner raises it.
+    """
+    planned = partial(_draw_plan, asked, settings, source)
+    return planned if _draws(asked) else partial(_same, planned())
+
+
+def _draws(asked: Asked) -> bool:
+    """Tell whether one request may be promised something else than the next, or is counted as a turn of a seed."""
+    chances = asked.get("status"), asked.get("fault")
+    even = all(chance is None or chance.share in (0, 1) for chance in chances)
+    return "seed" in asked or not (even and isinstance(asked.get("delay", _AT_ONCE), Fixed))
+
+
+def _same(plan: Plan) -> Plan:
+    return plan
+
+
+def _draw_plan(asked: Asked, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
     """Draw what one request is promised, of those that ask for the same.
 
     Args:
         asked: what it asks for, as `ask` gives it.
         settings: the default and the limits.
         source: where the draws come from.
-        now: seconds of the service's clock.
         upstream: whether it is to be passed on, if neither a status nor a fault is drawn to be answered instead.
 
     Raises:
@@ -125,7 +141,6 @@ def draw_plan(asked: Asked, settings: Settings, source: Source, now: float, *, u
     status = int(drawn or 200)
     fault = draws.what("fault", asked.get("fault"))
     plan = Plan(
-        started=now,
         wait=min(wait, settings.max_delay),
         cut=wait > settings.max_delay,
         status=status,
@@ -142,14 +157,13 @@ def draw_plan(asked: Asked, settings: Settings, source: Source, now: float, *, u
     return plan
 
 
-def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source, now: float) -> Plan:
+def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
     """Read what a request that is to be passed on asks for.
 
     Args:
         fields: names and texts of the parameters, as `read_fields` takes them.
         settings: the default and the limits.
         source: where the draws come from.
-        now: seconds of the service's clock.
 
     Returns:
         A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
@@ -157,7 +171,7 @@ def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Sour
     Raises:
         Refused: 400, as in `read`.
     """
-    return draw_plan(read_fields(fields, VIA, settings), settings, source, now, upstream=True)
+    return _draw_plan(read_fields(fields, VIA, settings), settings, source, upstream=True)
 
 
 def _check_pieces(plan: Plan) -> None:
@@ -193,24 +207,23 @@ class _Draws:
         return chance.what if hit else None
 
 
-def echo(path_delay: str, told: bytes, settings: Settings, now: float) -> Plan:
+def echo(path_delay: str, told: bytes, settings: Settings) -> Plan:
     """Promise to tell a request what it was, as httpbin's `/delay/SECONDS` does.
 
     Args:
         path_delay: the path's last segment, decoded.
         told: the JSON that is answered with.
         settings: the limits.
-        now: seconds of the service's clock.
 
     Raises:
         Refused: 400, as in `read`.
     """
     asked = cast("float", read_text(SECONDS, path_delay, settings))
     wait = min(asked, MAX_SECONDS, settings.max_delay)
-    return Plan(started=now, wait=wait, cut=asked > wait, body=whole(b"application/json", told))
+    return Plan(wait, cut=asked > wait, body=whole(b"application/json", told))
 
 
-def drip(query: bytes, settings: Settings, now: float) -> Plan:
+def drip(query: bytes, settings: Settings) -> Plan:
     """Promise a body that comes byte by byte, as httpbin's `/drip` does.
 
     Raises:
@@ -221,7 +234,6 @@ def drip(query: bytes, settings: Settings, now: float) -> Plan:
     # A byte each, as long as that can be told from fewer and larger pieces.
     chunks = min(size, MAX_CHUNKS) if asked.get("duration", 2.0) else 1
     return Plan(
-        started=now,
         wait=asked.get("delay", 0.0),
         status=status,
         body=None if status in EMPTY else Body(b"application/octet-stream", b"", b"*", b"", size),

@@ -69,7 +69,8 @@ class Request(FrugalRequest):
     Attributes:
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
         plan: what the request was promised; None where it was promised nothing, as in a refusal.
-        measured: seconds that its answer was waited for; None until there is an answer.
+        accepted: when that was, in seconds of the service's clock.
+        measured: seconds from then to its answer; None until there is one.
         broken: whether its answer was broken off, by an upstream or because the service stops.
         identity: its id, as its answer and the log tell it.
         refusal: why it is answered though it is not whole, if it is.
@@ -83,6 +84,7 @@ class Request(FrugalRequest):
 
     style: str = "site"
     plan: "Plan | None" = None
+    accepted: float = 0.0
     measured: float | None = None
     broken: bool = False
     identity: bytes = b""

@@ -1,7 +1,7 @@
 """What a style is given, so that it is left with nothing but how that style says it."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 import attrs
@@ -18,7 +18,7 @@ from app.form import understand
 from app.head import head, timing
 from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
-from app.plan import Asked, Plan, Source, ask, draw_plan, drip, echo, foresee, read_via
+from app.plan import Plan, Source, ask, drip, echo, foresee, planner, read_via
 from app.reply import FULL, Problem, Refused, Reply, json_page, too_large
 from app.request import Request
 from app.settings import Settings
@@ -52,7 +52,7 @@ class Service:
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None
     room: Room = attrs.field(factory=Room)
-    _known: dict[tuple[bytes, str | None], Asked] = attrs.field(factory=dict, init=False)
+    _known: dict[tuple[bytes, str | None], Callable[[], Plan]] = attrs.field(factory=dict, init=False)
     pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
     def accept(self, request: Request, path_delay: str | None = None) -> Plan:
@@ -61,29 +61,29 @@ class Service:
         Raises:
             Refused: the request asks for what there is not, or there is no room for another.
         """
-        self._admit()
-        asked = self._asked(_query(request), path_delay)
-        request.plan = plan = draw_plan(asked, self.settings, self.source, self.clock.seconds())
+        self._admit(request)
+        request.plan = plan = self._planner(_query(request), path_delay)()
         if plan.at == "body":
             head(plan, None).start(request)
             request.write(b"")
         return plan
 
-    def _asked(self, query: bytes, path_delay: str | None) -> Asked:
+    def _planner(self, query: bytes, path_delay: str | None) -> Callable[[], Plan]:
         """Read a URL, and remember it: those who test ask for the same again and again."""
         key = query, path_delay
         found = self._known.get(key)
         if found is None:
-            found = ask(query, path_delay, self.settings)
+            found = planner(ask(query, path_delay, self.settings), self.settings, self.source)
             if len(self._known) == MAX_KNOWN:
                 self._known.clear()
             self._known[key] = found
         return found
 
-    def _admit(self) -> None:
+    def _admit(self, request: Request) -> None:
         # Before anything is read: what is refused for want of room takes no draw from those that are answered.
         if self.room.full:
             raise Refused(FULL)
+        request.accepted = self.clock.seconds()
 
     def echo(self, request: Request, seconds: str) -> Plan:
         """Decide when a request is told what it was.
@@ -91,9 +91,9 @@ class Service:
         Raises:
             Refused: the seconds are none, or the body is too large or malformed.
         """
-        self._admit()
+        self._admit(request)
         answer = told(_told_of(request, MAX_BODY))
-        request.plan = echo(seconds, answer, self.settings, self.clock.seconds())
+        request.plan = echo(seconds, answer, self.settings)
         return request.plan
 
     def drip(self, request: Request) -> Plan:
@@ -102,8 +102,8 @@ class Service:
         Raises:
             Refused: the request asks for what there is not.
         """
-        self._admit()
-        request.plan = drip(_query(request), self.settings, self.clock.seconds())
+        self._admit(request)
+        request.plan = drip(_query(request), self.settings)
         return request.plan
 
     def answer(self, request: Request, plan: Plan) -> Deferred[bytes]:
@@ -112,7 +112,7 @@ class Service:
         Returns:
             A Deferred of what is left for the style to write before it finishes the request.
         """
-        request.measured = self.clock.seconds() - plan.started
+        request.measured = self.clock.seconds() - request.accepted
         if plan.at == "headers":
             head(plan, request.measured).start(request)
         return deliver(request, plan, self.clock, self.settings.max_delay)
@@ -127,9 +127,9 @@ class Service:
         Raises:
             Refused: there is no such upstream, the request asks for what there is not, or its target is none.
         """
-        self._admit()
+        self._admit(request)
         self._target(request, name)
-        request.plan = plan = read_via(_headers(request), self.settings, self.source, self.clock.seconds())
+        request.plan = plan = read_via(_headers(request), self.settings, self.source)
         if not plan.forwarded and isinstance(request.content, Upload):
             request.content.close()
         return plan
@@ -142,7 +142,7 @@ class Service:
         """
         if not plan.forwarded:
             return self.answer(request, plan)
-        request.measured = self.clock.seconds() - plan.started
+        request.measured = self.clock.seconds() - request.accepted
         return Forward(
             request,
             self._target(request, name),

@@ -61,7 +61,7 @@ class DelayedKlein:
 
     def _wait(self, request: Request, plan: Plan, render: Render) -> Deferred[bytes]:
         d = deferLater(self.service.clock, plan.wait, lambda: request)
-        self.service.pending.enter(d, plan.due)
+        self.service.pending.enter(d, request.accepted + plan.wait)
         return d.addCallback(render, plan)
 
     def _delayed_render(self, request: Request, plan: Plan) -> Deferred[bytes]:

@@ -94,7 +94,7 @@ class LateResource(RawResource):
 
     def _wait(self, request: Request, plan: Plan, render: Render) -> int:
         d = deferLater(self.service.clock, plan.wait, lambda: request)
-        self.service.pending.enter(d, plan.due)
+        self.service.pending.enter(d, request.accepted + plan.wait)
         d.addCallback(render, plan)
         d.addErrback(self._failed, request)
         request.notifyFinish().addErrback(lambda _: d.cancel())

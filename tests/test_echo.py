@@ -231,7 +231,7 @@ def test_any_body(parameter: str, body: bytes) -> None:
 
 def test_drip_in_bounded_pieces() -> None:
     """As many bytes as httpbin would send at most are planned as no more pieces than anybody could tell apart."""
-    plan = drip(b"numbytes=99999999", Settings(), 0.0)
+    plan = drip(b"numbytes=99999999", Settings())
     assert plan.body is not None
     assert (plan.body.size, plan.chunks) == (10 * 1024**2, 10_000)
 
@@ -239,13 +239,13 @@ def test_drip_in_bounded_pieces() -> None:
 @pytest.mark.parametrize(("longest", "wait"), [(600.0, 10.0), (7.0, 7.0)])
 def test_seconds_are_cut(longest: float, wait: float) -> None:
     """More than ten seconds are ten seconds, and less where the longest delay is less."""
-    plan = echo("3600", b"{}", Settings(max_delay=longest), 0.0)
+    plan = echo("3600", b"{}", Settings(max_delay=longest))
     assert (plan.wait, plan.cut) == (wait, True)
 
 
 def test_seconds_that_are_not_cut() -> None:
     """Ten seconds are not more than ten seconds."""
-    plan = echo("10", b"{}", Settings(), 0.0)
+    plan = echo("10", b"{}", Settings())
     assert (plan.wait, plan.cut) == (10.0, False)
 
 

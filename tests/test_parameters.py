@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.endpoints import parameters
 from app.parameters import DELAYED, DRIP, PREDICT, SECONDS, Parameter, read_text
-from app.plan import Source, ask, draw_plan, drip, echo, foresee
+from app.plan import Source, ask, drip, echo, foresee, planner
 from app.predict import Prediction
 from app.reply import Refused
 from app.settings import Settings
@@ -25,7 +25,7 @@ PARAMETERS = [SECONDS, *(parameter for _, parameter in EVERY)]
 
 
 def planned(query: str, random: Callable[[], float] = lambda: 0.5) -> Any:
-    return draw_plan(ask(query.encode(), None, SETTINGS), SETTINGS, Source(Turns().next, random), 0.0)
+    return planner(ask(query.encode(), None, SETTINGS), SETTINGS, Source(Turns().next, random))()
 
 
 def predicted(query: str) -> Prediction:
@@ -33,7 +33,7 @@ def predicted(query: str) -> Prediction:
 
 
 def dripped(query: str) -> Any:
-    return drip(query.encode(), SETTINGS, 0.0)
+    return drip(query.encode(), SETTINGS)
 
 
 READERS: dict[str, Callable[[str], Any]] = {"delayed": planned, "drip": dripped, "predict": predicted}
@@ -45,7 +45,7 @@ def test_example(parameter: Parameter, target: str) -> None:
     read_text(parameter, parameter.example, Settings())
     path, _, query = target.strip("/").partition("?")
     place, _, segment = path.partition("/")
-    assert echo(segment, b"", SETTINGS, 0.0) if segment else READERS[place](query)
+    assert echo(segment, b"", SETTINGS) if segment else READERS[place](query)
 
 
 DEFAULTS: dict[str, Callable[[], bool]] = {

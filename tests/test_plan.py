@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.plan import Plan, Source, ask, draw_plan
+from app.plan import Plan, Source, ask, planner
 from app.reply import Problem, Refused
 from app.settings import Settings
 from app.turns import Turns
@@ -10,8 +10,8 @@ from app.turns import Turns
 SETTINGS = Settings(default_delay=5, max_delay=60)
 
 
-def read(query: bytes, path_delay: str | None, settings: Settings, source: Source, now: float) -> Plan:
-    return draw_plan(ask(query, path_delay, settings), settings, source, now)
+def read(query: bytes, path_delay: str | None, settings: Settings, source: Source) -> Plan:
+    return planner(ask(query, path_delay, settings), settings, source)()
 
 
 def source() -> Source:
@@ -20,7 +20,7 @@ def source() -> Source:
 
 def problem(query: bytes, path_delay: str | None = None) -> Problem:
     with pytest.raises(Refused) as refused:
-        read(query, path_delay, SETTINGS, source(), 0.0)
+        read(query, path_delay, SETTINGS, source())
     return refused.value.problem
 
 
@@ -35,10 +35,9 @@ def problem(query: bytes, path_delay: str | None = None) -> Problem:
     ],
 )
 def test_read(query: bytes, path_delay: str | None, wait: float) -> None:
-    """A delay comes from the query or the path, or is the default; it is due that long from now."""
-    plan = read(query, path_delay, SETTINGS, source(), 100.0)
-    assert plan == Plan(started=100.0, wait=wait)
-    assert plan.due == 100.0 + wait
+    """A delay comes from the query or the path, or is the default."""
+    plan = read(query, path_delay, SETTINGS, source())
+    assert plan == Plan(wait)
 
 
 def test_refusal_names_the_parameter() -> None:
@@ -73,7 +72,7 @@ def test_nothing_is_ignored(query: bytes, name: str) -> None:
 def test_any_query(query: bytes, path_delay: str | None) -> None:
     """Any bytes give a plan within the limit, or a problem of status 400."""
     try:
-        outcome: Plan | Problem = read(query, path_delay, SETTINGS, source(), 0.0)
+        outcome: Plan | Problem = read(query, path_delay, SETTINGS, source())
     except Refused as refused:
         outcome = refused.problem
     if isinstance(outcome, Plan):
@@ -85,7 +84,7 @@ def test_any_query(query: bytes, path_delay: str | None) -> None:
 
 
 def plan(query: str, turns: Turns | None = None) -> Plan:
-    return read(query.encode(), None, SETTINGS, Source((turns or Turns()).next, lambda: 0.5), 0.0)
+    return read(query.encode(), None, SETTINGS, Source((turns or Turns()).next, lambda: 0.5))
 
 
 def test_everything_at_once() -> None:
@@ -153,7 +152,7 @@ def test_every_draw_above_the_longest() -> None:
 def test_without_a_seed_draws_differ() -> None:
     """Without a seed the draws come from the source's own randomness."""
     random = iter([0.0, 0.999]).__next__
-    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(Turns().next, random), 0.0) for _ in range(2))
+    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(Turns().next, random)) for _ in range(2))
     assert low.wait < high.wait
 
 
@@ -204,3 +203,31 @@ def test_as_many_pieces_as_bytes(size: int, most: int) -> None:
     """What is said to be accepted is: a body without a byte is one piece, like a body of one."""
     assert problem(f"size={size}&chunks=4".encode()).accepted == f"at most {most}"
     assert plan(f"size={size}&chunks={most}").chunks == most
+
+
+@pytest.mark.parametrize(
+    ("query", "alike"),
+    [
+        (b"", True),
+        (b"delay=1s&status=503&fault=close:0%25&size=64k", True),
+        (b"delay=1s&status=503:50%25", False),
+        (b"delay=1s&fault=close:50%25", False),
+        (b"delay=1s..2s", False),
+    ],
+)
+def test_one_plan_where_nothing_is_drawn(query: bytes, alike: bool) -> None:  # noqa: FBT001  # a parameter
+    """Requests for the same are promised the same, without its being worked out again; what is drawn is drawn anew."""
+    random = iter(number / 50 for number in range(50))
+    planned = planner(ask(query, None, SETTINGS), SETTINGS, Source(Turns().next, lambda: next(random)))
+    plans = [planned() for _ in range(50)]
+    assert (len({id(plan) for plan in plans}) == 1) == alike
+    assert (len(set(plans)) == 1) == alike
+
+
+def test_a_seed_is_counted_where_nothing_is_drawn() -> None:
+    """A turn of a seed is one also where its delay is fixed and its shares are whole: it is a request all the same."""
+    turns, query = Turns(), b"delay=1s&seed=7"
+    planned = planner(ask(query, None, SETTINGS), SETTINGS, Source(turns.next, lambda: 0.5))
+    for _ in range(3):
+        planned()
+    assert turns.next(7, "1s") == 4
