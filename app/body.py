@@ -32,6 +32,8 @@ class Body:
             start: from 0.
             stop: the first byte that is left out; at most `size`.
         """
+        if stop <= len(self.head):
+            return self.head[start:stop]
         fill = self.size - len(self.tail)
         return (
             self.head[start:stop]
@@ -52,12 +54,16 @@ TYPES: Final = {
     "text": Body(b"text/plain; charset=utf-8", b"", SENTENCE + b"\n", b"", 27),
     "bytes": Body(b"application/octet-stream", b"", SENTENCE, b"", 26),
 }
-"""The body of each type, as it is where no size is asked for; of `html`, the original example's."""
+"""What a body of each type is made of, and the size that it has by itself; that of `html` is the original example's."""
 
 
 def whole(content_type: bytes, content: bytes) -> Body:
     """Give a body that is there already."""
     return Body(content_type, content, b" ", b"", len(content))
+
+
+SENTENCES: Final = {kind: whole(body.content_type, body.piece(0, body.size)) for kind, body in TYPES.items()}
+"""The body of each type where no size is asked for, ready to be sent."""
 
 
 def sized(kind: str, size: int | None) -> Body:
@@ -69,9 +75,9 @@ def sized(kind: str, size: int | None) -> Body:
         kind: one of TYPES.
         size: bytes; None for the size that the type has by itself.
     """
-    body = TYPES[kind]
     if size is None:
-        return body
+        return SENTENCES[kind]
+    body = TYPES[kind]
     if size < len(body.head) + len(body.tail):
         return Body(body.content_type, b"", b"1" if kind == "json" else body.filler, b"", size)
     return attrs.evolve(body, size=size)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
@@ -53,6 +54,10 @@ class Channel(BoundedChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
+
+    def isSecure(self) -> bool:
+        """Tell whether the client came over TLS; each request asks, and no adapter is searched for."""
+        return bool(ISSLTransport.providedBy(self.transport))
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         if self.persistent and (self.site.connections.ending or self.requests[0].refusal is not None):

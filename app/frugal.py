@@ -50,6 +50,9 @@ class FrugalRequest(server.Request):
         """The query as Twisted reads it; no form in a body is."""
         return cast("dict[bytes, list[bytes]]", parse_qs(self.uri.partition(b"?")[2], 1))
 
+    def parseCookies(self) -> None:
+        """Leave the cookies in their header."""
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request, which is whole."""
         self.method, self.uri, self.clientproto = command, path, version
@@ -63,7 +66,9 @@ class FrugalRequest(server.Request):
         channel: Any = self.channel
         self.site = channel.site
         self.prepath = []
-        self.postpath = [unquote_to_bytes(segment) for segment in self.path[1:].split(b"/")]
+        self.postpath = self.path[1:].split(b"/")
+        if b"%" in self.path:
+            self.postpath = list(map(unquote_to_bytes, self.postpath))
         if self.path == b"*":
             self._handleStar()
             return

@@ -87,8 +87,10 @@ class TidyKleinResource(KleinResource):
         return NOT_DONE_YET
 
     def _route(self, request: Request) -> _Route:
-        host = request.getHeader(b"host")
-        key = (request.method, host, request.getHost(), request.isSecure(), *request.prepath, None, *request.postpath)
+        address: Any = request.getHost()
+        # An address itself takes longer to be looked up than all the rest.
+        here = getattr(address, "host", None), getattr(address, "port", None), request.isSecure()
+        key = (request.method, request.getHeader(b"Host"), *here, *request.prepath, None, *request.postpath)
         route = self._routes.get(key)
         if route is None:
             if len(self._routes) == MAX_ROUTES:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 import attrs
 
 from app import draw
-from app.body import TYPES, Body, sized, whole
+from app.body import SENTENCES, Body, sized, whole
 from app.distribution import Delay, Fixed
 from app.duration import render
 from app.fault import Chance
@@ -58,7 +58,7 @@ class Plan:
     wait: float
     cut: bool = False
     status: int = 200
-    body: Body | None = TYPES["html"]
+    body: Body | None = SENTENCES["html"]
     at: str = "headers"
     chunks: int = 1
     over: float = 0.0
