@@ -1,3 +1,4 @@
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -414,6 +415,15 @@ def test_curl_fault(secure: Process, prefix: str, fault: str) -> None:
     assert first == "0 200 2 1"
     assert failed.split()[::3] == ["28" if fault == "hang" else "92", "0"]
     assert next_ == "0 200 2 0"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_curl_is_told_the_scheme(secure: Process, prefix: str, version: str) -> None:
+    """Who came over TLS is told so, whichever version of HTTP it agreed on."""
+    url = f"https://127.0.0.1:{secure.port}{prefix}/delay/0"
+    command = ["curl", "--insecure", "--no-progress-meter", version, url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND)
+    assert json.loads(done.stdout)["url"] == url
 
 
 def test_curl_body(secure: Process, prefix: str, tmp_path: Path) -> None:
