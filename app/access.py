@@ -8,7 +8,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from app.request import Request, identity
+from app.request import Request
 
 NAMESPACE: Final = "app.access"
 
@@ -67,8 +67,8 @@ class AccessLog:
                 "asked_ms": asked,
                 "measured_ms": measured,
                 "sent": request.sentLength,
-                "address": getattr(request.getClientAddress(), "host", None),
-                "request_id": identity(request),
+                "address": getattr(request.client, "host", None),
+                "request_id": request.identity.decode("ascii"),
             }
         )
 

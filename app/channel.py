@@ -21,6 +21,7 @@ class Channel(BoundedChannel):
     """
 
     _host: "IAddress | None" = None
+    _peer: "IAddress | None" = None
     _held = False
     _answered: HTTPRequest | None = None
 
@@ -54,6 +55,12 @@ class Channel(BoundedChannel):
         if self._host is None:
             self._host = super().getHost()
         return self._host
+
+    def getPeer(self) -> "IAddress":
+        """Tell where the connection comes from; the address is made once as well."""
+        if self._peer is None:
+            self._peer = super().getPeer()
+        return self._peer
 
     def isSecure(self) -> bool:
         """Tell whether the client came over TLS; each request asks, and no adapter is searched for."""

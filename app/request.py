@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
-from twisted.web.iweb import IRequest
+from twisted.web.iweb import INonQueuedRequestFactory, IRequest
+from zope.interface import provider
 
 from app.bounded import BoundedChannel
 from app.destination import streams
@@ -60,6 +61,8 @@ def abort(request: "Request") -> None:
     cast("ITCPTransport", request.transport or request.channel).abortConnection()
 
 
+# A channel asks each time whether it is to tell a request that it is queued; that is found the sooner if it is not.
+@provider(INonQueuedRequestFactory)
 class Request(FrugalRequest):
     """A request, and what the access log wants to know of it.
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import server
 from twisted.web.iweb import IAgent
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import IResource, Resource, getChildForRequest
 
 from app import compare_page
 from app.access import AccessLog
@@ -194,7 +194,7 @@ class ServiceSite(server.Site):
         """Find who answers a request; one that was refused before it was whole is nobody else's."""
         if request.refusal is not None:
             return ReplyResource(request.refusal.reply())
-        found: IResource = super().getResourceFor(request)
+        found: IResource = getChildForRequest(self.resource, request)
         return found
 
     def log(self, request: Request) -> None:  # type: ignore[override]  # as above
