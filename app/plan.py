@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import attrs
@@ -26,6 +27,7 @@ from app.parameters import (
     wrong,
 )
 from app.predict import Prediction, predict
+from app.reply import SAFE, Headers
 from app.settings import Settings
 
 EMPTY: Final = frozenset({204, 205, 304})
@@ -53,6 +55,7 @@ class Plan:
         retry_after: seconds, for the header of that name; None for no header.
         fault: what goes wrong, one of `app.fault.KINDS`; None if nothing does.
         forwarded: whether the answer is an upstream's, and nothing is answered in its place.
+        headers: those of the answer that do not depend on when it is given.
     """
 
     wait: float
@@ -66,6 +69,19 @@ class Plan:
     retry_after: int | None = None
     fault: str | None = None
     forwarded: bool = False
+    headers: Headers = attrs.field(init=False, repr=False, eq=False)
+
+    @headers.default
+    def _described(self) -> Headers:
+        retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
+        return (*self._framed(), *retry)
+
+    def _framed(self) -> Headers:
+        if self.body is not None:
+            length = () if self.chunked else ((b"Content-Length", b"%d" % self.body.size),)
+            return (b"Content-Type", self.body.content_type), *length, *SAFE
+        # A 205 says that it is empty; a 204 and a 304 are so by definition (RFC 9110, sections 8.6 and 15.3.6).
+        return ((b"Content-Length", b"0"), *SAFE) if self.status == HTTPStatus.RESET_CONTENT else SAFE
 
 
 @attrs.frozen

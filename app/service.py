@@ -15,7 +15,7 @@ from app.destination import target
 from app.echo import MAX_BODY, told
 from app.echo import Asked as Told
 from app.form import understand
-from app.head import head, timing
+from app.head import begin, timing
 from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
 from app.plan import Plan, Source, ask, drip, echo, foresee, planner, read_via
@@ -64,7 +64,7 @@ class Service:
         self._admit(request)
         request.plan = plan = self._planner(_query(request), path_delay)()
         if plan.at == "body":
-            head(plan, None).start(request)
+            begin(request, plan, None)
             request.write(b"")
         return plan
 
@@ -114,7 +114,7 @@ class Service:
         """
         request.measured = self.clock.seconds() - request.accepted
         if plan.at == "headers":
-            head(plan, request.measured).start(request)
+            begin(request, plan, request.measured)
         return deliver(request, plan, self.clock, self.settings.max_delay)
 
     def accept_via(self, request: Request, name: str) -> Plan:

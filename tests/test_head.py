@@ -1,11 +1,28 @@
 import pytest
 
-from app.head import head
+from app.head import begin
 from app.plan import Plan
 
 
+class Answer:
+    """A request that keeps what is set on it."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+
+    def setResponseCode(self, code: int) -> None:
+        self.status = code
+
+    def setHeader(self, name: bytes, value: bytes) -> None:
+        self.headers[name] = value
+
+
 def headers(plan: Plan, measured: float | None = None) -> dict[bytes, bytes]:
-    return dict(head(plan, measured).headers)
+    answer = Answer()
+    begin(answer, plan, measured)
+    assert answer.status == plan.status
+    return answer.headers
 
 
 def test_timing() -> None:
