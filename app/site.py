@@ -36,6 +36,8 @@ NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accep
 
 BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
 
+_PERCENT: Final = ord("%")
+
 ECHOED: Final = (b"/delay/", b"/raw/delay/")
 """Under these paths a request is told what was in its body."""
 
@@ -245,7 +247,7 @@ def _hide_from_routers(path: bytes, request: Request) -> None:
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    if b"%" in request.path or not request.path.isascii():
+    if _PERCENT in request.path or not request.path.isascii():
         try:
             segments = b"/".join([path, *request.postpath]).decode("utf-8")
         except UnicodeDecodeError:
