@@ -12,10 +12,13 @@ from app.request import Request
 
 NAMESPACE: Final = "app.access"
 
-FORMAT: Final = (
-    "{style} {method} {target} {status} asked={asked} measured={measured} sent={sent}B {address} {request_id}"
-)
+_FORMAT: Final = "{{style}} {{method}} {{target}} {{status}} {} sent={{sent}}B {{address}} {{request_id}}"
+
+FORMAT: Final = _FORMAT.format("asked={asked_ms}ms measured={measured_ms}ms")
 """How an event reads as text, for whatever observer formats it."""
+
+UNPROMISED: Final = _FORMAT.format("asked=- measured=-")
+"""The same where nothing was promised."""
 
 
 class AccessLog:
@@ -49,40 +52,28 @@ class AccessLog:
     def _emit(self, request: Request, status: int | str) -> None:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
-        asked, measured = self._timing(request)
+        plan, measured = request.plan, request.measured
+        if measured is None:
+            measured = self._clock.seconds() - request.accepted
         self._publish(
             {
                 "log_time": time.time(),
                 "log_level": LogLevel.info,
                 "log_namespace": NAMESPACE,
-                "log_format": FORMAT,
+                "log_format": UNPROMISED if plan is None else FORMAT,
                 "style": request.style,
                 "method": _printable(request.method),
                 "target": target,
                 "path": path,
                 "query": query,
                 "status": status,
-                "asked": _milliseconds(asked),
-                "measured": _milliseconds(measured),
-                "asked_ms": asked,
-                "measured_ms": measured,
+                "asked_ms": None if plan is None else plan.asked_ms,
+                "measured_ms": None if plan is None else round(measured * 1000, 3),
                 "sent": request.sentLength,
                 "address": getattr(request.client, "host", None),
                 "request_id": request.identity.decode("ascii"),
             }
         )
-
-    def _timing(self, request: Request) -> tuple[float | None, float | None]:
-        if request.plan is None:
-            return None, None
-        measured = request.measured
-        if measured is None:
-            measured = self._clock.seconds() - request.accepted
-        return round(request.plan.wait * 1000, 3), round(measured * 1000, 3)
-
-
-def _milliseconds(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure}ms"
 
 
 @lru_cache(maxsize=256)

@@ -21,7 +21,7 @@ def begin(request: Answering, plan: Plan, measured: float | None) -> None:
 
 def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
     """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms), as in `begin`."""
-    text = f"asked;dur={plan.wait * 1000:.3f}"
+    text = f"asked;dur={plan.asked_ms:.3f}"
     if measured is not None:
         text = f"delay;dur={measured * 1000:.3f}, {text}"
     return b"Server-Timing", text.encode("ascii")

@@ -55,6 +55,7 @@ class Plan:
         retry_after: seconds, for the header of that name; None for no header.
         fault: what goes wrong, one of `app.fault.KINDS`; None if nothing does.
         forwarded: whether the answer is an upstream's, and nothing is answered in its place.
+        asked_ms: the wait in milliseconds, as it is told.
         headers: those of the answer that do not depend on when it is given.
     """
 
@@ -69,7 +70,12 @@ class Plan:
     retry_after: int | None = None
     fault: str | None = None
     forwarded: bool = False
+    asked_ms: float = attrs.field(init=False, repr=False, eq=False)
     headers: Headers = attrs.field(init=False, repr=False, eq=False)
+
+    @asked_ms.default
+    def _told(self) -> float:
+        return round(self.wait * 1000, 3)
 
     @headers.default
     def _described(self) -> Headers:

@@ -1,9 +1,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from twisted.logger import LogEvent, capturedLogs
+import pytest
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from app.contract import PREFIXES
+from app.log import as_text
 from tests.conftest import House
 
 KEYS = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
@@ -40,6 +42,19 @@ def test_refused(house: House, style: str) -> None:
         house.wire().send(f"GET {PREFIXES[style]}/delayed/soon HTTP/1.1\r\n\r\n".encode())
     [(_, _, _, _, status, asked, measured, _, _)] = accesses(events)
     assert (status, asked, measured) == (400, None, None)
+
+
+@pytest.mark.parametrize(
+    ("delay", "times"), [("250ms", "asked=250.0ms measured=250.0ms"), ("soon", "asked=- measured=-")]
+)
+def test_text(house: House, prefix: str, delay: str, times: str) -> None:
+    """What is written is what the event itself says, to whatever observer formats it."""
+    with capturedLogs() as events:
+        house.wire().send(f"GET {prefix}/delayed/{delay} HTTP/1.1\r\n\r\n".encode())
+        house.clock.advance(0.25)
+    [event] = [event for event in events if event["log_namespace"] == "app.access"]
+    assert times in formatEvent(event)
+    assert as_text(event).partition(" ")[2] == formatEvent(event) + "\n"
 
 
 def test_site(house: House) -> None:
