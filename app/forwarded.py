@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from app.host import HOST
+from app.host import is_host
 from app.networks import Network, address, among
 
 Headers = Callable[[bytes], Sequence[bytes] | None]
@@ -126,7 +126,7 @@ def _checked(client: str, scheme: str, host: str) -> Forwarded:
     return Forwarded(
         client=_address(client.strip()),
         scheme=scheme if scheme in SCHEMES else None,
-        host=host if host and host.isascii() and HOST.fullmatch(host.encode("ascii")) else None,
+        host=host if host and host.isascii() and is_host(host.encode("ascii")) else None,
     )
 
 

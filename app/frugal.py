@@ -85,7 +85,8 @@ class FrugalRequest(server.Request):
 
         Twisted has older phrases, none for some statuses, and the date of the request (RFC 9110, section 6.6.1).
         """
-        super().setResponseCode(code, message or PHRASES.get(code))
+        self.code = code
+        self.code_message = message or PHRASES.get(code, b"Unknown Status")
         self._introduced = True
         self.setHeader(b"Server", server.version)
         self.setHeader(b"Date", _date(int(time())))

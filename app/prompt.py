@@ -28,9 +28,11 @@ class PromptChannel(HTTPChannel):
         self._unsent: list[bytes] = []
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        lines = [b"%b %b %b" % (version, code, reason)]
-        lines += [b"%b: %b" % (name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        self._unsent += (b"\r\n".join(lines), b"\r\n\r\n")
+        self._unsent += (version, b" ", code, b" ", reason, b"\r\n")
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                self._unsent += (name, b": ", value, b"\r\n")
+        self._unsent.append(b"\r\n")
 
     def write(self, data: bytes) -> None:
         self._unsent.append(data)

@@ -17,7 +17,7 @@ from app.channel import Channel
 from app.connections import Connection, Connections
 from app.destination import VIA
 from app.echo import MAX_BODY
-from app.host import HOST
+from app.host import is_host
 from app.identity import Identities
 from app.klein_resource import TidyKleinResource
 from app.metrics import Metrics
@@ -255,6 +255,6 @@ def _unroutable(path: bytes, request: Request) -> Reply | None:
         if segments.count("/") > len(request.postpath):
             return NOT_FOUND.reply()
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
-    if len(hosts) > 1 or not HOST.fullmatch(hosts[0]):
+    if len(hosts) > 1 or not is_host(hosts[0]):
         return BAD_HOST.reply()
     return None
