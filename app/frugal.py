@@ -54,7 +54,7 @@ class FrugalRequest(server.Request):
         return cast("dict[bytes, list[bytes]]", parse_qs(self.uri.partition(b"?")[2], 1))
 
     def parseCookies(self) -> None:
-        """Leave the cookies in their header."""
+        """Leave the cookies in their header: nobody here asks for one."""
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request, which is whole."""
