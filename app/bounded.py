@@ -1,6 +1,6 @@
 """A connection on which no request takes longer to come, or more room, than it may."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
@@ -15,8 +15,8 @@ from app.upload import WINDOW
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from app.request import Request
-    from app.site import ServiceSite
+    from app.settings import Settings
+    from app.upload import Source
 
 MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
 
@@ -35,6 +35,41 @@ SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in t
 SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
 
 
+class Ending(Protocol):
+    """As much of a site's connections as one of them asks: whether each answer is the last."""
+
+    ending: bool
+
+
+class Serving(Protocol):
+    """As much of a site as a connection asks."""
+
+    settings: "Settings"
+    timeOut: float | None
+
+    @property
+    def connections(self) -> Ending: ...
+
+
+class Content(Protocol):
+    """As much of a body as the connection asks that it comes on: whether more has come, or is to, than there may be."""
+
+    @property
+    def full(self) -> bool: ...
+
+
+class Received(Protocol):
+    """As much of a request as its connection tells and asks, while it comes and after that."""
+
+    refusal: Problem | None
+    startedWriting: int
+
+    @property
+    def content(self) -> Content: ...
+    def expect_body(self, source: "Source") -> None: ...
+    def refuse(self, problem: Problem) -> None: ...
+
+
 class BoundedChannel(PromptChannel):
     """A connection of HTTP/1.1 on which what does not come, or is too much, is refused by name, as the last.
 
@@ -43,8 +78,8 @@ class BoundedChannel(PromptChannel):
     unread, it would make the kernel take the refusal back (RFC 9112, section 9.6).
     """
 
-    site: "ServiceSite"
-    requests: "list[Request]"
+    site: Serving
+    requests: list[Received]
 
     _missing: Problem | None = None
     _came = 0

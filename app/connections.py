@@ -55,8 +55,9 @@ class Connection(_GenericHTTPChannelProtocol):
     @property
     def requests(self) -> "list[Request]":
         """Those that were received as a whole, and whose answers are not."""
-        channel = cast("Channel | HTTP2Channel", self._channel)
-        return [request for request in channel.requests if request.site is not None and not request.finished]
+        channel: Any = self._channel
+        requests: list[Request] = channel.requests
+        return [request for request in requests if request.site is not None and not request.finished]
 
     def end(self) -> None:
         """Close the connection as soon as nothing is under way on it; at once if nothing is."""

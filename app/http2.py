@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectionAborted
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
-from app.bounded import SLOW_BODY
+from app.bounded import SLOW_BODY, Serving
 from app.upload import WINDOW
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from app.request import Request
-    from app.site import ServiceSite
 
 
 class _Frames(Frames):
@@ -110,7 +109,7 @@ class HTTP2Channel(H2Connection):
     """
 
     conn: _Frames
-    site: "ServiceSite"  # type: ignore[assignment]  # it declares the default
+    site: Serving  # type: ignore[assignment]  # it declares the default
 
     def __init__(self, reactor: "IReactorTime") -> None:
         super().__init__(reactor)
