@@ -9,8 +9,12 @@ from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory, IReactorSocket
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-AT_ONCE: Final = 8
-"""Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between."""
+AT_ONCE: Final = 1
+"""Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between.
+
+With 8, the first worker to wake took all the 64 connections of a load generator in one of four tries, while the other
+waited for a core.
+"""
 
 
 @attrs.frozen
@@ -59,7 +63,7 @@ class Adopting:
 
 
 class SharedPort(tcp.Port):
-    """A port that takes few connections at a time, and leaves others for those that listen on the same socket.
+    """A port that takes one connection at a time, and leaves others for those that listen on the same socket.
 
     Twisted's own, which `adoptStreamPort` gives, takes 100 in a row: all that a client with a pool of connections opens
     at once, for as long as it keeps them.
