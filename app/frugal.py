@@ -13,7 +13,7 @@ from twisted.web.http import datetimeToString, parse_qs
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 # As numbers: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
-_CR, _LF, _PERCENT = b"\r\n%"
+_CR, _LF, PERCENT = b"\r\n%"
 
 SPELT: Final = frozenset(
     {
@@ -70,7 +70,7 @@ class FrugalRequest(server.Request):
         self.site = channel.site
         self.prepath = []
         self.postpath = self.path[1:].split(b"/")
-        if _PERCENT in self.path:
+        if PERCENT in self.path:
             self.postpath = list(map(unquote_to_bytes, self.postpath))
         if self.path == b"*":
             self._handleStar()

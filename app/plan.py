@@ -33,8 +33,6 @@ from app.settings import Settings
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
-_AT_ONCE: Final = Fixed(0.0)
-
 Asked = Mapping[str, Any]
 """What was asked for, by the names of the parameters; what was not given is not there."""
 
@@ -130,14 +128,14 @@ def planner(asked: Asked, settings: Settings, source: Source) -> Callable[[], Pl
         Refused: 400, if nothing is drawn, and what is asked for does not go together; else the planner raises it.
     """
     planned = partial(_draw_plan, asked, settings, source)
-    return planned if _draws(asked) else partial(_same, planned())
+    return planned if _varies(asked) else partial(_same, planned())
 
 
-def _draws(asked: Asked) -> bool:
+def _varies(asked: Asked) -> bool:
     """Tell whether one request may be promised something else than the next, or is counted as a turn of a seed."""
     chances = asked.get("status"), asked.get("fault")
     even = all(chance is None or chance.share in (0, 1) for chance in chances)
-    return "seed" in asked or not (even and isinstance(asked.get("delay", _AT_ONCE), Fixed))
+    return "seed" in asked or not (even and isinstance(asked.get("delay"), Fixed | None))
 
 
 def _same(plan: Plan) -> Plan:
