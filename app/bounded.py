@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from app.settings import Settings
+    from app.timeouts import Queue, Timeouts
     from app.upload import Source
 
 MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
@@ -46,6 +47,7 @@ class Serving(Protocol):
 
     settings: "Settings"
     timeOut: float | None
+    timeouts: "Timeouts"
 
     @property
     def connections(self) -> Ending: ...
@@ -80,7 +82,9 @@ class BoundedChannel(PromptChannel):
 
     site: Serving
     requests: list[Received]
+    timeOut: float | None  # type: ignore[assignment]  # Twisted declares whole seconds, and takes others
 
+    _awaited: "Queue | None" = None
     _missing: Problem | None = None
     _came = 0
     _lingering = False
@@ -100,7 +104,7 @@ class BoundedChannel(PromptChannel):
             self._came += len(data)
             if self._came >= WINDOW:
                 self._came = 0
-                super().resetTimeout()
+                self.setTimeout(self.timeOut)
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
@@ -120,10 +124,32 @@ class BoundedChannel(PromptChannel):
         self._savedTimeOut = self._savedTimeOut and self.site.timeOut
         super().requestDone(request)
 
+    def setTimeout(self, period: float | None) -> float | None:
+        """Wait anew, or no more; those that are waited for as long share a delayed call, where Twisted makes each one.
+
+        Args:
+            period: seconds; None for no more.
+
+        Returns:
+            What the period was before.
+        """
+        before, self.timeOut = self.timeOut, period
+        if self._awaited is not None:
+            self._awaited.leave(self)
+        self._awaited = None if period is None else self.site.timeouts.queue(period)
+        if self._awaited is not None:
+            self._awaited.enter(self)
+        return before
+
     def resetTimeout(self) -> None:
         """Let the wait for another request begin again; a part of one is not waited for any longer for another byte."""
-        if self._missing is None and not self._lingering:
-            super().resetTimeout()
+        if self._missing is None and not self._lingering and self._awaited is not None:
+            self.setTimeout(self.timeOut)
+
+    def timed_out(self) -> None:
+        """Take note that it was waited for long enough."""
+        self._awaited = None
+        self.timeoutConnection()
 
     def timeoutConnection(self) -> None:
         """Close the connection, and tell a client that has sent a part of a request which part is missing."""

@@ -27,6 +27,8 @@ class Connection(_GenericHTTPChannelProtocol):
     def connectionLost(self, reason: "Failure") -> None:
         super().connectionLost(reason)
         self.site.connections.lost(self)
+        if not self.site.connections.open:
+            self.site.timeouts.close()
 
     def dataReceived(self, data: bytes) -> None:
         if self._negotiatedProtocol is None:
@@ -79,6 +81,11 @@ class Connections:
     ending: bool = False
     _open: set[Connection] = attrs.field(factory=set, init=False)
     _ended: Deferred[None] | None = attrs.field(default=None, init=False)
+
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._open)
 
     @property
     def requests(self) -> "list[Request]":

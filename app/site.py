@@ -31,6 +31,7 @@ from app.service import Service
 from app.settings import Settings
 from app.style_klein import DelayedKlein
 from app.style_resource import tree
+from app.timeouts import Timeouts
 from app.upload import DroppedBody, KeptBody
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
@@ -146,6 +147,7 @@ class ServiceSite(server.Site):
         connections: those that are open.
         identify: gives a request its id, as `Identities` does.
         settings: as they were given.
+        timeouts: how long its connections are waited for.
     """
 
     requestFactory = Request
@@ -167,6 +169,7 @@ class ServiceSite(server.Site):
             # Twisted declares a class, and takes whatever makes requests.
             self.requestFactory = cast("type[Request]", partial(ProxiedRequest, self.settings.proxy_headers))
         self._metrics = resource.metrics
+        self.timeouts = Timeouts(self.reactor)
         self.connections = resource.connections
         self.identify = Identities(token_hex(10)).identify
 
