@@ -27,7 +27,7 @@ _WIDTH: Final = 1 / 16
 
 _NO_KEYWORDS: Final[dict[str, object]] = {}
 
-_logged: Final = Logger().failureHandler("a delayed call failed")
+_log: Final = Logger()
 
 
 class Waker(ABC):
@@ -281,8 +281,10 @@ class _DelayedCall:
         """Make the call; first let go of it, so that whoever keeps this object keeps nothing else alive."""
         function, args, kwargs = self._function, self._args, self._kwargs
         self._end(_CALLED)
-        with _logged:
+        try:
             function(*args, **kwargs)
+        except BaseException:  # noqa: BLE001  # whatever it is, as Twisted's reactors have it for their own delayed calls
+            _log.failure("a delayed call failed")
 
     def _require_active(self) -> None:
         if self.order == _CANCELLED:

@@ -3,12 +3,16 @@
 from functools import lru_cache
 from http import HTTPStatus
 from time import time
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.python.failure import Failure
 from twisted.web import server
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.http import datetimeToString, parse_qs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
@@ -52,6 +56,14 @@ class FrugalRequest(server.Request):
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # Twisted fills it in for each request
         """The query as Twisted reads it; no form in a body is."""
         return cast("dict[bytes, list[bytes]]", parse_qs(self.uri.partition(b"?")[2], 1))
+
+    def given(self, name: bytes) -> "Sequence[bytes] | None":
+        """Give the values of a header, if there are any.
+
+        Args:
+            name: as Twisted spells it, so that nothing need find that out; `getRawHeaders` takes three calls for it.
+        """
+        return cast("Sequence[bytes] | None", self.requestHeaders._rawHeaders.get(name))  # noqa: SLF001  # as it would
 
     def parseCookies(self) -> None:
         """Leave the cookies in their header: nobody here asks for one."""
@@ -102,4 +114,9 @@ class FrugalRequest(server.Request):
         """Write a part of the answer; if it is the first, the headers before it."""
         if not self._introduced:
             self.setResponseCode(self.code)
-        super().write(data)
+        typed = b"Content-Type" in self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `given`
+        if self._encoder or self._inFakeHead or not typed:
+            super().write(data)
+        else:
+            # Twisted's server would look for a type to be given, and find one.
+            HTTPRequest.write(self, data)

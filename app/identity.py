@@ -10,7 +10,7 @@ import attrs
 HEADER: Final = b"X-Request-Id"
 """Where a caller gives the id, and the answer returns it."""
 
-PARENT: Final = b"traceparent"
+PARENT: Final = b"Traceparent"
 """Where a caller that is traced gives the id of the trace."""
 
 PATTERN: Final = "[A-Za-z0-9._-]{1,128}"

@@ -115,8 +115,7 @@ class Request(FrugalRequest):
         """Give the request its id before anybody asks."""
         channel: Any = self.channel
         told: Told = channel.site
-        given = self.requestHeaders.getRawHeaders
-        self.identity = told.identify(given(HEADER), given(PARENT))
+        self.identity = told.identify(self.given(HEADER), self.given(PARENT))
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
