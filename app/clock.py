@@ -128,14 +128,14 @@ class _Agenda:
     Entries start with two numbers that no two of them share, so that the heap compares without calling Python.
     """
 
-    __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_orders", "_waker")
+    __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_orders", "_ordered_until", "_waker")
 
     def __init__(self, waker: Waker, now: Callable[[], float]) -> None:
         self._waker = waker
         self._now = now
         self._near: list[tuple[float, int, _DelayedCall]] = []
         self._far: dict[float, dict[int, _DelayedCall]] = {}
-        self._horizon = -math.inf
+        self._horizon = self._ordered_until = -math.inf
         self._orders = count()
         self._armed = math.inf
 
@@ -144,7 +144,7 @@ class _Agenda:
 
     def add(self, call: "_DelayedCall", due: float, now: float) -> None:
         call.due, call.order = due, next(self._orders)
-        if due >= self._horizon:
+        if due >= self._horizon and now >= self._ordered_until:
             self._approach(now)
         if due < self._horizon:
             heappush(self._near, (due, call.order, call))
@@ -168,11 +168,14 @@ class _Agenda:
         return [*near, *(call for calls in self._far.values() for call in calls.values())]
 
     def run_due(self) -> None:
-        now, unborn = self._now(), next(self._orders)
-        self._approach(now)
+        now, unborn, near = self._now(), next(self._orders), self._near
+        if now >= self._ordered_until:
+            self._approach(now)
         try:
-            while self._near and self._near[0][0] <= now and self._near[0][1] < unborn:
-                self._run_first()
+            while near and near[0][0] <= now and near[0][1] < unborn:
+                _, order, call = heappop(near)
+                if order == call.order:
+                    call.run()
         finally:
             self._arm(self._next())
 
@@ -180,19 +183,13 @@ class _Agenda:
         self._waker.close()
 
     def _approach(self, now: float) -> None:
-        """Put in order what is due before the end of the next slot, unless this was done since this one began."""
-        if now < self._horizon - _WIDTH:
-            return
+        """Put in order what is due before the end of the next slot; it is time to do so again when this one ends."""
         horizon = _slot(now) + 2
         for slot in [slot for slot in self._far if slot < horizon]:
             self._near += [(call.due, order, call) for order, call in self._far.pop(slot).items()]
         heapify(self._near)
         self._horizon = horizon * _WIDTH
-
-    def _run_first(self) -> None:
-        _, order, call = heappop(self._near)
-        if order == call.order:
-            call.run()
+        self._ordered_until = self._horizon - _WIDTH
 
     def _next(self) -> float:
         # Of what is far it is enough to be awake when the slot begins.

@@ -100,8 +100,8 @@ class FrugalRequest(server.Request):
         self.code = code
         self.code_message = message or PHRASES.get(code, b"Unknown Status")
         self._introduced = True
-        self.setHeader(b"Server", server.version)
-        self.setHeader(b"Date", _date(int(time())))
+        headers = self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `setHeader`
+        headers[b"Server"], headers[b"Date"] = [server.version], [_date(int(time()))]
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """Set a header: as it is, if Twisted would find nothing in it to be spelt in another way, nor to be folded."""

@@ -82,17 +82,15 @@ def observer(file: TextIO | Lines, log_format: str, worker: int | None = None) -
     # FilteringLogObserver and FileLogObserver together do the same, and take a microsecond more for each answer.
     @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
-        if _worth_writing(event):
+        if event["log_namespace"] == NAMESPACE or _worth_writing(event):
             file.write(written(event))
 
     return cast("ILogObserver", observe)
 
 
 def _worth_writing(event: LogEvent) -> bool:
-    namespace = event["log_namespace"]
-    if namespace == NAMESPACE:
-        return True
-    return bool(event["log_level"] >= (LogLevel.info if namespace.startswith("app.") else LogLevel.warn))
+    own = event["log_namespace"].startswith("app.")
+    return bool(event["log_level"] >= (LogLevel.info if own else LogLevel.warn))
 
 
 def as_text(event: LogEvent) -> str:

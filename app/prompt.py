@@ -29,7 +29,7 @@ class PromptChannel(HTTPChannel):
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         self._unsent += (version, b" ", code, b" ", reason, b"\r\n")
-        for name, values in headers.getAllRawHeaders():
+        for name, values in headers._rawHeaders.items():  # noqa: SLF001  # what `getAllRawHeaders` generates
             for value in values:
                 self._unsent += (name, b": ", value, b"\r\n")
         self._unsent.append(b"\r\n")
@@ -51,7 +51,8 @@ class PromptChannel(HTTPChannel):
             cast("ITransport", self.transport).write(data[sent:])
 
     def requestDone(self, request: HTTPRequest) -> None:
-        self.flush()
+        if self._unsent:
+            self.flush()
         super().requestDone(request)
 
     def loseConnection(self) -> None:
