@@ -128,7 +128,7 @@ class _Agenda:
     Entries start with two numbers that no two of them share, so that the heap compares without calling Python.
     """
 
-    __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_orders", "_ordered_until", "_waker")
+    __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_ordered_until", "_orders", "_waker")
 
     def __init__(self, waker: Waker, now: Callable[[], float]) -> None:
         self._waker = waker

@@ -4,7 +4,8 @@
 
 Every measurement has a server process of its own, one at a time, and the servers take turns: a round is one
 measurement of each. The load generator is the one that `delayed measure` is, in a process of its own. What is printed
-of a server is the round with the lowest p99 among those in which the generator itself was punctual.
+of a server is the round with the lowest p99 among those in which the generator itself was punctual. How much more two
+workers carry than one is measured by wrk, if that is installed.
 """
 
 import os
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from app.measure import Report, Verdict, run_apart
 from app.schedule import agree
+from tests.bench import scaling
 from tests.bench.servers import MODULE, SERVE, Load, Server, running
 
 QUERY = "/delayed?delay={delay}"
@@ -36,6 +38,11 @@ SERVERS = (
     Server("uvicorn", (*MODULE, "tests.bench.peer_asgi", "{port}"), QUERY, needs=("uvicorn",)),
     Server("aiohttp", (*MODULE, "tests.bench.peer_aiohttp", "{port}"), QUERY, needs=("aiohttp",)),
 )
+
+SCALING = "scaling"
+"""What `--only` calls the measurement that has a table of its own."""
+
+NAMES = [*(server.name for server in SERVERS), SCALING]
 
 
 @attrs.frozen
@@ -104,17 +111,24 @@ def show(results: list[Result]) -> None:
 @click.command()
 @click.option("--rounds", default=3, show_default=True, help="How many times each server is measured.")
 @click.option("--seconds", default=10.0, show_default=True, help="How long each measurement goes on.")
-@click.option("--only", multiple=True, type=click.Choice([server.name for server in SERVERS]), help="Only these.")
+@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Only these.")
 def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
     """Measure lateness, CPU time and memory of this service and of its peers, in turn."""
     servers = [server for server in SERVERS if server.installed() and (not only or server.name in only)]
     results: list[Result] = []
+    scaled: list[scaling.Carried] = []
     for turn in range(rounds):
         for server in servers:
             for load in server.loads:
                 click.echo(f"round {turn + 1}: {server.name} at {load.rate:g}/s, {load.pending} pending", err=True)
                 results.append(measured(server, load, seconds))
-    show(results)
+        if scaling.possible() and (not only or SCALING in only):
+            click.echo(f"round {turn + 1}: {SCALING}", err=True)
+            scaled += scaling.measured(turn, seconds)
+    if results:
+        show(results)
+    if scaled:
+        Console(width=140).print(scaling.table(scaled))
 
 
 bench()
