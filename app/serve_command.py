@@ -9,7 +9,6 @@ from typing import Any, NoReturn, cast
 import attrs
 import click
 from click.core import ParameterSource
-from twisted.internet import reactor
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
@@ -26,6 +25,7 @@ from app.limits import cores, most_pending, raise_descriptors
 from app.log import Lines, observer
 from app.metrics import WIDTH
 from app.options import DEFAULTS, DurationType, SizeType, WholeType, longest, named, setting, traces
+from app.reactor import reactor
 from app.server import Hurry, accept
 from app.server import serve as serve_on
 from app.settings import LOG_FORMATS, Settings
