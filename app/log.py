@@ -138,8 +138,8 @@ def _message(event: LogEvent) -> str:
 
 
 def _time(event: LogEvent) -> str:
-    second, fraction = divmod(event["log_time"], 1)
-    return f"{_date(int(second))}.{int(fraction * 1000):03d}Z"
+    milliseconds = int(event["log_time"] * 1000)
+    return f"{_date(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
 
 
 @lru_cache(maxsize=2)

@@ -10,33 +10,37 @@ from twisted.internet.defer import Deferred
 T = TypeVar("T")
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Room:
     """How much may be pending at once, in all styles together.
 
     Attributes:
         most: how many answers; None for as many as come.
+        taken: how many are pending.
     """
 
     most: int | None = None
-    _shared: "list[Pending]" = attrs.field(factory=list, init=False)
+    taken: int = attrs.field(default=0, init=False)
 
     def share(self) -> "Pending":
         """Give a style its part of the room, which may be all of it."""
-        pending = Pending()
-        self._shared.append(pending)
-        return pending
+        return Pending(self)
 
     @property
     def full(self) -> bool:
         """Whether nothing more can be accepted."""
-        return self.most is not None and sum(map(len, self._shared)) >= self.most
+        return self.most is not None and self.taken >= self.most
 
 
 @attrs.define(eq=False)
 class Pending:
-    """The answers of one style that are waited for: when each is due, under a number of its own."""
+    """The answers of one style that are waited for: when each is due, under a number of its own.
 
+    Attributes:
+        room: what they take their part of.
+    """
+
+    room: Room
     _waiting: dict[int, float] = attrs.field(factory=dict, init=False)
     _numbers: Iterator[int] = attrs.field(factory=count, init=False)
 
@@ -55,6 +59,7 @@ class Pending:
         """
         number = next(self._numbers)
         self._waiting[number] = due
+        self.room.taken += 1
         return deferred.addBoth(self._leave, number)
 
     def due_by(self, moment: float) -> bool:
@@ -67,4 +72,5 @@ class Pending:
 
     def _leave(self, result: T, number: int) -> T:
         del self._waiting[number]
+        self.room.taken -= 1
         return result
