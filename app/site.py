@@ -256,7 +256,8 @@ def _unroutable(path: bytes, request: Request) -> Reply | None:
             return NOT_UTF8.reply()
         if segments.count("/") > len(request.postpath):
             return NOT_FOUND.reply()
-    hosts = request.given(b"Host") or (b"",)
+    # Not by `given`: under a plain Site the request is Twisted's own.
+    hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not is_host(hosts[0]):
         return BAD_HOST.reply()
     return None

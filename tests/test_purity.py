@@ -69,5 +69,5 @@ def test_styles_do_not_know_each_other() -> None:
 
 
 def test_global_reactor() -> None:
-    """Only the clock of the process, the command line and the examples touch the global reactor."""
-    assert {module for module in MODULES if "twisted.internet.reactor" in imports(module)} == {"clock", "serve_command"}
+    """Only the clock of the process, what installs the reactor that serves, and the examples touch the global one."""
+    assert {module for module in MODULES if "twisted.internet.reactor" in imports(module)} == {"clock", "reactor"}
