@@ -51,8 +51,7 @@ class PromptChannel(HTTPChannel):
             cast("ITransport", self.transport).write(data[sent:])
 
     def requestDone(self, request: HTTPRequest) -> None:
-        if self._unsent:
-            self.flush()
+        self.flush()
         super().requestDone(request)
 
     def loseConnection(self) -> None:

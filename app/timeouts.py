@@ -53,9 +53,9 @@ class Queue:
             self._tell(self.clock.seconds())
         finally:
             self._call = None
-            for due in self._due.values():
-                self._call = self.clock.callLater(max(0.0, due - self.clock.seconds()), self._look)
-                break
+            first = next(iter(self._due.values()), None)
+            if first is not None:
+                self._call = self.clock.callLater(max(0.0, first - self.clock.seconds()), self._look)
 
     def _tell(self, now: float) -> None:
         for awaited, _ in list(takewhile(lambda entry: entry[1] <= now, self._due.items())):

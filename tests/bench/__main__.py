@@ -11,7 +11,6 @@ workers carry than one is measured by wrk, if that is installed.
 import os
 import platform
 from datetime import UTC, datetime
-from statistics import median
 
 import attrs
 import click
@@ -105,7 +104,7 @@ def show(results: list[Result]) -> None:
         ours, stock = cpu(results, name), cpu(results, f"{name}, stock")
         if ours and stock:
             ratios = [mine / theirs for mine, theirs in zip(ours, stock, strict=False)]
-            console.print(f"CPU {name} / {name}, stock: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+            console.print(f"CPU {name} / {name}, stock: {scaling.spread(ratios)}")
 
 
 @click.command()

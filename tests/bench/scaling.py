@@ -8,10 +8,8 @@ the next answer as soon as it has the last, and asks for no delay.
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.client import HTTPConnection
+from contextlib import contextmanager
 from shutil import which
 from statistics import median
 
@@ -19,6 +17,7 @@ import attrs
 from rich.table import Table
 
 from tests.bench.servers import SERVE, Load, Server, running
+from tests.process import get, until
 
 CONNECTIONS = 64
 
@@ -60,19 +59,10 @@ def carried(cores: list[int], seconds: float) -> dict[str, float]:
     """Give the answers a second of each style, with as many workers as cores."""
     workers = Server("", (*SERVE, "--workers", str(len(cores))), "")
     with confined(cores), running(workers, Load(0, 0)) as (port, _):
-        wait_for_workers(port, len(cores))
+        # The first accepts connections before the others are there.
+        ready = f"delayed_workers {len(cores):.1f}\n".encode()
+        until(lambda: ready in get(port, "/metrics")[1])
         return {style: asked(f"http://127.0.0.1:{port}{path}", len(cores), seconds) for style, path in STYLES.items()}
-
-
-def wait_for_workers(port: int, number: int) -> None:
-    """Return when all of them accept connections, and not the first alone."""
-    for _ in range(600):
-        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-            connection.request("GET", "/metrics")
-            if f"delayed_workers {number:.1f}\n".encode() in connection.getresponse().read():
-                return
-        time.sleep(0.05)
-    raise TimeoutError(f"there are no {number} workers")
 
 
 def asked(url: str, threads: int, seconds: float) -> float:
@@ -91,11 +81,15 @@ def measured(turn: int, seconds: float) -> list[Carried]:
     return [Carried(style, one[style], two[style]) for style in STYLES]
 
 
+def spread(ratios: list[float]) -> str:
+    """Write what a ratio was in the middle one of the rounds, and between which it lay in all."""
+    return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
 def table(results: list[Carried]) -> Table:
     shown = Table("style", "1 worker, 1 core", "2 workers, 2 cores", "times", title="answers a second, with their load")
     for style in STYLES:
         mine = [result for result in results if result.style == style]
-        times = [result.times for result in mine]
         one, two = median(result.by_one for result in mine), median(result.by_two for result in mine)
-        shown.add_row(style, f"{one:.0f}", f"{two:.0f}", f"{median(times):.2f} ({min(times):.2f} to {max(times):.2f})")
+        shown.add_row(style, f"{one:.0f}", f"{two:.0f}", spread([result.times for result in mine]))
     return shown
