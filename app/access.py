@@ -8,6 +8,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
+from app.promise import Promise
 from app.request import Request
 
 NAMESPACE: Final = "app.access"
@@ -52,28 +53,30 @@ class AccessLog:
     def _emit(self, request: Request, status: int | str) -> None:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
-        plan, measured = request.plan, request.measured
-        if measured is None:
-            measured = self._clock.seconds() - request.accepted
+        promise = request.promise
         self._publish(
             {
                 "log_time": time.time(),
                 "log_level": LogLevel.info,
                 "log_namespace": NAMESPACE,
-                "log_format": UNPROMISED if plan is None else FORMAT,
+                "log_format": UNPROMISED if promise is None else FORMAT,
                 "style": request.style,
                 "method": _printable(request.method),
                 "target": target,
                 "path": path,
                 "query": query,
                 "status": status,
-                "asked_ms": None if plan is None else plan.asked_ms,
-                "measured_ms": None if plan is None else round(measured * 1000, 3),
+                "asked_ms": None if promise is None else promise.plan.asked_ms,
+                "measured_ms": None if promise is None else self._measured_ms(promise),
                 "sent": request.sentLength,
                 "address": getattr(request.client, "host", None),
                 "request_id": request.identity.decode("ascii"),
             }
         )
+
+    def _measured_ms(self, promise: Promise) -> float:
+        measured = promise.measured
+        return round((self._clock.seconds() - promise.accepted if measured is None else measured) * 1000, 3)
 
 
 @lru_cache(maxsize=256)

@@ -50,8 +50,6 @@ class FrugalRequest(server.Request):
     prepath: list[bytes]
     postpath: list[bytes]
 
-    _introduced = False
-
     @property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # Twisted fills it in for each request
         """The query as Twisted reads it; no form in a body is."""
@@ -99,7 +97,6 @@ class FrugalRequest(server.Request):
         """
         self.code = code
         self.code_message = message or PHRASES.get(code, b"Unknown Status")
-        self._introduced = True
         headers = self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `setHeader`
         headers[b"Server"], headers[b"Date"] = [server.version], [_date(int(time()))]
 
@@ -112,10 +109,10 @@ class FrugalRequest(server.Request):
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer; if it is the first, the headers before it."""
-        if not self._introduced:
+        headers = self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `given`
+        if b"Date" not in headers:
             self.setResponseCode(self.code)
-        typed = b"Content-Type" in self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `given`
-        if self._encoder or self._inFakeHead or not typed:
+        if self._encoder or self._inFakeHead or b"Content-Type" not in headers:
             super().write(data)
         else:
             # Twisted's server would look for a type to be given, and find one.

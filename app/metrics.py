@@ -193,15 +193,15 @@ class Metrics:
 
     def answered(self, request: Request) -> None:
         """Count an answer that was given."""
-        cells, plan = self._cells, request.plan
+        cells, promise = self._cells, request.promise
         style, code = _STYLE[request.style], request.code
         status = code - 200 if 200 <= code < 600 else _OTHER_STATUS  # noqa: PLR2004  # what STATUSES has
         method = _METHOD.get(request.method, _OTHER_METHOD)
         cells[_ANSWERS + (style * len(METHODS) + method) * len(STATUSES) + status] += 1
-        if plan is not None:
-            if request.measured is not None:
-                self._observe(_LATENESS + style * _DEPTH, request.measured - plan.wait)
-            if plan.cut:
+        if promise is not None:
+            if promise.measured is not None:
+                self._observe(_LATENESS + style * _DEPTH, promise.measured - promise.plan.wait)
+            if promise.plan.cut:
                 cells[_CUT + style] += 1
         elif code >= 400:  # noqa: PLR2004  # where the statuses of problems begin
             cells[_REFUSED + style * len(STATUSES) + status] += 1
@@ -215,7 +215,7 @@ class Metrics:
             cells[_LEFT + style] += 1
         else:
             cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1
-        if request.plan is not None and request.plan.cut:
+        if request.promise is not None and request.promise.plan.cut:
             cells[_CUT + style] += 1
 
     def page(self) -> Reply:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from twisted.python.failure import Failure
 
-    from app.plan import Plan
+    from app.promise import Promise
     from app.reply import Problem, Reply
     from app.settings import Settings
 
@@ -71,9 +71,7 @@ class Request(FrugalRequest):
 
     Attributes:
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
-        plan: what the request was promised; None where it was promised nothing, as in a refusal.
-        accepted: when that was, in seconds of the service's clock.
-        measured: seconds from then to its answer; None until there is one.
+        promise: what the request was promised; None where that is nothing, as in a refusal.
         broken: whether its answer was broken off, by an upstream or because the service stops.
         identity: its id, as its answer and the log tell it.
         refusal: why it is answered though it is not whole, if it is.
@@ -86,9 +84,7 @@ class Request(FrugalRequest):
     transport: ITCPTransport | None
 
     style: str = "site"
-    plan: "Plan | None" = None
-    accepted: float = 0.0
-    measured: float | None = None
+    promise: "Promise | None" = None
     broken: bool = False
     identity: bytes = b""
     refusal: "Problem | None" = None
@@ -180,7 +176,8 @@ class Request(FrugalRequest):
     @property
     def fault(self) -> str | None:
         """What was done in the place of an answer; None if nothing was, or not yet."""
-        return None if self.plan is None or self.measured is None else self.plan.fault
+        promise = self.promise
+        return None if promise is None or promise.measured is None else promise.plan.fault
 
     def dismiss(self, reply: "Reply") -> None:
         """Answer now, in the place of the answer that is waited for; if that has begun, break it off.

@@ -19,6 +19,7 @@ from app.head import begin, timing
 from app.parameters import PREFIX, wrong
 from app.pending import Pending, Room
 from app.plan import Plan, Source, ask, drip, echo, foresee, planner, read_via
+from app.promise import Promise
 from app.reply import FULL, Problem, Refused, Reply, json_page, too_large
 from app.request import Request
 from app.settings import Settings
@@ -55,18 +56,19 @@ class Service:
     _known: dict[tuple[bytes, str | None], Callable[[], Plan]] = attrs.field(factory=dict, init=False)
     pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
 
-    def accept(self, request: Request, path_delay: str | None = None) -> Plan:
+    def accept(self, request: Request, path_delay: str | None = None) -> Promise:
         """Decide what a request is promised; send the headers if they are not to wait.
 
         Raises:
             Refused: the request asks for what there is not, or there is no room for another.
         """
-        self._admit(request)
-        request.plan = plan = self._planner(_query(request), path_delay)()
+        accepted = self._admit()
+        plan = self._planner(_query(request), path_delay)()
+        promise = _promised(request, plan, accepted)
         if plan.at == "body":
             begin(request, plan, None)
             request.write(b"")
-        return plan
+        return promise
 
     def _planner(self, query: bytes, path_delay: str | None) -> Callable[[], Plan]:
         """Read a URL, and remember it: those who test ask for the same again and again."""
@@ -79,45 +81,43 @@ class Service:
             self._known[key] = found
         return found
 
-    def _admit(self, request: Request) -> None:
+    def _admit(self) -> float:
         # Before anything is read: what is refused for want of room takes no draw from those that are answered.
         if self.room.full:
             raise Refused(FULL)
-        request.accepted = self.clock.seconds()
+        return self.clock.seconds()
 
-    def echo(self, request: Request, seconds: str) -> Plan:
+    def echo(self, request: Request, seconds: str) -> Promise:
         """Decide when a request is told what it was.
 
         Raises:
             Refused: the seconds are none, or the body is too large or malformed.
         """
-        self._admit(request)
+        accepted = self._admit()
         answer = told(_told_of(request, MAX_BODY))
-        request.plan = echo(seconds, answer, self.settings)
-        return request.plan
+        return _promised(request, echo(seconds, answer, self.settings), accepted)
 
-    def drip(self, request: Request) -> Plan:
+    def drip(self, request: Request) -> Promise:
         """Decide when a request is sent how many bytes.
 
         Raises:
             Refused: the request asks for what there is not.
         """
-        self._admit(request)
-        request.plan = drip(_query(request), self.settings)
-        return request.plan
+        accepted = self._admit()
+        return _promised(request, drip(_query(request), self.settings), accepted)
 
-    def answer(self, request: Request, plan: Plan) -> Deferred[bytes]:
+    def answer(self, request: Request, promise: Promise) -> Deferred[bytes]:
         """Answer as planned, telling how late it is.
 
         Returns:
             A Deferred of what is left for the style to write before it finishes the request.
         """
-        request.measured = self.clock.seconds() - request.accepted
+        plan, measured = promise.plan, promise.keep(self.clock.seconds())
         if plan.at == "headers":
-            begin(request, plan, request.measured)
+            begin(request, plan, measured)
         return deliver(request, plan, self.clock, self.settings.max_delay)
 
-    def accept_via(self, request: Request, name: str) -> Plan:
+    def accept_via(self, request: Request, name: str) -> Promise:
         """Decide what a request is promised that is to be passed on.
 
         Args:
@@ -127,29 +127,29 @@ class Service:
         Raises:
             Refused: there is no such upstream, the request asks for what there is not, or its target is none.
         """
-        self._admit(request)
+        accepted = self._admit()
         self._target(request, name)
-        request.plan = plan = read_via(_headers(request), self.settings, self.source)
+        plan = read_via(_headers(request), self.settings, self.source)
         if not plan.forwarded and isinstance(request.content, Upload):
             request.content.close()
-        return plan
+        return _promised(request, plan, accepted)
 
-    def forward(self, request: Request, name: str, plan: Plan) -> Deferred[bytes]:
+    def forward(self, request: Request, name: str, promise: Promise) -> Deferred[bytes]:
         """Pass a request on, and its answer back, or answer as planned instead.
 
         Returns:
             A Deferred of what is left for the style to write before it finishes the request.
         """
+        plan = promise.plan
         if not plan.forwarded:
-            return self.answer(request, plan)
-        request.measured = self.clock.seconds() - request.accepted
+            return self.answer(request, promise)
         return Forward(
             request,
             self._target(request, name),
             agent=cast("IAgent", self.agent),
             clock=self.clock,
             timeout=self.settings.upstream_timeout,
-            timing=timing(plan, request.measured),
+            timing=timing(plan, promise.keep(self.clock.seconds())),
         ).sent
 
     def _target(self, request: Request, name: str) -> bytes:
@@ -168,6 +168,11 @@ class Service:
             Refused: the request asks for what there is not.
         """
         return json_page(foresee(_query(request), self.settings).as_json())
+
+
+def _promised(request: Request, plan: Plan, accepted: float) -> Promise:
+    promise = request.promise = Promise(plan, accepted)
+    return promise
 
 
 def _query(request: Request) -> bytes:

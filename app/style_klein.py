@@ -14,7 +14,7 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from app.delivery import apologize
-from app.plan import Plan
+from app.promise import Promise
 from app.reply import (
     ALLOWED,
     ALLOWED_GET,
@@ -27,7 +27,7 @@ from app.reply import (
 from app.request import Request, identity
 from app.service import Service
 
-Render = Callable[[Request, Plan], Deferred[bytes]]
+Render = Callable[[Request, Promise], Deferred[bytes]]
 
 
 @attrs.frozen(eq=False)
@@ -59,13 +59,13 @@ class DelayedKlein:
         self.log.failure("failed to answer", failure, request_id=identity(request))
         return apologize(cast("Request", request))
 
-    def _wait(self, request: Request, plan: Plan, render: Render) -> Deferred[bytes]:
-        d = deferLater(self.service.clock, plan.wait, lambda: request)
-        self.service.pending.enter(d, request.accepted + plan.wait)
-        return d.addCallback(render, plan)
+    def _wait(self, request: Request, promise: Promise, render: Render) -> Deferred[bytes]:
+        d = deferLater(self.service.clock, promise.plan.wait, lambda: request)
+        self.service.pending.enter(d, promise.due)
+        return d.addCallback(render, promise)
 
-    def _delayed_render(self, request: Request, plan: Plan) -> Deferred[bytes]:
-        return self.service.answer(request, plan)
+    def _delayed_render(self, request: Request, promise: Promise) -> Deferred[bytes]:
+        return self.service.answer(request, promise)
 
     @router.route("/delayed", methods=METHODS)
     @router.route("/delayed/<delay>", methods=METHODS)
@@ -98,8 +98,8 @@ class DelayedKlein:
     def via(self, request: Request, name: str, rest: str = "") -> Deferred[bytes]:
         return self._wait(request, self.service.accept_via(request, name), partial(self._via_render, name=name))
 
-    def _via_render(self, request: Request, plan: Plan, name: str) -> Deferred[bytes]:
-        return self.service.forward(request, name, plan)
+    def _via_render(self, request: Request, promise: Promise, name: str) -> Deferred[bytes]:
+        return self.service.forward(request, name, promise)
 
     @router.route("/predict", methods=["GET", "HEAD"])
     def predict(self, request: Request) -> bytes:

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from app.delivery import apologize
-from app.plan import Plan
+from app.promise import Promise
 from app.reply import (
     ALLOWED,
     ALLOWED_GET,
@@ -24,7 +24,7 @@ from app.reply import (
 from app.request import Request, identity
 from app.service import Service
 
-Render = Callable[[Request, Plan], Deferred[None]]
+Render = Callable[[Request, Promise], Deferred[None]]
 
 
 class RawResource(Resource):
@@ -92,16 +92,16 @@ class LateResource(RawResource):
         super().__init__()
         self.service = service
 
-    def _wait(self, request: Request, plan: Plan, render: Render) -> int:
-        d = deferLater(self.service.clock, plan.wait, lambda: request)
-        self.service.pending.enter(d, request.accepted + plan.wait)
-        d.addCallback(render, plan)
+    def _wait(self, request: Request, promise: Promise, render: Render) -> int:
+        d = deferLater(self.service.clock, promise.plan.wait, lambda: request)
+        self.service.pending.enter(d, promise.due)
+        d.addCallback(render, promise)
         d.addErrback(self._failed, request)
         request.notifyFinish().addErrback(lambda _: d.cancel())
         return NOT_DONE_YET
 
-    def _delayedRender(self, request: Request, plan: Plan) -> Deferred[None]:
-        return self.service.answer(request, plan).addCallback(self._finish, request)
+    def _delayedRender(self, request: Request, promise: Promise) -> Deferred[None]:
+        return self.service.answer(request, promise).addCallback(self._finish, request)
 
 
 class DelayedResource(LateResource):
@@ -203,8 +203,8 @@ class ViaResource(LateResource):
 
     render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
 
-    def _viaRender(self, request: Request, plan: Plan) -> Deferred[None]:
-        return self.service.forward(request, self.name, plan).addCallback(self._finish, request)
+    def _viaRender(self, request: Request, promise: Promise) -> Deferred[None]:
+        return self.service.forward(request, self.name, promise).addCallback(self._finish, request)
 
 
 class PredictResource(RawResource):
