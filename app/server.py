@@ -26,6 +26,7 @@ from app.drain import Drain
 from app.metrics import WIDTH
 from app.outgoing import outgoing
 from app.preceded import HAPROXY, Preceding
+from app.rehearsal import rehearse
 from app.settings import Settings
 from app.site import Root, ServiceSite, admin_site, site
 from app.sockets import Adopting
@@ -99,6 +100,7 @@ def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) ->
         A Deferred that fires when all workers accept; it fails with CannotListenError, or with StillbornError.
     """
     if board is None:
+        rehearse(settings)
         factory = _factory(settings, reactor)
         opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
         return opened.addCallback(partial(_announced, settings)).addCallback(partial(_served, reactor, factory))
@@ -128,6 +130,7 @@ def accept(inheritance: Inheritance, reactor: ReactorBase) -> Deferred[Hurry]:
     """
     Leash(reactor)
     settings = inheritance.settings
+    rehearse(settings)
     board = Board(WIDTH, settings.workers, BOARD)
     factory = _factory(settings, reactor, board, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
