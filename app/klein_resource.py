@@ -123,23 +123,20 @@ class _Rendering:
         self._app = app
         self._request = request
         self._finished = False
-        self._deferred: Deferred[Any] = Deferred()
+        self._deferred: Deferred[Any] | None = None
 
     def start(self, route: _Route) -> None:
         self._request.notifyFinish().addCallbacks(self._finish, self._leave)
-        self._deferred.addCallback(self._execute)
-        self._deferred.addCallback(self._process)
-        self._deferred.addErrback(self._failed, self._app._error_handlers)
-        self._deferred.addCallback(self._write)
-        self._deferred.addErrback(_unwritten)
-        self._deferred.callback(route)
+        self._deferred = maybeDeferred(self._execute, route)
+        self._deferred.addBoth(self._conclude, self._deferred)
 
     def _finish(self, _: object) -> None:
         self._finished = True
 
     def _leave(self, _: object) -> None:
         self._finished = True
-        self._deferred.cancel()
+        if self._deferred is not None:
+            self._deferred.cancel()
 
     def _execute(self, route: _Route) -> Any:
         endpoint, arguments = route.match()
@@ -148,6 +145,14 @@ class _Rendering:
         request.prepath.extend(request.postpath[:taken])
         request.postpath = request.postpath[taken:]
         return self._app.execute_endpoint(endpoint, request, **arguments)
+
+    def _conclude(self, result: Any, deferred: Deferred[Any]) -> Any:
+        """Say what becomes of a result when there is one; said before, it would take 1 kB while that is awaited."""
+        deferred.addCallback(self._process)
+        deferred.addErrback(self._failed, self._app._error_handlers)
+        deferred.addCallback(self._write)
+        deferred.addErrback(_unwritten)
+        return result
 
     def _process(self, result: Any) -> Any:
         """Render what can be rendered; it finishes the request by itself."""
