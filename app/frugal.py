@@ -50,6 +50,9 @@ class FrugalRequest(server.Request):
     prepath: list[bytes]
     postpath: list[bytes]
 
+    code_message: bytes = b""
+    """Empty until the status is set, with what every answer says of itself."""
+
     @property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]  # Twisted fills it in for each request
         """The query as Twisted reads it; no form in a body is."""
@@ -109,10 +112,10 @@ class FrugalRequest(server.Request):
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer; if it is the first, the headers before it."""
-        headers = self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `given`
-        if b"Date" not in headers:
+        if not self.code_message:
             self.setResponseCode(self.code)
-        if self._encoder or self._inFakeHead or b"Content-Type" not in headers:
+        typed = b"Content-Type" in self.responseHeaders._rawHeaders  # noqa: SLF001  # as in `given`
+        if self._encoder or self._inFakeHead or not typed:
             super().write(data)
         else:
             # Twisted's server would look for a type to be given, and find one.

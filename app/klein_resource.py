@@ -135,6 +135,7 @@ class _Rendering:
 
     def _leave(self, _: object) -> None:
         self._finished = True
+        # None while the route is being called: who leaves then is told of in a later turn of the reactor.
         if self._deferred is not None:
             self._deferred.cancel()
 

@@ -10,7 +10,7 @@ class Promise:
     """What one request was promised: the plan may be that of many.
 
     It is an object of its own because CPython keeps what an instance has within the instance only as long as its class
-    knows of no more than thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 23 by itself.
+    knows of no more than thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 25 by itself.
 
     Attributes:
         plan: how it is to be answered.

@@ -6,7 +6,7 @@ It is a process of its own, as it is for the first few instances of a class to s
 """
 
 import sys
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 from twisted.internet.task import Clock
@@ -16,6 +16,8 @@ from app.settings import Settings
 from app.site import ServiceSite, root
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from app.request import Request
 
 SETTINGS = Settings()
@@ -44,11 +46,10 @@ def sizes() -> tuple[int, int]:
         connection.dataReceived(b"GET /raw/delayed?delay=1s HTTP/1.1\r\nHost: localhost\r\n\r\n")
     clock.advance(1)
     assert len(site.kept) == sum(stage.sent.startswith(b"HTTP/1.1 200 OK") for stage in stages) == len(stages)
-    channels = [cast("object", connection._channel) for connection in connections]
-    return _largest(channels), _largest(site.kept)
+    return _largest([connection._channel for connection in connections]), _largest(site.kept)
 
 
-def _largest(objects: "list[object] | list[Request]") -> int:
+def _largest(objects: "Sequence[object]") -> int:
     return max(sys.getsizeof(vars(each)) for each in objects)
 
 

@@ -28,6 +28,10 @@ class Told(Resource):
         request.finish()
         return NOT_DONE_YET
 
+    def render_DELETE(self, request: Any) -> bytes:
+        request.setHeader(b"Date", b"Sun, 09 Sep 2001 01:47:40 GMT")
+        return b""
+
     def render_POST(self, request: Any) -> bytes:
         raise ZeroDivisionError
 
@@ -76,6 +80,14 @@ def test_introduced(house: House, told: Told) -> None:
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert [head.count(name) for name in (b"\r\nServer: ", b"\r\nDate: ", b"\r\nX-Request-Id: mine")] == [1, 1, 1]
     assert body == b"4\r\ntold\r\n0\r\n\r\n"
+
+
+def test_introduced_with_a_date_of_its_own(house: House, told: Told) -> None:
+    """So has one whose resource sets the date by itself, and nothing else that every answer says."""
+    wire = house.wire()
+    wire.send(b"DELETE /told HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n")
+    assert b"\r\nX-Request-Id: mine\r\n" in wire.received
+    assert b"\r\nServer: " in wire.received
 
 
 def test_no_header_is_split(house: House, told: Told) -> None:
