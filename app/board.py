@@ -35,10 +35,6 @@ class Board:
         counted = [cells for cells in stretches if cells.tobytes().strip(b"\0")] or stretches[:1]
         if len(counted) == 1:
             return list(counted[0])
-        stretches = [row[start:stop] for row in self._rows]
-        counted = [cells for cells in stretches if cells.tobytes().strip(b"\0")] or stretches[:1]
-        if len(counted) == 1:
-            return list(counted[0])
         return list(map(sum, zip(*counted, strict=True)))
 
 
