@@ -68,7 +68,7 @@ def compare_command(
         agenda = plan(pending=pending, rounds=rounds, longest=longest, bound=bound)
         with _subjects(url, pids) as subjects:
             comparison = _compare(agenda, subjects, own=url is None)
-    except RefusalError as refusal:
+    except (RefusalError, subject.StartError) as refusal:
         raise click.UsageError(str(refusal)) from refusal
     except OSError as error:
         raise click.ClickException(f"the service cannot be reached: {error}") from error

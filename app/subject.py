@@ -12,8 +12,6 @@ from typing import Final
 
 import attrs
 
-from app.schedule import RefusalError
-
 SERVE: Final = ("-m", "app")
 """What Python is told to run."""
 
@@ -28,6 +26,10 @@ _POLL: Final = 0.02
 _URL: Final = re.compile(r"http://127\.0\.0\.1:\d+(?=/delayed\b)")
 
 _SOURCE: Final = Path(__file__).resolve().parent.parent
+
+
+class StartError(Exception):
+    """The service did not start."""
 
 
 @attrs.frozen
@@ -55,7 +57,7 @@ def started(log: Path, program: Sequence[str] = SERVE) -> Iterator[Subject]:
         The service, once it serves.
 
     Raises:
-        RefusalError: it ended, or said nothing, before it served.
+        StartError: it ended, or said nothing, before it served.
     """
     # The package is the one that this is, whatever else is called `app` where the command is run.
     command = (sys.executable, "-P", *program, "serve", "--host", "127.0.0.1", "--port", "0", "--drain-timeout", "0s")
@@ -83,7 +85,7 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
         if found := _URL.search(log.read_text(encoding="utf-8", errors="replace")):
             return found[0]
         time.sleep(_POLL)
-    raise RefusalError(f"the service did not start: {log.read_text(encoding='utf-8', errors='replace').strip()[-500:]}")
+    raise StartError(f"the service did not start: {log.read_text(encoding='utf-8', errors='replace').strip()[-500:]}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

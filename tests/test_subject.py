@@ -4,8 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.schedule import RefusalError
-from app.subject import started
+from app.subject import StartError, started
 
 
 def status(url: str) -> int:
@@ -62,7 +61,7 @@ def test_it_is_killed_if_it_does_not_stop(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_service_that_does_not_start(tmp_path: Path) -> None:
     """The end of what it printed says why."""
     with (
-        pytest.raises(RefusalError, match="the service did not start: no such thing"),
+        pytest.raises(StartError, match="the service did not start: no such thing"),
         started(tmp_path / "log", ("-c", "raise SystemExit('no such thing')")),
     ):
         raise AssertionError
