@@ -9,12 +9,11 @@ import attrs
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES
-from twisted.internet.defer import succeed
 from twisted.web.iweb import IRequest
-from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
+from twisted.web.template import Element, Tag, XMLString, renderer, tags
 
 from app import delay
-from app.pages import PageResource
+from app.pages import PageResource, html_page
 from app.reply import Reply, page
 
 POLICY: Final = (
@@ -82,24 +81,17 @@ def resources() -> dict[bytes, PageResource]:
 
 
 def _resource(reply: Reply) -> PageResource:
-    return PageResource(lambda: succeed(reply))
+    return PageResource(lambda: reply)
 
 
 @cache
 def _replies() -> Mapping[bytes, Reply]:
     # Highlighting takes longer than a delay may be late, so nobody's request is there to wait for it.
     return {
-        b"compare": page(b"text/html; charset=utf-8", _html(), (b"Content-Security-Policy", POLICY)),
+        b"compare": html_page(ComparePageElement(), POLICY),
         b"compare.js": page(b"text/javascript; charset=utf-8", _static("compare.js")),
         b"compare.css": page(b"text/css; charset=utf-8", _static("compare.css") + b"\n" + _colours().encode("ascii")),
     }
-
-
-def _html() -> bytes:
-    bodies: list[bytes] = []
-    flattenString(None, ComparePageElement()).addCallback(bodies.append)
-    [body] = bodies  # nothing on the page comes later
-    return b"<!DOCTYPE html>\n" + body
 
 
 def _static(name: str) -> bytes:

@@ -3,21 +3,23 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from functools import cache, partial
 from importlib import metadata
 from typing import Final
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
+from app.delivery import apologize
 from app.endpoints import HEADINGS, endpoints, parameters, with_values
 from app.metrics import Metrics
 from app.openapi import document
-from app.reply import ALLOWED_GET, STOPPING, Reply, json_page, options, page
-from app.request import Request
+from app.reply import ALLOWED_GET, NOT_FOUND, STOPPING, Reply, json_page, not_allowed, options, page
+from app.request import Request, identity
 from app.settings import Settings
-from app.style_resource import RawResource
 
 STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -125,32 +127,38 @@ class EndpointsElement(Element):
         return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
-class PageResource(RawResource):
+class PageResource(Resource):
     """A page that is answered at once, to GET and HEAD.
 
     Args:
-        reply: gives what is answered.
+        reply: makes the answer, for each request anew.
     """
 
-    def __init__(self, reply: Callable[[], Deferred[Reply]]) -> None:
+    log = Logger()
+
+    def __init__(self, reply: Callable[[], Reply]) -> None:
         super().__init__()
         self._reply = reply
 
-    def render_GET(self, request: Request) -> int:
-        d = self._reply()
-        d.addCallback(lambda reply: self._send(request, reply))
-        d.addErrback(self._failed, request)
-        return NOT_DONE_YET
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return ReplyResource(NOT_FOUND.reply())
 
-    render_HEAD = render_GET
+    def render(self, request: Request) -> int:
+        try:
+            rest = self._answer(request.method).start(request)
+        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
+            self.log.failure("failed to answer", request_id=identity(request))
+            rest = apologize(request)
+        return _finish(request, rest)
 
-    def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_GET))
-        return NOT_DONE_YET
+    def _answer(self, method: bytes) -> Reply:
+        if method in {b"GET", b"HEAD"}:
+            return self._reply()
+        return options(ALLOWED_GET) if method == b"OPTIONS" else not_allowed(method, ALLOWED_GET)
 
 
-class ReplyResource(RawResource):
-    """Answers one and the same, whatever is asked."""
+class ReplyResource(Resource):
+    """Gives the same answer to every request."""
 
     isLeaf = True
 
@@ -159,23 +167,41 @@ class ReplyResource(RawResource):
         self._reply = reply
 
     def render(self, request: Request) -> int:
-        self._send(request, self._reply)
-        return NOT_DONE_YET
+        return _finish(request, self._reply.start(request))
+
+
+def _finish(request: Request, rest: bytes) -> int:
+    request.write(rest)
+    request.finish()
+    return NOT_DONE_YET
 
 
 def index(settings: Settings) -> PageResource:
     """Make the page that says what the service is, and lists every endpoint with an example."""
+    return PageResource(cache(partial(_index, settings)))
 
-    def reply() -> Deferred[Reply]:
-        return flattenString(None, EndpointsElement(settings)).addCallback(_html)
 
-    return PageResource(reply)
+def _index(settings: Settings) -> Reply:
+    return html_page(EndpointsElement(settings), POLICY)
+
+
+def html_page(element: Element, policy: bytes) -> Reply:
+    """Render a template that waits for nothing.
+
+    Args:
+        element: the template, with a renderer for each of its directives.
+        policy: the Content-Security-Policy of the page.
+    """
+    bodies: list[bytes] = []
+    flattenString(None, element).addCallback(bodies.append)
+    [body] = bodies
+    return page(b"text/html; charset=utf-8", b"<!DOCTYPE html>\n" + body, (b"Content-Security-Policy", policy))
 
 
 def health() -> PageResource:
     """Make the page that says that the service is alive."""
     alive = json_page({"status": "ok"})
-    return PageResource(lambda: succeed(alive))
+    return PageResource(lambda: alive)
 
 
 def readiness(stopping: Callable[[], bool]) -> PageResource:
@@ -185,13 +211,13 @@ def readiness(stopping: Callable[[], bool]) -> PageResource:
         stopping: tells that it takes no more.
     """
     ready, unready = json_page({"status": "ok"}), STOPPING.reply()
-    return PageResource(lambda: succeed(unready if stopping() else ready))
+    return PageResource(lambda: unready if stopping() else ready)
 
 
 def description(settings: Settings) -> PageResource:
     """Make the page that describes the service to programs, as OpenAPI."""
     described = json_page(document(settings, _version()))
-    return PageResource(lambda: succeed(described))
+    return PageResource(lambda: described)
 
 
 def _version() -> str:
@@ -203,9 +229,4 @@ def _version() -> str:
 
 def figures(metrics: Metrics) -> PageResource:
     """Make the page that Prometheus reads."""
-    return PageResource(lambda: succeed(metrics.page()))
-
-
-def _html(body: bytes) -> Reply:
-    policy = (b"Content-Security-Policy", POLICY)
-    return page(b"text/html; charset=utf-8", b"<!DOCTYPE html>\n" + body, policy)
+    return PageResource(metrics.page)
