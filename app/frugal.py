@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 # As numbers: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
-_CR, _LF, PERCENT = b"\r\n%"
+_CR, _LF, _PERCENT = b"\r\n%"
 
 SPELT: Final = frozenset(
     {
@@ -83,7 +83,7 @@ class FrugalRequest(server.Request):
         self.site = channel.site
         self.prepath = []
         self.postpath = self.path[1:].split(b"/")
-        if PERCENT in self.path:
+        if _PERCENT in self.path:
             self.postpath = list(map(unquote_to_bytes, self.postpath))
         if self.path == b"*":
             self._handleStar()

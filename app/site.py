@@ -17,7 +17,6 @@ from app.channel import Channel
 from app.connections import Connection, Connections
 from app.destination import VIA
 from app.echo import MAX_BODY
-from app.frugal import PERCENT
 from app.host import is_host
 from app.identity import Identities
 from app.klein_resource import TidyKleinResource
@@ -37,6 +36,9 @@ from app.upload import DroppedBody, KeptBody
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
 BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
+
+# As a number: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
+_PERCENT: Final = b"%"[0]
 
 ECHOED: Final = (b"/delay/", b"/raw/delay/")
 """Under these paths a request is told what was in its body."""
@@ -249,7 +251,7 @@ def _hide_from_routers(path: bytes, request: Request) -> None:
 
 def _unroutable(path: bytes, request: Request) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
-    if PERCENT in request.path or not request.path.isascii():
+    if _PERCENT in request.path or not request.path.isascii():
         try:
             segments = b"/".join([path, *request.postpath]).decode("utf-8")
         except UnicodeDecodeError:
