@@ -13,8 +13,9 @@ from typing import Final
 import attrs
 
 from app.comparison import Ceiling, Comparison, Round, Sample
-from app.contract import CONVERSATIONS, PREFIXES
+from app.contract import CONVERSATIONS
 from app.duties import code_lines, definitions
+from app.endpoints import PREFIXES
 from app.measure import Report, Verdict, run_apart
 from app.parity import Parity, address
 from app.parity import compare as compare_answers

@@ -9,10 +9,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from app.endpoints import PREFIXES
 from app.fault import KINDS
-
-PREFIXES: Final = {"klein": "", "resource": "/raw"}
-"""The path under which each style answers."""
 
 SORRY: Final = b"<html><body>Sorry to keep you waiting.</body></html>"
 """The body of the original example."""

@@ -5,12 +5,14 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from app.contract import PREFIXES
 from app.duration import render as render_duration
 from app.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, VIA, Parameter
 from app.reply import ALLOWED, ALLOWED_GET, METHODS
 from app.settings import Settings
 from app.size import render as render_size
+
+PREFIXES: Final = {"klein": "", "resource": "/raw"}
+"""The path under which each style answers."""
 
 HEADINGS: Final = ("parameter", "meaning", "accepted", "default", "bound", "example")
 """The columns of the table of parameters."""

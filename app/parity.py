@@ -10,7 +10,8 @@ from typing import Final
 import attrs
 
 from app import target
-from app.contract import PREFIXES, Case, Conversation, comparable
+from app.contract import Case, Conversation, comparable
+from app.endpoints import PREFIXES
 from app.framing import FlawError, Reader
 from app.schedule import RefusalError
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.log import as_text
 from tests.conftest import House
 

@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.service import Service
 from app.settings import Settings
 from app.site import Root, ServiceSite

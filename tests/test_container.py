@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import pytest
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.manifest import Fleet, render
 from tests.process import BOUND, ROOT, get, until
 from tests.test_drain import answer, ask

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs
 
-from app.contract import CASES, CONVERSATIONS, MEASURED, PREFIXES, Case, Conversation, comparable
+from app.contract import CASES, CONVERSATIONS, MEASURED, Case, Conversation, comparable
+from app.endpoints import PREFIXES
 from app.fault import KINDS
 from app.parameters import DELAYED, PREDICT
 from tests.conftest import House, Wire

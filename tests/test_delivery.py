@@ -8,8 +8,9 @@ from twisted.internet import threads
 from twisted.logger import LogLevel, capturedLogs
 from twisted.web.client import ResponseFailed
 
-from app.contract import PREFIXES, Case
+from app.contract import Case
 from app.delivery import PIECE
+from app.endpoints import PREFIXES
 from tests.conftest import House, Wire
 from tests.real import BOUND, Served, asynchronous, connect, served, until
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from app.contract import PREFIXES
 from app.drain import LAST, Drain
+from app.endpoints import PREFIXES
 from app.settings import Settings
 from tests.conftest import House, Wire
 from tests.process import Process, serving, until

@@ -17,8 +17,9 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.web.test.requesthelper import DummyChannel
 from werkzeug.sansio.utils import get_current_url
 
-from app.contract import PREFIXES, Case
+from app.contract import Case
 from app.echo import MAX_BODY, Asked, Content, Upload, told
+from app.endpoints import PREFIXES
 from app.form import MAX_PARTS, understand
 from app.plan import drip, echo
 from app.reply import Refused

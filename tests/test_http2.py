@@ -13,7 +13,7 @@ from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceive
 from h2.settings import SettingCodes
 from twisted.internet.task import Clock
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.fault import KINDS
 from app.reply import STOPPING
 from app.service import Service

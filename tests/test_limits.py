@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from app import limits
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.pending import Room
 from app.service import Service
 from app.settings import Settings

@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 
 from app.board import Board
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, bury
 from tests.conftest import House
 

@@ -9,7 +9,7 @@ from twisted.internet.tcp import Port, Server
 from twisted.internet.testing import MemoryReactor
 from twisted.python.failure import Failure
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from app.prompt import LARGEST
 from app.service import Service
 from app.settings import Settings

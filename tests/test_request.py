@@ -1,4 +1,4 @@
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from tests.conftest import House
 
 

@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from app.contract import PREFIXES
+from app.endpoints import PREFIXES
 from tests.real import BOUND, Accepted, Client, Served, asynchronous, connect, served, until
 
 MEGABYTE = 1024**2
