@@ -17,7 +17,7 @@ import attrs
 from rich.table import Table
 
 from tests.bench.servers import SERVE, Load, Server, running
-from tests.process import get, until
+from tests.support.process import get, until
 
 CONNECTIONS = 64
 

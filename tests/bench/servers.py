@@ -69,7 +69,7 @@ class Server:
 
 MODULE = (sys.executable, "-m")
 
-SERVE = (*MODULE, "app", "serve", "--port", "{port}", "--drain-timeout", "0s")
+SERVE = (*MODULE, "latebin", "serve", "--port", "{port}", "--drain-timeout", "0s")
 
 
 def free_port() -> int:

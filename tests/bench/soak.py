@@ -20,7 +20,7 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from app.footprint import read
+from latebin.load.footprint import read
 from tests.bench.servers import SERVE, Load, Server, running
 
 ASKED = [

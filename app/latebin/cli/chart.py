@@ -1,0 +1,62 @@
+"""A prediction as it is shown in a terminal: its figures as a table, its histogram as bars."""
+
+from typing import Final
+
+from rich.table import Table
+
+from latebin.core.language.duration import render
+from latebin.core.language.prediction import FIGURES, Prediction
+
+WIDTH: Final = 40
+"""The longest bar, in characters."""
+
+BINS: Final = 10
+"""How many lines a histogram has, so that all of it is seen at once."""
+
+_RAREST: Final = 0.0001
+
+_LABELS: Final = {"p99_9": "p99.9"}
+
+
+def figures(prediction: Prediction) -> Table:
+    """Give the figures, a line each, and the share that the timeout cuts if there is one."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in FIGURES:
+        table.add_row(_LABELS.get(name, name), duration(getattr(prediction, name)))
+    if prediction.timeout is not None and prediction.cut is not None:
+        table.add_row(f"cut by {duration(prediction.timeout)}", percentage(prediction.cut))
+    return table
+
+
+def histogram(prediction: Prediction, ink: str = "█") -> Table:
+    """Give the histogram, a line for each bin: up to which delay, which share, and a bar.
+
+    Args:
+        prediction: whose histogram it is.
+        ink: the character that bars are made of.
+    """
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("up to", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column(style="green", no_wrap=True, overflow="crop")
+    longest = max(each.share for each in prediction.histogram)
+    for each in prediction.histogram:
+        table.add_row(duration(each.upper), percentage(each.share), ink * _length(each.share / longest))
+    return table
+
+
+def _length(part: float) -> int:
+    # What is there is seen, however rare it is; a share may be a rounding error below zero.
+    return max(round(part * WIDTH), int(part > 0))
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with three digits, which are all that a prediction is good for."""
+    return render(float(f"{seconds:.3g}"))
+
+
+def percentage(share: float) -> str:
+    """Write a share as a percentage with two places; what is too rare for them is said to be below."""
+    return f"<{_RAREST:.2%}" if 0 < share < _RAREST else f"{max(share, 0.0):.2%}"

@@ -1,0 +1,191 @@
+"""The command that compares the two styles, and the tables it prints."""
+
+import json
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from latebin.cli.options import DurationType, FileType, WholeType
+from latebin.compare.duties import DUTIES, Definition, pairs
+from latebin.compare.findings import Comparison, Outcome, Spread, as_json, number, sentences, times
+from latebin.compare.parity import LONGEST, PATIENCE, address
+from latebin.compare.run import Agenda, Subjects, compare, plan
+from latebin.load.schedule import RefusalError
+from latebin.testing import process
+from latebin.testing.process import Subject
+
+EXIT_CODES: Final = {Outcome.SAME: 0, Outcome.DIFFERENT: 1, Outcome.FLAWED: 1, Outcome.NO_VERDICT: 3}
+"""What the command exits with; 2 is a comparison that was refused, as click has it for all wrong usage."""
+
+COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
+
+
+_DURATION: Final = DurationType()
+
+_FILE: Final = FileType()
+
+
+@click.command("compare")
+@click.option("--url", help="Compare the service that runs there, instead of one started for this.")
+@click.option("--pid", "pids", type=int, multiple=True, help="With --url: look at this process of it.")
+@click.option("--pending", type=WholeType(min=1), default=2000, show_default=True, help="Answers pending at once.")
+@click.option("--rounds", type=WholeType(0, 100), default=3, show_default=True, help="Of load; 0 for none.")
+@click.option("--bound", type=_DURATION, default="100s", show_default=True, help="How long all of it may take.")
+@click.option("--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Wait of a conversation.")
+@click.option("--json", "json_file", type=_FILE, help="Write what was found there too, for machines.")
+@click.option("--html", "html_file", type=_FILE, help="Write it there too, as a page that needs no network.")
+def compare_command(
+    *,
+    url: str | None,
+    pids: tuple[int, ...],
+    pending: int,
+    rounds: int,
+    bound: float,
+    longest: float,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    """Compare the two styles: the same answers, the same punctuality, at what cost.
+
+    Exit code: 0 the same, 1 a difference, or requests that went wrong under load, 2 refused, 3 the same answers, but
+    the load generator was the bottleneck, so that nothing is said of the cost.
+    """
+    if pids and url is None:
+        raise click.UsageError("--pid goes with --url: what is started for this is looked at anyway")
+    write_page = _page() if html_file is not None else None
+    try:
+        agenda = plan(pending=pending, rounds=rounds, longest=longest, bound=bound)
+        with _subjects(url, pids) as subjects:
+            comparison = _compare(agenda, subjects, own=url is None)
+    except (RefusalError, process.StartError) as refusal:
+        raise click.UsageError(str(refusal)) from refusal
+    except OSError as error:
+        raise click.ClickException(f"the service cannot be reached: {error}") from error
+    show(comparison, Console())
+    if json_file is not None:
+        json_file.write_text(json.dumps(as_json(comparison), indent=2) + "\n", encoding="utf-8")
+    if html_file is not None and write_page is not None:
+        html_file.write_text(write_page(comparison), encoding="utf-8")
+    raise SystemExit(EXIT_CODES[comparison.outcome])
+
+
+def _page() -> Callable[[Comparison], str]:
+    """Have the page's libraries at hand before anything is measured."""
+    try:
+        from latebin.compare import html  # noqa: PLC0415  # slow to import, and an extra of its own
+    except ModuleNotFoundError as missing:
+        told = f"--html needs {missing.name}, which is not installed: pip install '.[report]'"
+        raise click.ClickException(told) from missing
+    return html.page
+
+
+@contextmanager
+def _subjects(url: str | None, pids: tuple[int, ...]) -> Iterator[Subjects]:
+    if url is not None:
+        # Where nobody is, hundreds of conversations need not find it out, each of them for as long as it takes.
+        socket.create_connection(address(url), timeout=PATIENCE).close()
+        yield lambda: nullcontext(Subject(url.rstrip("/"), pids))
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        yield partial(process.started, Path(directory, "log"))
+
+
+def _compare(agenda: Agenda, subjects: Subjects, *, own: bool) -> Comparison:
+    console = Console(stderr=True)
+    console.print(f"This takes about {agenda.expected:.0f} s.")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=agenda.expected)
+
+        def tell(what: str, seconds: float) -> None:
+            progress.update(task, description=what, advance=seconds)
+
+        return compare(agenda, subjects, own=own, progress=tell)
+
+
+def show(comparison: Comparison, console: Console) -> None:
+    """Print what a comparison found.
+
+    Args:
+        comparison: any.
+        console: where to.
+    """
+    for difference in comparison.parity.differences:
+        console.print(Text(difference.name, "bold"))
+        for line in difference.diff:
+            console.print(Text(line, COLOURS.get(line[:1], "")), soft_wrap=True)
+    if comparison.rounds:
+        console.print(_figures(comparison))
+    console.print(_definitions(comparison))
+    console.print(_duties())
+    if comparison.parity.left_out:
+        console.print(f"Left out: {escape('; '.join(comparison.parity.left_out))}.")
+    for sentence in sentences(comparison):
+        console.print(escape(sentence))
+
+
+def _figures(comparison: Comparison) -> Table:
+    load = comparison.samples[0].report.schedule
+    rounds = f"{len(comparison.rounds)} round{'s' if comparison.rounds[1:] else ''}"
+    title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {rounds}"
+    table = Table("", "Klein", "raw", "Klein / raw", title=title, show_lines=True)
+    table.caption = "the median of the rounds, and the least and the most"
+    for row in comparison.rows:
+        table.add_row(
+            f"{row.figure.name} [dim]{row.figure.unit}[/]",
+            spread_text(row.klein, number),
+            spread_text(row.resource, number),
+            spread_text(row.ratio, times),
+        )
+    return table
+
+
+def spread_text(spread: Spread | None, write: Callable[[float], str]) -> str:
+    """Write a spread: the median, and beneath it between which figures the rounds lie.
+
+    Args:
+        spread: None is a dash.
+        write: writes a figure.
+    """
+    if spread is None:
+        return "-"
+    return f"{write(spread.median)}\n{write(spread.least)} to {write(spread.most)}"
+
+
+def _definitions(comparison: Comparison) -> Table:
+    table = Table("Klein", "lines", "branches", "raw", "lines", "branches", title="What each asks of its author")
+    for klein, resource in pairs(comparison.klein, comparison.resource):
+        table.add_row(*_cells(klein), *_cells(resource))
+    table.add_section()
+    table.add_row(*_sum(comparison.klein), *_sum(comparison.resource))
+    table.caption = f"lines of code of the files: {comparison.lines['klein']} and {comparison.lines['resource']}"
+    return table
+
+
+def _cells(definition: Definition | None) -> tuple[str, str, str]:
+    if definition is None:
+        return "", "", ""
+    return definition.name.removeprefix("DelayedKlein."), str(definition.lines), str(definition.branches)
+
+
+def _sum(definitions: tuple[Definition, ...]) -> tuple[str, str, str]:
+    lines, branches = sum(each.lines for each in definitions), sum(each.branches for each in definitions)
+    return f"{len(definitions)} definitions", str(lines), str(branches)
+
+
+def _duties() -> Table:
+    table = Table("duty", "Klein", "raw", title="Who does it", show_lines=True)
+    for duty in DUTIES:
+        table.add_row(duty.name, *(f"[bold]{side.by}[/]: {escape(side.how)}" for side in (duty.klein, duty.resource)))
+    return table

@@ -1,0 +1,74 @@
+"""The command line: `delayed serve` and its company."""
+
+import re
+import sys
+from importlib import import_module
+from typing import Any, Final, NoReturn, cast
+
+import click
+from click.exceptions import NoArgsIsHelpError
+
+COMMANDS: Final = {
+    "serve": "latebin.cli.serve",
+    "health": "latebin.cli.health",
+    "predict": "latebin.cli.predict",
+    "manifest": "latebin.cli.manifest",
+    "measure": "latebin.cli.measure",
+    "compare": "latebin.cli.compare",
+    "worker": "latebin.cli.serve",
+}
+"""The commands, and the module of each, where it is called NAME_command."""
+
+EXTRAS: Final = {"measure": "measure", "compare": "measure"}
+"""Commands that need more than serving does, and the extra that brings it."""
+
+_LINES: Final = re.compile(r"\s*\n\s*")
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is asked for: who asks for one does not wait for what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            return cast("click.Command", getattr(import_module(COMMANDS[cmd_name]), f"{cmd_name}_command"))
+        except ModuleNotFoundError as missing:
+            if cmd_name not in EXTRAS:
+                raise
+            return _unavailable(cmd_name, str(missing.name), EXTRAS[cmd_name])
+
+
+def _unavailable(name: str, missing: str, extra: str) -> click.Command:
+    """Stand in for a command that cannot be imported, whatever it is given."""
+    told = f"needs {missing}, which is not installed: pip install '.[{extra}]'"
+
+    def refuse() -> NoReturn:
+        raise click.ClickException(f"{name} {told}")
+
+    anything: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+    return click.Command(name, context_settings=anything, callback=refuse, short_help=told[:1].upper() + told[1:])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="delayed", prog_name="delayed")
+def cli() -> None:
+    """Answer HTTP requests late, on purpose and on time."""
+
+
+def main() -> NoReturn:
+    """Run the command line; what is wrong with it is told in one line, with exit code 2."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.Abort:
+        sys.exit(130)
+    except NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        click.echo(f"delayed: {_LINES.sub(' ', error.format_message())}", err=True)
+        sys.exit(error.exit_code)
+    sys.exit(0)

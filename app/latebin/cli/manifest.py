@@ -1,0 +1,34 @@
+"""The command that prints what runs many replicas."""
+
+import click
+
+from latebin.deploy.manifest import PLATFORMS, Fleet, parse_image, render
+
+DEFAULTS = Fleet()
+
+
+class ImageType(click.ParamType[str]):
+    """The name of a container image."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return parse_image(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+@click.command("manifest")
+@click.argument("platform", type=click.Choice(PLATFORMS))
+@click.option(
+    "--replicas",
+    default=DEFAULTS.replicas,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="How many there are; with Kubernetes, how many at least.",
+)
+@click.option("--image", default=DEFAULTS.image, show_default=True, type=ImageType(), help="What each of them runs.")
+def manifest_command(platform: str, replicas: int, image: str) -> None:
+    """Print what runs many replicas: a Compose file, or manifests for Kubernetes."""
+    click.echo(render(platform, Fleet(image, replicas)), nl=False)

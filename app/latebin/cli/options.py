@@ -1,0 +1,130 @@
+"""What the commands' options take, and the options that several commands have."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from latebin.core.language import size
+from latebin.core.language.duration import parse, render
+from latebin.core.language.trace import Trace, read
+from latebin.core.settings import Settings
+
+F = TypeVar("F", bound=Callable[..., object])
+
+DEFAULTS: Final = Settings()
+
+MAX_TRACE: Final = 64 * 1024**2
+"""Bytes of the largest file that is read as a trace: a million lines of sixty characters each."""
+
+
+class DurationType(click.ParamType[float]):
+    """A duration, as in a URL."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class SizeType(click.ParamType[int]):
+    """A size, as in a URL."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return size.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class WholeType(click.IntRange):
+    """A whole number; of what is none, click says that it is no valid "integer range"."""
+
+    name = "integer"
+
+
+class NumberType(click.FloatRange):
+    """A number; of what is none, click says that it is no valid "float range"."""
+
+    name = "number"
+
+
+class FileType(click.Path):
+    """A file to write what was found to; that it cannot be written is told before anything is looked for.
+
+    Args:
+        dash: whether `-` is standard output.
+    """
+
+    def __init__(self, *, dash: bool = False) -> None:
+        super().__init__(dir_okay=False, writable=True, allow_dash=dash, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.parent.is_dir():
+            self.fail(f"{str(path)!r}: there is no directory {str(path.parent)!r}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class TraceType(click.ParamType[Trace]):
+    """NAME=FILE: recorded latencies, read when the command starts."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Trace:
+        name, _, path = str(value).partition("=")
+        if not path:
+            self.fail(f"{value!r} is not NAME=FILE.", param, ctx)
+        try:
+            return read(name, _lines(Path(path)))
+        except UnicodeDecodeError:
+            self.fail(f"{value!r}: the file is not UTF-8.", param, ctx)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}.", param, ctx)
+        except OSError as error:
+            self.fail(f"{value!r}: {error.strerror}.", param, ctx)
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        data = file.read(MAX_TRACE + 1)
+    if len(data) > MAX_TRACE:
+        raise ValueError(f"the file is larger than {size.render(MAX_TRACE)}")
+    return data.decode("utf-8").splitlines()
+
+
+def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
+    """Declare an option with the environment variable that goes with it; the flag wins."""
+    variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **attributes)
+
+
+def traces(command: F) -> F:
+    """Declare the option that gives recorded latencies."""
+    return setting("--trace", multiple=True, type=TraceType(), help="Recorded latencies, for trace(NAME).")(command)
+
+
+def longest(command: F) -> F:
+    """Declare the option that bounds every delay."""
+    default = render(DEFAULTS.max_delay)
+    return setting("--max-delay", default=default, type=DurationType(), help="Longest delay accepted.")(command)
+
+
+def named(traces: Iterable[Trace]) -> dict[str, Trace]:
+    """Give traces by their names.
+
+    Raises:
+        click.UsageError: two have the same.
+    """
+    found: dict[str, Trace] = {}
+    for each in traces:
+        if each.name in found:
+            raise click.UsageError(f"--trace {each.name} was given twice")
+        found[each.name] = each
+    return found

@@ -1,0 +1,222 @@
+"""The command that serves: its settings have a flag and a variable each."""
+
+import signal
+import sys
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, NoReturn, cast
+
+import attrs
+import click
+from click.core import ParameterSource
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import react
+from twisted.logger import globalLogBeginner
+from twisted.python.failure import Failure
+
+from latebin.cli.options import DEFAULTS, DurationType, SizeType, WholeType, longest, named, setting, traces
+from latebin.core.http import networks
+from latebin.core.http.upstream_url import parse as parse_upstream
+from latebin.core.language import size
+from latebin.core.language.duration import render
+from latebin.core.language.trace import Trace
+from latebin.core.settings import LOG_FORMATS, Settings
+from latebin.overrides.reactor import reactor
+from latebin.server.listening import Hurry, accept
+from latebin.server.listening import serve as serve_on
+from latebin.server.machine import cores, most_pending, raise_descriptors
+from latebin.server.signals import Signals
+from latebin.server.workers import BOARD, StillbornError, inherited
+from latebin.telemetry.counters import shared
+from latebin.telemetry.log import Lines, observer
+from latebin.telemetry.metrics import WIDTH
+
+
+class HostType(click.ParamType[str]):
+    """An address to listen on, or a name; none at all would be every address that the machine has."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("'' is no address; 0.0.0.0 is all of them.", param, ctx)
+        return str(value)
+
+
+class EndpointType(click.ParamType[str]):
+    """A Twisted server endpoint description, checked by parsing it."""
+
+    name = "endpoint"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            endpoint = serverFromString(reactor, str(value))
+        except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
+            self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
+        if isinstance(endpoint, StandardIOEndpoint):
+            self.fail(f"{value!r} is no endpoint that anybody can connect to.", param, ctx)
+        return str(value)
+
+
+class UpstreamType(click.ParamType[tuple[str, str]]):
+    """A name and a URL, as in `api=http://127.0.0.1:9000`."""
+
+    name = "name=url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        try:
+            return parse_upstream(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class NetworkType(click.ParamType[networks.Network]):
+    """The machines of a network, or a single one."""
+
+    name = "network"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> networks.Network:
+        try:
+            return networks.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
+
+
+class WorkersType(click.ParamType[int]):
+    """How many processes: a number, or as many as there are cores."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return cores() if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
+
+
+class PendingType(click.ParamType["int | None"]):
+    """How many answers: a number, or as many as the machine allows."""
+
+    name = "integer|auto"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        return None if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
+
+
+@click.command("serve")
+@setting("--host", default=DEFAULTS.host, type=HostType(), help="Address to listen on.")
+@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port; 0 for any that is free.")
+@setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
+@setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
+@longest
+@setting("--upstream", multiple=True, type=UpstreamType(), help="NAME=URL to pass /via/NAME on to, late.")
+@setting(
+    "--upstream-timeout",
+    default=render(DEFAULTS.upstream_timeout),
+    type=DurationType(),
+    help="How long an upstream may take to begin its answer.",
+)
+@setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
+@setting(
+    "--header-timeout",
+    default=render(DEFAULTS.header_timeout),
+    type=DurationType(),
+    help="How long the headers of a request may take to come.",
+)
+@setting(
+    "--body-timeout",
+    default=render(DEFAULTS.body_timeout),
+    type=DurationType(),
+    help="How long each 64 kB of a body may take to come.",
+)
+@traces
+@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
+@setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
+@setting(
+    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
+)
+@setting(
+    "--shutdown-delay",
+    default=render(DEFAULTS.shutdown_delay),
+    type=DurationType(),
+    help="How long to listen on, once told to stop.",
+)
+@setting(
+    "--drain-timeout",
+    default=render(DEFAULTS.drain_timeout),
+    type=DurationType(),
+    help="How long to answer what is pending after that.",
+)
+@setting(
+    "--admin-listen", multiple=True, type=EndpointType(), help="Twisted server endpoint of /healthz, /readyz, /metrics."
+)
+@click.pass_context
+def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
+    """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
+    chosen["listen"] = _listen(context)
+    chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
+    try:
+        settings = Settings(**chosen, traces=named(trace))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    _run(settings)
+
+
+def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
+    upstreams = dict(given)
+    if len(upstreams) < len(given):
+        raise click.UsageError("--upstream takes each name once")
+    return upstreams
+
+
+def _listen(context: click.Context) -> tuple[str, ...]:
+    """Decide between --listen and --host with --port, where both were given: a flag wins over a variable."""
+    listen = context.get_parameter_source("listen")
+    others = {context.get_parameter_source("host"), context.get_parameter_source("port")}
+    if listen in others - {ParameterSource.DEFAULT}:
+        raise click.UsageError("--listen takes the place of --host and --port: give one or the other")
+    flagged = ParameterSource.COMMANDLINE in others
+    return () if flagged else cast("tuple[str, ...]", context.params["listen"])
+
+
+@click.command("worker", hidden=True)
+def worker_command() -> None:
+    """Be one of several workers, started by `delayed serve --workers`."""
+    try:
+        inheritance = inherited(sys.stdin.buffer)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    # Ctrl-C is for every process of a terminal; the parent hears it too, and tells its workers to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin_log(inheritance.settings, BOARD, inheritance.worker)
+    react(_when_running, (partial(accept, inheritance),))
+
+
+def _run(settings: Settings) -> NoReturn:
+    raise_descriptors()
+    settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
+    board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
+    _begin_log(settings, board)
+    react(_when_running, (partial(serve_on, settings, board=board),))
+
+
+def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
+    lines = Lines(sys.stdout.fileno(), lock)
+    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
+
+
+def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[Hurry]]) -> Deferred[object]:
+    """Serve until a signal stops the reactor: what is returned never fires, unless another signal makes it fail."""
+    # Only a running reactor handles signals: nobody is told the URLs before it does.
+    running: Deferred[object] = Deferred()
+    reactor.callWhenRunning(running.callback, None)
+    served = running.addCallback(lambda _: start(reactor)).addErrback(_unable)
+    return served.addCallback(lambda hurry: Signals(reactor, hurry).hurried)
+
+
+def _unable(failure: Failure) -> NoReturn:
+    # Twisted wraps what the system says of an address, but not of a lock or a number.
+    failure.trap(CannotListenError, OSError, OverflowError, StillbornError)
+    click.echo(f"delayed: {failure.value}", err=True)
+    raise SystemExit(2 if failure.check(OverflowError) else 1)

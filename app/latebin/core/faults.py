@@ -1,0 +1,45 @@
+"""What can go wrong with an answer on purpose."""
+
+from typing import Final
+
+import attrs
+
+from latebin.core.language import share
+
+KINDS: Final = {
+    "reset": "the connection is reset (RST)",
+    "close": "the connection is closed without an answer (FIN)",
+    "truncate": "half of the body that Content-Length announces, then the connection is closed",
+    "garbage": "bytes that are not HTTP, then the connection is closed",
+    "badchunk": "a chunked body that breaks off inside a chunk",
+    "hang": "headers, then nothing until the client leaves or the longest delay has passed",
+}
+
+GARBAGE: Final = b"\x00\xff\x00 this is not HTTP \x00\xff\x00\r\n\r\n"
+"""What `garbage` sends: no status line, and no text either."""
+
+HALF_CHUNK: Final = b"400\r\nSorry"
+"""What `badchunk` ends with: a chunk that announces 1,024 bytes, and has five."""
+
+
+@attrs.frozen
+class Chance:
+    """Something that happens to a share of the requests.
+
+    Attributes:
+        what: what happens.
+        share: from 0 to 1.
+    """
+
+    what: str
+    share: float = 1.0
+
+
+def parse(text: str) -> Chance:
+    """Read what happens and, behind a colon, to which share of the requests.
+
+    Raises:
+        ValueError: what follows the colon is not a share.
+    """
+    what, colon, part = text.partition(":")
+    return Chance(what, share.parse(part) if colon else 1.0)

@@ -1,0 +1,115 @@
+"""The PROXY protocol: what a proxy writes before anything else on a connection, to tell whose it is."""
+
+import re
+import struct
+from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+import attrs
+
+from latebin.core.http.networks import Address, unmapped
+
+Socket = tuple[str, int]
+"""An address and a port."""
+
+_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+
+_WORD: Final = b"PROXY "
+
+_LONGEST: Final = 107
+"""Bytes of the longest line of version 1, with its end (section 2.1)."""
+
+_LINE: Final = re.compile(
+    rb"PROXY (?:UNKNOWN(?: .*)?|(TCP[46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) ([0-9]{1,5}) ([0-9]{1,5}))", re.DOTALL
+)
+
+_KINDS: Final[dict[bytes, type[Address]]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
+
+_FIXED: Final = 16
+"""Bytes of version 2 that are always there: the signature, and how many follow of what (section 2.2)."""
+
+_LOCAL, _PROXY = 0x20, 0x21
+
+_FAMILIES: Final = frozenset(family << 4 | protocol for family in range(4) for protocol in range(3))
+"""Those that there are; whoever tells of another is to be closed (section 2.2)."""
+
+_STREAMS: Final[dict[int, tuple[str, type[Address]]]] = {
+    0x11: ("!4s4sHH", IPv4Address),
+    0x21: ("!16s16sHH", IPv6Address),
+}
+
+_MAX_PORT: Final = 65535
+
+
+@attrs.frozen
+class Preamble:
+    """What was told of a connection.
+
+    Attributes:
+        length: bytes that it took.
+        source: where the client is; None where nothing is told but that the proxy connects, or what is not TCP.
+        destination: where the client connected to; None as above.
+    """
+
+    length: int
+    source: Socket | None = None
+    destination: Socket | None = None
+
+
+def read(data: bytearray) -> Preamble | None:
+    """Read what a connection begins with (HAProxy's proxy-protocol.txt, versions 1 and 2).
+
+    Args:
+        data: all that has come.
+
+    Returns:
+        What it says; None if there must be more to come.
+
+    Raises:
+        ValueError: it is no preamble, whatever comes.
+    """
+    if data.startswith(_SIGNATURE):
+        return _binary(data)
+    if data.startswith(_WORD):
+        return _text(data)
+    if _SIGNATURE.startswith(data) or _WORD.startswith(data):
+        return None
+    raise ValueError("neither version of the PROXY protocol")
+
+
+def _text(data: bytearray) -> Preamble | None:
+    end = data.find(b"\r\n", 0, _LONGEST)
+    if end < 0 and len(data) < _LONGEST:
+        return None
+    line = _LINE.fullmatch(data[:end]) if end > 0 else None
+    if line is None:
+        raise ValueError("malformed line")
+    if line[1] is None:
+        return Preamble(end + 2)
+    kind = _KINDS[line[1]]
+    source, destination = (_socket(kind(line[at].decode("ascii")), int(line[at + 2])) for at in (2, 3))
+    return Preamble(end + 2, source, destination)
+
+
+def _binary(data: bytearray) -> Preamble | None:
+    if len(data) < _FIXED:
+        return None
+    command, family, length = struct.unpack_from("!BBH", data, len(_SIGNATURE))
+    if command != _LOCAL and (command != _PROXY or family not in _FAMILIES):
+        raise ValueError("unknown command or family")
+    end = _FIXED + length
+    if len(data) < end:
+        return None
+    if command == _LOCAL or family not in _STREAMS:
+        return Preamble(end)
+    layout, kind = _STREAMS[family]
+    if length < struct.calcsize(layout):
+        raise ValueError("addresses are missing")
+    source, destination, source_port, destination_port = struct.unpack_from(layout, data, _FIXED)
+    return Preamble(end, _socket(kind(source), source_port), _socket(kind(destination), destination_port))
+
+
+def _socket(address: Address, port: int) -> Socket:
+    if port > _MAX_PORT:
+        raise ValueError("no port")
+    return str(unmapped(address)), port

@@ -1,0 +1,357 @@
+"""The delay language: what a URL says about how late its answer comes.
+
+    delay       = fixed | range | uniform | normal | exponential | lognormal | pareto | percentiles | mix | trace ;
+    fixed       = duration ;
+    range       = duration, "..", duration ;
+    uniform     = "uniform", "(", duration, ",", duration, ")" ;
+    normal      = "normal", "(", duration, ",", duration, ")" ;
+    exponential = "exponential", "(", duration, ")" ;
+    lognormal   = "lognormal", "(", "median", "=", duration, ",",
+                  ( "p99", "=", duration | "sigma", "=", number ), ")" ;
+    pareto      = "pareto", "(", "min", "=", duration, ",", "alpha", "=", number, ")" ;
+    percentiles = "percentiles", "(", point, { ",", point }, ")" ;
+    point       = number, "=", duration ;
+    mix         = "mix", "(", branch, { ",", branch }, ")" ;
+    branch      = share, ":", delay ;
+    trace       = "trace", "(", name, [ ",", "replay" ], ")" ;
+    share       = number, [ "%" ] ;
+    number      = digit, { digit }, [ ".", digit, { digit } ] ;
+
+This is EBNF (ISO/IEC 14977). A duration is what `duration.parse` accepts, a name what `trace.NAME` matches. Spaces may
+stand between any two of these terminals. What each form means, and what its figures must be, is with its value in
+`distribution`; `range` and `uniform` are the same. The bounds are the constants below.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import define, frozen
+
+from latebin.core.language import duration, share
+from latebin.core.language.distributions import (
+    Delay,
+    Exponential,
+    Fixed,
+    Lognormal,
+    Mix,
+    Normal,
+    Pareto,
+    Percentiles,
+    Recorded,
+    Uniform,
+)
+from latebin.core.language.trace import NAME, Trace
+
+ACCEPTED: Final = "a delay such as 250ms, 1s..3s, lognormal(median=80ms,p99=1.2s) or mix(95%:50ms,5%:3s)"
+
+MAX_LENGTH: Final = 1000
+"""The longest delay, in characters, as it was written and as `str` writes it."""
+
+MAX_NESTING: Final = 8
+"""How many mixes may stand inside one another, the outermost included."""
+
+MAX_PARTS: Final = 64
+"""How many branches and percentiles a delay may have, all together."""
+
+LONGEST: Final = 1e9
+"""The longest duration in a delay, in seconds (32 years); it keeps every figure that is worked out finite."""
+
+SIGMAS: Final = (0.001, 10.0)
+"""The least and the greatest sigma of a lognormal delay; at 10 the p99 is 1.3e10 times the median."""
+
+ALPHAS: Final = (0.1, 100.0)
+"""The least and the greatest alpha of a Pareto delay."""
+
+_ROUNDING: Final = 1e-5
+"""How far from 1 the weights of a mix may add up: three times 33.3333% is a whole."""
+
+_SHOWN: Final = 20
+"""How many characters an error shows on each side of the offending place."""
+
+_DURATION: Final = re.compile(r"[0-9][0-9A-Za-z]*(?:\.[0-9][0-9A-Za-z]*)*")
+
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+
+_SHARE: Final = re.compile(_NUMBER.pattern + "%?")
+
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@frozen
+class DelayError(ValueError):
+    """Text that is not a delay.
+
+    Attributes:
+        text: the whole text.
+        position: the offset of the offending character in it, counted from 0; its length if something is missing.
+        reason: what is wrong there, or what was expected.
+    """
+
+    text: str
+    position: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"at character {self.position}: {self.reason}{self._place()}"
+
+    def _place(self) -> str:
+        before = self.text[max(0, self.position - _SHOWN) : self.position]
+        after = self.text[self.position : self.position + _SHOWN]
+        if before and after:
+            return f" (between {before!r} and {after!r})"
+        return f" (at the end of {before!r})" if before else f" (at the start of {after!r})" if after else ""
+
+
+def parse(text: str, traces: Mapping[str, Trace]) -> Delay:
+    """Read a delay.
+
+    Args:
+        text: what the grammar above describes; at most MAX_LENGTH characters.
+        traces: what `trace(NAME)` can name.
+
+    Returns:
+        A hashable value, such that parse(str(value), traces) == value.
+
+    Raises:
+        DelayError: text is not a delay, or goes beyond one of the bounds.
+    """
+    if len(text) > MAX_LENGTH:
+        raise DelayError(text, MAX_LENGTH, f"expected at most {MAX_LENGTH} characters")
+    delay = _Reader(text, traces).whole()
+    # Written out, a bare number gains its unit, so what is short can become long: at most twice as long.
+    if len(text) * 2 > MAX_LENGTH and len(str(delay)) > MAX_LENGTH:
+        raise DelayError(text, len(text), f"expected at most {MAX_LENGTH} characters with all units written out")
+    return delay
+
+
+@define
+class _Reader:
+    """Recursive descent: a method for each rule of the grammar, each leaving `at` behind what it has read."""
+
+    text: str
+    traces: Mapping[str, Trace]
+    at: int = 0
+    start: int = 0
+    """Where the last terminal began."""
+    missed: tuple[str, ...] = ()
+    """The optional symbols that were looked for, in vain, at the present place."""
+    nesting: int = 0
+    parts: int = 0
+
+    def whole(self) -> Delay:
+        delay = self.delay()
+        self.skip_spaces()
+        if self.at < len(self.text):
+            raise self.unexpected("the end")
+        return delay
+
+    def delay(self) -> Delay:
+        self.skip_spaces()
+        if _DURATION.match(self.text, self.at):
+            return self.fixed_or_range()
+        form = _FORMS.get(self.terminal(_WORD, _ANY_FORM))
+        if form is None:
+            raise self.wrong(f"expected {_ANY_FORM}")
+        self.symbol("(")
+        return form(self)
+
+    def fixed_or_range(self) -> Delay:
+        first = self.duration()
+        return Uniform(first, self.duration_from(first)) if self.accept("..") else Fixed(first)
+
+    def uniform(self) -> Delay:
+        least = self.duration()
+        self.symbol(",")
+        most = self.duration_from(least)
+        self.symbol(")")
+        return Uniform(least, most)
+
+    def normal(self) -> Delay:
+        centre = self.duration()
+        self.symbol(",")
+        sd = self.duration_above_zero()
+        self.symbol(")")
+        return Normal(centre, sd)
+
+    def exponential(self) -> Delay:
+        average = self.duration_above_zero()
+        self.symbol(")")
+        return Exponential(average)
+
+    def lognormal(self) -> Delay:
+        self.symbols("median", "=")
+        median = self.duration_above_zero()
+        self.symbol(",")
+        delay = self.lognormal_through(median) if self.accept("p99") else self.lognormal_with_sigma(median)
+        self.symbol(")")
+        return delay
+
+    def lognormal_through(self, median: float) -> Lognormal:
+        self.symbol("=")
+        delay = Lognormal.through(median, self.duration_from(median))
+        low, high = SIGMAS
+        if not low <= delay.sigma <= high:
+            raise self.wrong(f"expected a p99 that makes sigma {low:g} to {high:g}, not {delay.sigma:g}")
+        return delay
+
+    def lognormal_with_sigma(self, median: float) -> Lognormal:
+        self.symbols("sigma", "=")
+        return Lognormal(median, self.number(SIGMAS))
+
+    def pareto(self) -> Delay:
+        self.symbols("min", "=")
+        least = self.duration_above_zero()
+        self.symbol(",")
+        self.symbols("alpha", "=")
+        alpha = self.number(ALPHAS)
+        self.symbol(")")
+        return Pareto(least, alpha)
+
+    def percentiles(self) -> Delay:
+        points = [self.point(None)]
+        while self.accept(","):
+            points.append(self.point(points[-1]))
+        self.symbol(")")
+        shares, delays = zip(*points, strict=True)
+        return Percentiles(shares, delays)
+
+    def point(self, before: tuple[float, float] | None) -> tuple[float, float]:
+        self.count_part()
+        percentile = self.percentile()
+        if before and percentile <= before[0]:
+            raise self.wrong(f"expected a percentile above {share.render(before[0])[:-1]}")
+        self.symbol("=")
+        return percentile, self.duration_from(before[1]) if before else self.duration_above_zero()
+
+    def percentile(self) -> float:
+        return self.value(_NUMBER, lambda number: share.parse(number + "%"), _A_PERCENTILE)
+
+    def mix(self) -> Delay:
+        self.nesting += 1
+        if self.nesting > MAX_NESTING:
+            raise self.wrong(f"expected at most {MAX_NESTING} mixes inside one another")
+        branches = [self.branch()]
+        while self.accept(","):
+            branches.append(self.branch())
+        self.symbol(")")
+        self.nesting -= 1
+        self.check_whole(sum(weight for weight, _ in branches))
+        return Mix(tuple(branches))
+
+    def branch(self) -> tuple[float, Delay]:
+        self.count_part()
+        weight = self.value(_SHARE, share.parse, share.ACCEPTED)
+        self.symbol(":")
+        return weight, self.delay()
+
+    def trace(self) -> Delay:
+        name = self.terminal(NAME, "the name of a trace")
+        if name not in self.traces:
+            raise self.wrong(
+                f"expected a trace that was given at the start: {', '.join(sorted(self.traces)) or 'none'}"
+            )
+        replay = self.accept(",")
+        if replay:
+            self.symbol("replay")
+        self.symbol(")")
+        return Recorded(self.traces[name], replay)
+
+    def duration(self) -> float:
+        seconds = self.value(_DURATION, duration.parse, duration.ACCEPTED)
+        if seconds > LONGEST:
+            raise self.wrong(f"expected at most {LONGEST:.0f} seconds")
+        return seconds
+
+    def duration_from(self, least: float) -> float:
+        seconds = self.duration()
+        if seconds < least:
+            raise self.wrong(f"expected a duration not below {duration.render(least)}")
+        return seconds
+
+    def duration_above_zero(self) -> float:
+        seconds = self.duration()
+        if not seconds:
+            raise self.wrong("expected a duration above 0")
+        return seconds
+
+    def number(self, bounds: tuple[float, float]) -> float:
+        low, high = bounds
+        number = self.value(_NUMBER, float, expected := f"a number from {low:g} to {high:g}")
+        if not low <= number <= high:
+            raise self.wrong(f"expected {expected}")
+        return number
+
+    def value(self, pattern: re.Pattern[str], read: Callable[[str], float], accepted: str) -> float:
+        text = self.terminal(pattern, accepted)
+        try:
+            return read(text)
+        except ValueError:
+            raise self.wrong(f"expected {accepted}") from None
+
+    def terminal(self, pattern: re.Pattern[str], accepted: str) -> str:
+        self.skip_spaces()
+        found = pattern.match(self.text, self.at)
+        if not found:
+            raise DelayError(self.text, self.at, f"expected {accepted}")
+        self.start, self.at = found.span()
+        self.missed = ()
+        return found[0]
+
+    def symbols(self, *symbols: str) -> None:
+        for symbol in symbols:
+            self.symbol(symbol)
+
+    def symbol(self, symbol: str) -> None:
+        if not self.accept(symbol):
+            raise self.unexpected()
+
+    def accept(self, symbol: str) -> bool:
+        self.skip_spaces()
+        accepted = self.text.startswith(symbol, self.at)
+        if accepted:
+            self.at += len(symbol)
+        self.missed = () if accepted else (*self.missed, f"'{symbol}'")
+        return accepted
+
+    def skip_spaces(self) -> None:
+        while self.text.startswith(" ", self.at):
+            self.at += 1
+
+    def count_part(self) -> None:
+        self.parts += 1
+        if self.parts > MAX_PARTS:
+            self.skip_spaces()
+            raise DelayError(self.text, self.at, f"expected at most {MAX_PARTS} branches and percentiles")
+
+    def check_whole(self, total: float) -> None:
+        if abs(total - 1) > _ROUNDING:
+            reason = f"expected shares that add up to 100%, not to {total * 100:.8g}%"
+            raise DelayError(self.text, self.at - 1, reason)
+
+    def wrong(self, reason: str) -> DelayError:
+        return DelayError(self.text, self.start, reason)
+
+    def unexpected(self, *others: str) -> DelayError:
+        *first, last = *self.missed, *others
+        expected = f"{', '.join(first)} or {last}" if first else last
+        return DelayError(self.text, self.at, f"expected {expected}")
+
+
+_FORMS: Final[Mapping[str, Callable[[_Reader], Delay]]] = {
+    "uniform": _Reader.uniform,
+    "normal": _Reader.normal,
+    "exponential": _Reader.exponential,
+    "lognormal": _Reader.lognormal,
+    "pareto": _Reader.pareto,
+    "percentiles": _Reader.percentiles,
+    "mix": _Reader.mix,
+    "trace": _Reader.trace,
+}
+
+FORMS: Final = tuple(_FORMS)
+"""The names of the forms that have figures in parentheses."""
+
+_ANY_FORM: Final = f"a duration such as 250ms or 1s..3s, or one of {', '.join(f'{form}(...)' for form in _FORMS)}"
+
+_A_PERCENTILE: Final = "a percentile such as 50 or 99.9, from 0 to 100"

@@ -1,0 +1,213 @@
+"""A connection on which no request takes longer to come, or more room, than it may."""
+
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.basic import LineReceiver
+from twisted.web.http import HTTPChannel
+from twisted.web.http import Request as HTTPRequest
+
+from latebin.answers.request_body import WINDOW
+from latebin.core.http.reply import Problem
+from latebin.overrides.channel_output import PromptChannel
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+    from latebin.answers.request_body import Source
+    from latebin.core.settings import Settings
+    from latebin.timing.timeouts import Queue, Timeouts
+
+MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
+
+LONG_TARGET: Final = Problem(
+    414, "The request line is too long.", accepted=f"at most {HTTPChannel.MAX_LENGTH} bytes in all headers"
+)
+
+LARGE_HEADERS: Final = Problem(
+    431,
+    "There are too many headers, or they are too large.",
+    accepted=f"at most {HTTPChannel.maxHeaders} headers, and {HTTPChannel.totalHeadersSize} bytes in all of them",
+)
+
+SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in time.", parameter="headers")
+
+SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
+
+
+class Ending(Protocol):
+    """As much of a site's connections as one of them asks: whether each answer is the last."""
+
+    ending: bool
+
+
+class Serving(Protocol):
+    """As much of a site as a connection asks."""
+
+    settings: "Settings"
+    timeOut: float | None
+    timeouts: "Timeouts"
+
+    @property
+    def connections(self) -> Ending: ...
+
+
+class Content(Protocol):
+    """As much of a body as the connection asks that it comes on: whether more has come, or is to, than there may be."""
+
+    @property
+    def full(self) -> bool: ...
+
+
+class Received(Protocol):
+    """As much of a request as its connection tells and asks, while it comes and after that."""
+
+    refusal: Problem | None
+    startedWriting: int
+
+    @property
+    def content(self) -> Content: ...
+    def expect_body(self, source: "Source") -> None: ...
+    def refuse(self, problem: Problem) -> None: ...
+
+
+class BoundedChannel(PromptChannel):
+    """A connection of HTTP/1.1 on which what does not come, or is too much, is refused by name, as the last.
+
+    Headers are waited for as a whole, a body for as long as each WINDOW of it may take: a client that sends a byte now
+    and then gains nothing by it. What a client sends on though it was refused is dropped, for as long as that as well:
+    unread, it would make the kernel take the refusal back (RFC 9112, section 9.6).
+    """
+
+    site: Serving
+    requests: list[Received]
+    timeOut: float | None  # type: ignore[assignment]  # Twisted declares whole seconds, and takes others
+
+    _awaited: "Queue | None" = None
+    _missing: Problem | None = None
+    _came = 0
+    _lingering = False
+    _deaf = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        # Not by way of Twisted's channel, which first lets the wait begin again: for most it ends here.
+        LineReceiver.dataReceived(self, data)
+        if not self._handlingRequest and not self._lingering and self.timeOut is not None:
+            self.resetTimeout()
+            self._await(self._lack())
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._missing is SLOW_BODY:
+            self._came += len(data)
+            if self._came >= WINDOW:
+                self._came = 0
+                self.setTimeout(self.timeOut)
+        super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        # What most connections never need they are to have no room for: beyond 30 attributes, CPython gives an object
+        # a dict of its own, of more than a kilobyte.
+        if self._missing is not None:
+            self._missing = None
+        super().allContentReceived()
+
+    def connectionLost(self, reason: "Failure" = connectionDone) -> None:
+        super().connectionLost(reason)
+        # What reads a body knows this object, to tell it of the end: where none has come, the two would be a cycle.
+        self._transferDecoder = None
+
+    def requestDone(self, request: HTTPRequest) -> None:
+        # Another request is waited for as long as any, however long the last was.
+        self._savedTimeOut = self._savedTimeOut and self.site.timeOut
+        super().requestDone(request)
+
+    def setTimeout(self, period: float | None) -> float | None:
+        """Wait anew, or no more; those that are waited for as long share a delayed call, where Twisted makes each one.
+
+        Args:
+            period: seconds; None for no more.
+
+        Returns:
+            What the period was before.
+        """
+        before, self.timeOut = self.timeOut, period
+        if self._awaited is not None:
+            self._awaited.leave(self)
+        self._awaited = None if period is None else self.site.timeouts.queue(period)
+        if self._awaited is not None:
+            self._awaited.enter(self)
+        return before
+
+    def resetTimeout(self) -> None:
+        """Let the wait for another request begin again; a part of one is not waited for any longer for another byte."""
+        if self._missing is None and not self._lingering and self._awaited is not None:
+            self.setTimeout(self.timeOut)
+
+    def timed_out(self) -> None:
+        """Take note that it was waited for long enough."""
+        self._awaited = None
+        self.timeoutConnection()
+
+    def timeoutConnection(self) -> None:
+        """Close the connection, and tell a client that has sent a part of a request which part is missing."""
+        if self._missing is not None:
+            self._refuse(self._missing)
+        super().timeoutConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse_all(LARGE_HEADERS if self.requests else LONG_TARGET)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self._refuse_all(LARGE_HEADERS if large else MALFORMED)
+
+    @property
+    def begun(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and version of the request that has begun to come, each a dash as long as it has not."""
+        if hasattr(self, "_version"):
+            return self._command, self._path, self._version
+        return b"-", b"-", b"HTTP/1.1"
+
+    def _lack(self) -> Problem | None:
+        """Tell what a request that has begun to come lacks, as the problem that it is if that does not come."""
+        if not self.line_mode:
+            return SLOW_BODY
+        return SLOW_HEADERS if self.requests or self._buffer else None
+
+    def _await(self, missing: Problem | None) -> None:
+        if missing is self._missing:
+            return
+        self._missing, self._came = missing, 0
+        settings = self.site.settings
+        if missing is None:
+            self.setTimeout(self.site.timeOut)
+        else:
+            self.setTimeout(settings.body_timeout if missing is SLOW_BODY else settings.header_timeout)
+
+    def _linger(self) -> None:
+        """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
+        self._lingering, self._missing = True, None
+        self.setTimeout(self.site.settings.body_timeout)
+        if isinstance(self.transport, Connection):
+            # It may itself wait for the end of what it is sent.
+            self.transport.loseWriteConnection()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer what has begun to come, and may be no request."""
+        if not self.requests:
+            request: Any = self.requestFactory(self)
+            self.requests.append(request)
+        self.requests[-1].refuse(problem)
+
+    def _refuse_all(self, problem: Problem) -> None:
+        """Answer what cannot be read any further, and read nothing more."""
+        self._refuse(problem)
+        self._deaf = True
+        self.clearLineBuffer()
+        if isinstance(self.transport, Connection):
+            self._linger()
+        else:
+            self.loseConnection()

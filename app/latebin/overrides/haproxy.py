@@ -1,0 +1,111 @@
+"""Connections that begin with a preamble of the PROXY protocol, and listening for them."""
+
+from typing import Any, Final, cast
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLContextFactory, IProtocol, IProtocolFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from latebin.core.http.proxy_protocol import Preamble, read
+
+HAPROXY: Final = "haproxy:"
+"""What the description of such an endpoint begins with."""
+
+_UNTOLD: Final = Preamble(0)
+
+
+class Preceded(ProtocolWrapper):
+    """A connection whose two ends are those that its preamble tells; without one, it is closed.
+
+    Twisted's own closes where a valid preamble comes in pieces or is `PROXY UNKNOWN`, raises where a port is none, and
+    takes whatever stands in the place of an address for one.
+    """
+
+    _preamble: Preamble | None = None
+
+    def __init__(self, factory: "WrappingFactory[Preceded]", wrapped: IProtocol) -> None:
+        super().__init__(factory, wrapped)
+        self._begun = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what follows the preamble."""
+        if self._preamble is not None:
+            self.wrappedProtocol.dataReceived(data)
+            return
+        self._begun += data
+        try:
+            self._preamble = read(self._begun)
+        except ValueError:
+            self.loseConnection()
+            return
+        if self._preamble is not None:
+            rest, self._begun = bytes(self._begun[self._preamble.length :]), bytearray()
+            if rest:
+                self.wrappedProtocol.dataReceived(rest)
+
+    def getPeer(self) -> IAddress:
+        """Give the address of the client, if it is told."""
+        source = (self._preamble or _UNTOLD).source
+        return address(*source) if source else cast("IAddress", super().getPeer())
+
+    def getHost(self) -> IAddress:
+        """Give the address that the client connected to, if it is told."""
+        destination = (self._preamble or _UNTOLD).destination
+        return address(*destination) if destination else cast("IAddress", super().getHost())
+
+
+class PrecededFactory(WrappingFactory):
+    """Makes connections of the PROXY protocol."""
+
+    noisy = False
+    protocol = Preceded
+
+
+@attrs.frozen
+class Preceding:
+    """As much of a reactor as a server endpoint listens with: it reads a preamble before anything else.
+
+    Twisted's own endpoint looks for it inside TLS, where no proxy writes it.
+
+    Attributes:
+        reactor: what listens.
+    """
+
+    reactor: Any
+
+    def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> IListeningPort:
+        """Accept connections of TCP."""
+        preceded = PrecededFactory(factory)
+        return cast("IListeningPort", self.reactor.listenTCP(port, preceded, backlog=backlog, interface=interface))
+
+    def listenSSL(
+        self,
+        port: int,
+        factory: IProtocolFactory,
+        contextFactory: IOpenSSLContextFactory,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> IListeningPort:
+        """Accept connections of TCP, with TLS behind the preamble."""
+        secured = TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory)
+        return self.listenTCP(port, secured, backlog, interface)
+
+    def listenUNIX(
+        self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> IListeningPort:
+        """Accept connections of a UNIX domain socket."""
+        preceded = PrecededFactory(factory)
+        port = self.reactor.listenUNIX(address, preceded, backlog=backlog, mode=mode, wantPID=wantPID)
+        return cast("IListeningPort", port)
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
+        """Accept connections of a socket that somebody else has bound."""
+        adopted = self.reactor.adoptStreamPort(fileDescriptor, addressFamily, PrecededFactory(factory))
+        return cast("IListeningPort", adopted)
+
+
+def address(host: str, port: int) -> IAddress:
+    """Give Twisted's address of a host, which is one of IPv4 or IPv6 itself."""
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)

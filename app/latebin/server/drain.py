@@ -1,0 +1,90 @@
+"""How a service stops without losing an answer."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from latebin.core.http.reply import STOPPING
+from latebin.core.language.duration import render
+from latebin.core.settings import Settings
+from latebin.overrides.connection import Connections
+
+log = Logger()
+
+LAST: Final = 1.0
+"""Seconds for the refusals to leave, when the time for answers is up; then what is still open is cut."""
+
+
+@attrs.define(eq=False)
+class Drain:
+    """Answers what is pending, and takes nothing new.
+
+    Until the listening ends, whoever comes is served, so that those who look at `/readyz` have the time to go
+    elsewhere. After that, what is pending is answered when it is due, for as long as `drain_timeout`. What is not
+    answered by then is refused, or broken off where it has begun.
+
+    Attributes:
+        clock: what the times are measured by.
+        connections: those of the service.
+        settings: how long each part takes.
+        refuse: ends the listening; what it returns fires when nobody new is accepted.
+        done: fires when there is nothing left to wait for.
+    """
+
+    clock: IReactorTime
+    connections: Connections
+    settings: Settings
+    refuse: Callable[[], Deferred[Any]]
+    done: Deferred[None] = attrs.field(factory=Deferred, init=False)
+    _call: IDelayedCall | None = attrs.field(default=None, init=False)
+    _since: float = attrs.field(default=0.0, init=False)
+    _pending: int = attrs.field(default=0, init=False)
+    _refused: int = attrs.field(default=0, init=False)
+
+    def start(self) -> Deferred[None]:
+        """Begin.
+
+        Returns:
+            `done`.
+        """
+        self.connections.ending = True
+        pending, delay = len(self.connections.requests), render(self.settings.shutdown_delay)
+        log.info("stopping: {pending} pending, listening for {delay}", pending=pending, delay=delay)
+        self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)
+        return self.done
+
+    def hurry(self) -> None:
+        """Wait for nobody any longer."""
+        if self.done.called:
+            return
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self.done.callback(None)
+
+    def _listen_no_more(self) -> None:
+        self.refuse().addCallback(lambda _: self._wait())
+
+    def _wait(self) -> None:
+        if self.done.called:
+            return
+        self._since = self.clock.seconds()
+        self._pending = len(self.connections.requests)
+        self._call = self.clock.callLater(self.settings.drain_timeout, self._dismiss)
+        self.connections.end().addCallback(lambda _: self._drained())
+
+    def _dismiss(self) -> None:
+        self._call = self.clock.callLater(LAST, self.connections.abort)
+        self._refused = self.connections.dismiss(STOPPING.reply())
+
+    def _drained(self) -> None:
+        log.info(
+            "stopped: waited {took} for {pending} pending, {refused} of them refused or broken off",
+            took=render(round(self.clock.seconds() - self._since, 3)),
+            pending=self._pending,
+            refused=self._refused,
+        )
+        self.hurry()

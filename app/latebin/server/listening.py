@@ -1,0 +1,256 @@
+"""Listening, and stopping."""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from itertools import count, repeat
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latebin.core.settings import Settings
+from latebin.overrides.agent import outgoing
+from latebin.overrides.haproxy import HAPROXY, Preceding
+from latebin.overrides.ports import Adopting
+from latebin.server.drain import Drain
+from latebin.server.warmup import rehearse
+from latebin.server.workers import BOARD, FIRST_SOCKET, READY, Inheritance, Leash, Workers
+from latebin.site.factory import Root, ServiceSite, admin_site, site
+from latebin.telemetry.counters import Board
+from latebin.telemetry.metrics import WIDTH
+from latebin.timing import clock
+from latebin.timing.garbage import Collector
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import (
+        IListeningPort,
+        IProtocolFactory,
+        IReactorProcess,
+        IReactorSocket,
+        IReactorTime,
+        IStreamServerEndpoint,
+    )
+
+log = Logger()
+
+BACKLOG: Final = 5000
+"""Connections that may wait to be accepted. At Twisted's 50, a hundred clients that come at once lose their SYNs, and
+wait a second and more before they have sent anything."""
+
+Hurry = Callable[[], None]
+"""What makes a service that stops wait for nobody any longer."""
+
+_WITH_BACKLOG: Final = re.compile("(haproxy:)?(tcp|tcp6|ssl|unix):")
+
+
+@attrs.frozen
+class Ports:
+    """What is listened on.
+
+    Attributes:
+        public: for the service, in the order of its endpoints.
+        admin: for those who look after it.
+    """
+
+    public: "list[IListeningPort]"
+    admin: "list[IListeningPort]"
+
+
+def endpoints(settings: Settings) -> tuple[str, ...]:
+    """Give the Twisted endpoint descriptions that the settings ask for."""
+    host = quoteStringArgument(settings.host)
+    return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
+
+
+def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
+    """Let as many wait on an endpoint as on our own, if its description can say how many, and does not."""
+    if _WITH_BACKLOG.match(description) and ":backlog=" not in description:
+        # It may say so without the name, as the last of all.
+        with suppress(TypeError):
+            return _parsed(reactor, f"{description}:backlog={BACKLOG}")
+    return _parsed(reactor, description)
+
+
+def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
+    if description.startswith(HAPROXY):
+        return _parsed(Preceding(reactor), description.removeprefix(HAPROXY))
+    return cast("IStreamServerEndpoint", serverFromString(reactor, description))
+
+
+def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) -> Deferred[Hurry]:
+    """Accept connections on every endpoint, and log the URLs at which the service can be reached.
+
+    Args:
+        settings: what to listen on, and in how many processes.
+        reactor: what waits for the pending answers, or for the workers, when it is stopped.
+        board: the descriptor of the memory that several workers count in.
+
+    Returns:
+        A Deferred that fires when all workers accept; it fails with CannotListenError, or with StillbornError.
+    """
+    if board is None:
+        rehearse(settings)
+        factory = _factory(settings, reactor)
+        opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
+        return opened.addCallback(partial(_announced, settings)).addCallback(partial(_served, reactor, factory))
+    return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
+
+
+def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
+    """Accept connections in this process, on every endpoint.
+
+    Returns:
+        The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
+    """
+    factory = _factory(settings, reactor)
+    opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
+    return opened.addCallback(partial(_announced, settings)).addCallback(lambda ports: [*ports.public, *ports.admin])
+
+
+def accept(inheritance: Inheritance, reactor: ReactorBase) -> Deferred[Hurry]:
+    """Accept connections in a worker, on the sockets of its parent, until that is gone; tell the parent of it.
+
+    Args:
+        inheritance: what the parent gave to it.
+        reactor: what is stopped when the parent is gone, and waits for the pending answers.
+
+    Returns:
+        A Deferred that fires when this one accepts.
+    """
+    Leash(reactor)
+    settings = inheritance.settings
+    rehearse(settings)
+    board = Board(WIDTH, settings.workers, BOARD)
+    factory = _factory(settings, reactor, board, inheritance.worker)
+    sockets = cast("IReactorSocket", reactor)
+    adopting = (Adopting(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
+    opened = _opened(settings, adopting, factory, admin_site(factory, _steady(reactor)))
+    return opened.addCallback(_ready).addCallback(partial(_served, reactor, factory))
+
+
+def _ready(ports: Ports) -> Ports:
+    # The ports have duplicates: as long as an original is open, nobody would be refused whom nobody accepts.
+    os.closerange(FIRST_SOCKET, FIRST_SOCKET + len(ports.public) + len(ports.admin))
+    os.write(READY, b".")
+    return ports
+
+
+def _served(reactor: ReactorBase, factory: ServiceSite, ports: Ports) -> Hurry:
+    """Let the reactor, when it is stopped, wait for what is pending."""
+    _collect(factory, reactor)
+    drain = Drain(_steady(reactor), factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
+    reactor.addSystemEventTrigger("before", "shutdown", drain.start)
+    return drain.hurry
+
+
+def _refuse(reactor: ReactorBase, ports: "list[IListeningPort]") -> Deferred[Any]:
+    """Take those who have connected by now, whom closing a port would reset, and listen no more.
+
+    Returns:
+        A Deferred that fires when what those have sent has been read: there is a turn of the reactor before it.
+    """
+    for port in ports:
+        if isinstance(port, Port):
+            port.numberAccepts = BACKLOG
+            Port.doRead(port)  # and not as a port on a shared socket does it, which leaves some to others
+    return _closed(ports).addCallback(lambda _: deferLater(reactor, 0))
+
+
+def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
+    return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+
+def _factory(settings: Settings, reactor: object, board: Board | None = None, worker: int = 0) -> ServiceSite:
+    agent = outgoing(reactor) if settings.upstreams else None
+    return site(settings, _steady(reactor), agent, board, worker)
+
+
+def _steady(reactor: object) -> "IReactorTime":
+    return clock.for_reactor(cast("IReactorTime", reactor))
+
+
+def _collect(factory: ServiceSite, reactor: object) -> None:
+    """Let a process that does nothing but serve collect its garbage between answers."""
+    steady = _steady(reactor)
+    root = cast("Root", factory.resource)
+    collector = Collector(steady, lambda seconds: root.due_by(steady.seconds() + seconds), lambda: root.asked)
+    collector.start().addErrback(lambda failure: log.failure("garbage is collected no more", failure))
+
+
+def _opened(
+    settings: Settings, reactors: Iterable[object], service: "IProtocolFactory", admin: "IProtocolFactory"
+) -> Deferred[Ports]:
+    """Listen on every endpoint, each with the next of the reactors."""
+    each = iter(reactors)
+    public = [_endpoint(next(each), description).listen(service) for description in endpoints(settings)]
+    private = [_endpoint(next(each), description).listen(admin) for description in settings.admin_listen]
+    opened = gatherResults([*public, *private], consumeErrors=True).addErrback(_first)
+    return opened.addCallback(lambda ports: Ports(ports[: len(public)], ports[len(public) :]))
+
+
+def _bound(settings: Settings, reactor: object) -> Deferred[Ports]:
+    """Listen on every endpoint, and accept nothing: that is for the workers."""
+    return _opened(settings, repeat(reactor), Factory(), Factory()).addCallback(_unread)
+
+
+def _unread(ports: Ports) -> Ports:
+    for port in (*ports.public, *ports.admin):
+        cast("Port", port).stopReading()
+        # Closed, it is the workers' all the same, until they close theirs; shut, it would be nobody's.
+        cast("Port", port)._shouldShutdown = False  # noqa: SLF001
+    return ports
+
+
+def _staffed(settings: Settings, reactor: ReactorBase, board: int, ports: Ports) -> Deferred[Hurry]:
+    """Let workers accept on ports that are bound, and let go of the ports when they do, or have stopped."""
+    every = *ports.public, *ports.admin
+    sockets = [cast("Port", port).fileno() for port in every]
+    steady = _steady(reactor)
+    workers = Workers(cast("IReactorProcess", reactor), steady, settings, board, sockets)
+
+    def stop() -> Deferred[Any]:
+        # A socket that is open here, and accepted on by nobody, would leave those waiting who connect to it.
+        closing = deferLater(steady, settings.shutdown_delay, _closed, ports.public).addErrback(_cancelled)
+        return workers.stop().addCallback(lambda _: closing.cancel()).addCallback(lambda _: _closed(every))
+
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
+    return workers.start().addCallback(lambda _: _announced(settings, ports)).addCallback(lambda _: workers.kill)
+
+
+def _cancelled(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
+def _first(failure: Failure) -> Failure:
+    failure.trap(FirstError)
+    return cast("FirstError", failure.value).subFailure
+
+
+def _announced(settings: Settings, ports: Ports) -> Ports:
+    for description, port in zip(endpoints(settings), ports.public, strict=True):
+        base = _url(description, port.getHost())
+        log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
+    for description, port in zip(settings.admin_listen, ports.admin, strict=True):
+        base = _url(description, port.getHost())
+        log.info("serving {readiness} and {figures}", readiness=f"{base}/readyz", figures=f"{base}/metrics")
+    return ports
+
+
+def _url(description: str, address: object) -> str:
+    scheme = "https" if description.removeprefix(HAPROXY).startswith("ssl:") else "http"
+    if isinstance(address, IPv6Address):
+        return f"{scheme}://[{address.host}]:{address.port}"
+    if isinstance(address, IPv4Address):
+        return f"{scheme}://{address.host}:{address.port}"
+    return description

@@ -1,0 +1,232 @@
+"""What belongs to neither style: the page at `/`, its like for programs, whether the service is alive, its figures."""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import metadata
+from typing import Final
+
+from twisted.logger import Logger
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
+
+from latebin.answers.delivery import apologize
+from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
+from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, STOPPING, Reply, json_page, not_allowed, options, page
+from latebin.core.openapi import document
+from latebin.core.settings import Settings
+from latebin.overrides.request import Request, identity
+from latebin.telemetry.metrics import Metrics
+
+STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
+code { font: .9em ui-monospace, monospace; }
+a { overflow-wrap: anywhere; }
+@media (max-width: 50rem) {
+  table { display: block; overflow-x: auto; }
+  td { min-width: 6rem; }
+}
+"""
+
+_DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode("ascii")).digest()).decode("ascii")
+
+POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'".encode(
+    "ascii"
+)
+"""Content-Security-Policy of the page: its own style and nothing else (CSP Level 3, section 2.3.1)."""
+
+SPOKEN: Final = {"klein": ", in Klein", "resource": ", as a raw resource", "site": ""}
+"""What is said of who answers, by the style."""
+
+
+class EndpointsElement(Element):
+    """The page at `/`, built with `twisted.web.template`, which escapes whatever is put into it."""
+
+    loader = XMLString(f"""
+        <html lang="en" xmlns:t="http://twistedmatrix.com/ns/twisted.web.template/0.1">
+          <head>
+            <meta charset="utf-8" />
+            <meta name="viewport" content="width=device-width" />
+            <title>delayed</title>
+            <style>{STYLE}</style>
+          </head>
+          <body>
+            <h1>delayed</h1>
+            <p>This service answers late, on purpose and on time. It is written twice: as Klein routes, and as raw
+              Twisted resources under <code>/raw</code>. Both give the same answers.</p>
+            <table>
+              <thead><tr><th>endpoint</th><th>example</th><th>what it does</th></tr></thead>
+              <tbody>
+                <tr t:render="endpoints">
+                  <td><code><t:slot name="path" /></code></td>
+                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
+                  <td><t:slot name="summary" /></td>
+                </tr>
+              </tbody>
+            </table>
+            <h2>Parameters</h2>
+            <p>They can be combined. Every example is there under <code>/raw</code> as well.</p>
+            <table>
+              <thead><tr><th t:render="headings"><t:slot name="heading" /></th></tr></thead>
+              <tbody>
+                <tr t:render="parameters">
+                  <td><code><t:slot name="name" /></code></td>
+                  <td><t:slot name="meaning" /></td>
+                  <td><t:slot name="accepted" /></td>
+                  <td><t:slot name="default" /></td>
+                  <td><t:slot name="bound" /></td>
+                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
+                </tr>
+              </tbody>
+            </table>
+          </body>
+        </html>
+    """)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    @renderer
+    def endpoints(self, request: IRequest | None, tag: Tag) -> list[Tag]:
+        return [
+            tag.clone().fillSlots(
+                path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
+            )
+            for each in endpoints(self._settings)
+            for style, prefix in each.prefixes.items()
+        ]
+
+    @renderer
+    def headings(self, request: IRequest | None, tag: Tag) -> list[Tag]:
+        return [tag.clone().fillSlots(heading=heading) for heading in HEADINGS]
+
+    @renderer
+    def parameters(self, request: IRequest | None, tag: Tag) -> list[Tag]:
+        return [
+            tag.clone().fillSlots(
+                name=each.name,
+                meaning=each.meaning,
+                accepted=each.accepted,
+                default=self._told(each.default),
+                bound=self._told(each.bound),
+                example=example,
+            )
+            for each, example in parameters()
+        ]
+
+    def _told(self, text: str) -> list[str | Tag]:
+        """Give a text with the values of the settings that it names, and as code what stands in backticks."""
+        parts = with_values(text, self._settings).split("`")
+        return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+class PageResource(Resource):
+    """A page that is answered at once, to GET and HEAD.
+
+    Args:
+        reply: makes the answer, for each request anew.
+    """
+
+    log = Logger()
+
+    def __init__(self, reply: Callable[[], Reply]) -> None:
+        super().__init__()
+        self._reply = reply
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return ReplyResource(NOT_FOUND.reply())
+
+    def render(self, request: Request) -> int:
+        try:
+            rest = self._answer(request.method).start(request)
+        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
+            self.log.failure("failed to answer", request_id=identity(request))
+            rest = apologize(request)
+        return _finish(request, rest)
+
+    def _answer(self, method: bytes) -> Reply:
+        if method in {b"GET", b"HEAD"}:
+            return self._reply()
+        return options(ALLOWED_GET) if method == b"OPTIONS" else not_allowed(method, ALLOWED_GET)
+
+
+class ReplyResource(Resource):
+    """Gives the same answer to every request."""
+
+    isLeaf = True
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self._reply = reply
+
+    def render(self, request: Request) -> int:
+        return _finish(request, self._reply.start(request))
+
+
+def _finish(request: Request, rest: bytes) -> int:
+    request.write(rest)
+    request.finish()
+    return NOT_DONE_YET
+
+
+def index(settings: Settings) -> PageResource:
+    """Make the page that says what the service is, and lists every endpoint with an example."""
+    return PageResource(cache(partial(_index, settings)))
+
+
+def _index(settings: Settings) -> Reply:
+    return html_page(EndpointsElement(settings), POLICY)
+
+
+def html_page(element: Element, policy: bytes) -> Reply:
+    """Render a template that waits for nothing.
+
+    Args:
+        element: the template, with a renderer for each of its directives.
+        policy: the Content-Security-Policy of the page.
+    """
+    bodies: list[bytes] = []
+    flattenString(None, element).addCallback(bodies.append)
+    [body] = bodies
+    return page(b"text/html; charset=utf-8", b"<!DOCTYPE html>\n" + body, (b"Content-Security-Policy", policy))
+
+
+def health() -> PageResource:
+    """Make the page that says that the service is alive."""
+    alive = json_page({"status": "ok"})
+    return PageResource(lambda: alive)
+
+
+def readiness(stopping: Callable[[], bool]) -> PageResource:
+    """Make the page that says whether the service takes traffic.
+
+    Args:
+        stopping: tells that it takes no more.
+    """
+    ready, unready = json_page({"status": "ok"}), STOPPING.reply()
+    return PageResource(lambda: unready if stopping() else ready)
+
+
+def description(settings: Settings) -> PageResource:
+    """Make the page that describes the service to programs, as OpenAPI."""
+    described = json_page(document(settings, _version()))
+    return PageResource(lambda: described)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("delayed")
+    except metadata.PackageNotFoundError:
+        return "unknown"  # it runs from its sources, and was never installed
+
+
+def figures(metrics: Metrics) -> PageResource:
+    """Make the page that Prometheus reads."""
+    return PageResource(metrics.page)

@@ -1,0 +1,236 @@
+"""The service as raw resources. Its twin, the same service as Klein routes, is klein.py."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.error import UnsupportedMethod
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from latebin.answers.delivery import apologize
+from latebin.answers.promise import Promise
+from latebin.answers.service import Service
+from latebin.core.http.reply import (
+    ALLOWED,
+    ALLOWED_GET,
+    NOT_FOUND,
+    Refused,
+    Reply,
+    not_allowed,
+    options,
+)
+from latebin.overrides.request import Request, identity
+
+Render = Callable[[Request, Promise], Deferred[None]]
+
+
+class RawResource(Resource):
+    """Answers what goes wrong: every failure ends in one errback, which tells them apart."""
+
+    log = Logger()
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return NotFoundResource()
+
+    def render(self, request: Request) -> int:
+        try:
+            super().render(request)
+        except Exception:  # noqa: BLE001  # whatever it is, the errback below answers it
+            fail().addErrback(self._failed, request)
+        return NOT_DONE_YET
+
+    def _send(self, request: Request, reply: Reply) -> None:
+        self._finish(reply.start(request), request)
+
+    def _finish(self, rest: bytes, request: Request) -> None:
+        request.write(rest)
+        request.finish()
+
+    def _failed(self, failure: Failure, request: Request) -> None:
+        error = failure.value
+        if isinstance(error, Refused):
+            self._refused(request, error)
+        elif isinstance(error, UnsupportedMethod):
+            self._notAllowed(request, error)
+        elif not isinstance(error, CancelledError):
+            self._broken(request, failure)
+
+    def _refused(self, request: Request, error: Refused) -> None:
+        self._send(request, error.problem.reply())
+
+    def _notFound(self, request: Request) -> None:
+        self._send(request, NOT_FOUND.reply())
+
+    def _notAllowed(self, request: Request, error: UnsupportedMethod) -> None:
+        methods = b",".join(error.allowedMethods).decode("ascii").split(",")
+        self._send(request, not_allowed(request.method, sorted(methods)))
+
+    def _broken(self, request: Request, failure: Failure) -> None:
+        self.log.failure("failed to answer", failure, request_id=identity(request))
+        self._finish(apologize(request), request)
+
+
+class NotFoundResource(RawResource):
+    """Answers for a path at which there is nothing, though there may be something below."""
+
+    def render(self, request: Request) -> int:
+        self._notFound(request)
+        return NOT_DONE_YET
+
+
+class LateResource(RawResource):
+    """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
+
+    Args:
+        service: what every style is given.
+    """
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def _wait(self, request: Request, promise: Promise, render: Render) -> int:
+        d = deferLater(self.service.clock, promise.plan.wait, lambda: request)
+        self.service.pending.enter(d, promise.due)
+        d.addCallback(render, promise)
+        d.addErrback(self._failed, request)
+        request.notifyFinish().addErrback(lambda _: d.cancel())
+        return NOT_DONE_YET
+
+    def _delayedRender(self, request: Request, promise: Promise) -> Deferred[None]:
+        return self.service.answer(request, promise).addCallback(self._finish, request)
+
+
+class DelayedResource(LateResource):
+    """Answers after a delay that the path or the query says.
+
+    Args:
+        service: what every style is given; without it, the service as it is by default, on the process's own clock.
+        delay: what the path says of the delay.
+    """
+
+    def __init__(self, service: Service | None = None, delay: str | None = None) -> None:
+        super().__init__(service or Service())
+        self.delay = delay
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if request.prepath == [b""]:
+            return self  # "/" where this resource is the root of a site
+        if self.delay is None and path:
+            return DelayedResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.accept(request, self.delay), self._delayedRender)
+
+    render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED))
+        return NOT_DONE_YET
+
+
+class SecondsResource(NotFoundResource):
+    """Takes what follows `/delay` for the seconds."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return DelayResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class DelayResource(LateResource):
+    """Tells a request what it was, as httpbin's `/delay/SECONDS` does."""
+
+    def __init__(self, service: Service, seconds: str) -> None:
+        super().__init__(service)
+        self.seconds = seconds
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.echo(request, self.seconds), self._delayedRender)
+
+    render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED))
+        return NOT_DONE_YET
+
+
+class DripResource(LateResource):
+    """Sends bytes one by one, as httpbin's `/drip` does."""
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.drip(request), self._delayedRender)
+
+    render_HEAD = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED_GET))
+        return NOT_DONE_YET
+
+
+class UpstreamsResource(NotFoundResource):
+    """Where the upstreams are, each under its name."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        if path:
+            return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
+        return super().getChild(path, request)
+
+
+class ViaResource(LateResource):
+    """Passes a request on to an upstream, late, and its answer back."""
+
+    isLeaf = True
+
+    def __init__(self, service: Service, name: str) -> None:
+        super().__init__(service)
+        self.name = name
+
+    def render_GET(self, request: Request) -> int:
+        return self._wait(request, self.service.accept_via(request, self.name), self._viaRender)
+
+    render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+    def _viaRender(self, request: Request, promise: Promise) -> Deferred[None]:
+        return self.service.forward(request, self.name, promise).addCallback(self._finish, request)
+
+
+class PredictResource(RawResource):
+    """Answers at once what to expect of a delay."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self.service = service
+
+    def render_GET(self, request: Request) -> int:
+        self._send(request, self.service.predict(request))
+        return NOT_DONE_YET
+
+    render_HEAD = render_GET
+
+    def render_OPTIONS(self, request: Request) -> int:
+        self._send(request, options(ALLOWED_GET))
+        return NOT_DONE_YET
+
+
+def tree(service: Service) -> Resource:
+    """Put every resource at its path, as the decorators do in Klein."""
+    root = NotFoundResource()
+    root.putChild(b"delayed", DelayedResource(service))
+    root.putChild(b"delay", SecondsResource(service))
+    root.putChild(b"drip", DripResource(service))
+    root.putChild(b"via", UpstreamsResource(service))
+    root.putChild(b"predict", PredictResource(service))
+    return root

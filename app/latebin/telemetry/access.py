@@ -1,0 +1,86 @@
+"""The access log: one event for each answer and one for each client that left, whichever style it was."""
+
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from latebin.answers.promise import Promise
+from latebin.overrides.request import Request
+
+NAMESPACE: Final = "latebin.access"
+
+_FORMAT: Final = "{{style}} {{method}} {{target}} {{status}} {} sent={{sent}}B {{address}} {{request_id}}"
+
+FORMAT: Final = _FORMAT.format("asked={asked_ms}ms measured={measured_ms}ms")
+"""How an event reads as text, for whatever observer formats it."""
+
+UNPROMISED: Final = _FORMAT.format("asked=- measured=-")
+"""The same where nothing was promised."""
+
+
+class AccessLog:
+    """Tells `twisted.logger` how each request ended.
+
+    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
+    fault that ended it, or `broken` if it was an upstream that ended it),
+    `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
+    (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
+
+    An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
+    takes longer than all the rest.
+
+    Args:
+        clock: the clock by which requests were promised their answers.
+        publish: where the events go.
+    """
+
+    def __init__(self, clock: IReactorTime, publish: Callable[[LogEvent], None] = globalLogPublisher) -> None:
+        self._clock = clock
+        self._publish = publish
+
+    def answered(self, request: Request) -> None:
+        """Tell of an answer that was given."""
+        self._emit(request, request.code)
+
+    def left(self, request: Request) -> None:
+        """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
+        self._emit(request, "broken" if request.broken else request.fault or "left")
+
+    def _emit(self, request: Request, status: int | str) -> None:
+        target = _printable(request.uri)
+        path, _, query = target.partition("?")
+        promise = request.promise
+        self._publish(
+            {
+                "log_time": time.time(),
+                "log_level": LogLevel.info,
+                "log_namespace": NAMESPACE,
+                "log_format": UNPROMISED if promise is None else FORMAT,
+                "style": request.style,
+                "method": _printable(request.method),
+                "target": target,
+                "path": path,
+                "query": query,
+                "status": status,
+                "asked_ms": None if promise is None else promise.plan.asked_ms,
+                "measured_ms": None if promise is None else self._measured_ms(promise),
+                "sent": request.sentLength,
+                "address": getattr(request.client, "host", None),
+                "request_id": request.identity.decode("ascii"),
+            }
+        )
+
+    def _measured_ms(self, promise: Promise) -> float:
+        measured = promise.measured
+        return round((self._clock.seconds() - promise.accepted if measured is None else measured) * 1000, 3)
+
+
+@lru_cache(maxsize=256)
+def _printable(text: bytes) -> str:
+    if text.isascii() and b"\\" not in text and (plain := text.decode("ascii")).isprintable():
+        return plain
+    return text.decode("latin-1").encode("unicode_escape").decode("ascii")

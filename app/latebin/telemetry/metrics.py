@@ -1,0 +1,299 @@
+"""What the service tells Prometheus: how it answered, how late it was, and how busy it is, over all of its workers."""
+
+import platform
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate, compress, product
+from math import inf, prod
+from typing import Final
+
+import attrs
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from latebin.core.faults import KINDS
+from latebin.core.http.reply import ALLOWED, Reply, page
+from latebin.overrides.request import Request
+from latebin.telemetry.counters import Board
+from latebin.telemetry.process_usage import Meter
+
+STYLES: Final = ("klein", "resource", "site")
+
+METHODS: Final = (*ALLOWED, "other")
+"""Methods by which answers are told apart: a caller can make up as many as it likes, and they share one."""
+
+STATUSES: Final = (*map(str, range(200, 600)), "other")
+
+BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, inf)
+"""Upper bounds of the histograms, in seconds, inclusive as Prometheus has them."""
+
+INTERVAL: Final = 0.25
+"""Seconds from one look at the event loop to the next; no figure of another worker is older than that."""
+
+
+@attrs.frozen
+class Family:
+    """A metric as it is kept in a row of a board: a cell, or a few, for each combination of its labels.
+
+    Attributes:
+        name: without the `_total` of a counter.
+        text: what it is, as the exposition says it.
+        labels: the values that each label can have.
+        depth: cells of one combination.
+        zeros: whether a 0 is told, or means that the platform does not tell.
+    """
+
+    name: str
+    text: str
+    labels: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    depth: int = 1
+    zeros: bool = True
+
+    @property
+    def width(self) -> int:
+        """How many cells it takes."""
+        return self.depth * prod(map(len, self.labels.values()))
+
+
+_DEPTH: Final = len(BUCKETS) + 1
+"""Cells of a histogram: one for each bucket, then the sum of what was observed."""
+
+_STYLES: Final = {"style": STYLES}
+
+_LATE_STYLES: Final = {"style": STYLES[:2]}
+
+BY_STATUS: Final = (
+    Family("delayed_answers", "Answers given.", {**_STYLES, "method": METHODS}, len(STATUSES)),
+    Family("delayed_refused", "Requests answered with a problem at once.", _STYLES, len(STATUSES)),
+)
+"""Counters with a label more, `status`, and a cell for each of STATUSES."""
+
+COUNTERS: Final = (
+    Family("delayed_left", "Clients that left before their answer was whole.", _STYLES),
+    Family("delayed_broken", "Answers that an upstream broke off.", _LATE_STYLES),
+    Family("delayed_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
+    Family("delayed_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
+    Family("delayed_worker_starts", "Worker processes started."),
+    Family("process_cpu_seconds", "CPU time used by all workers, in the system too."),
+)
+
+HISTOGRAMS: Final = (
+    Family("delayed_lateness_seconds", "How much later than asked an answer left.", _LATE_STYLES, _DEPTH),
+    Family("delayed_loop_lag_seconds", "How late the event loop came to what was due.", depth=_DEPTH),
+)
+
+GAUGES: Final = (
+    Family("delayed_pending", "Answers that are waited for.", _LATE_STYLES),
+    Family("delayed_workers", "Worker processes alive."),
+    Family("process_resident_memory_bytes", "Memory of all workers that is in RAM.", zeros=False),
+    Family("process_open_fds", "File descriptors open in all workers.", zeros=False),
+    Family("process_max_fds", "File descriptors that may be open in all workers."),
+)
+
+_FAMILIES: Final = (*BY_STATUS, *COUNTERS, *HISTOGRAMS, *GAUGES)
+
+_ENDS: Final = list(accumulate(family.width for family in _FAMILIES))
+
+_AT: Final = {family.name: end - family.width for family, end in zip(_FAMILIES, _ENDS, strict=True)}
+
+WIDTH: Final = _ENDS[-1]
+"""How many cells of a board a worker needs."""
+
+_ANSWERS: Final = _AT["delayed_answers"]
+_REFUSED: Final = _AT["delayed_refused"]
+_LEFT: Final = _AT["delayed_left"]
+_BROKEN: Final = _AT["delayed_broken"]
+_FAULTS: Final = _AT["delayed_faults"]
+_CUT: Final = _AT["delayed_cut"]
+_STARTS: Final = _AT["delayed_worker_starts"]
+_CPU: Final = _AT["process_cpu_seconds"]
+_LATENESS: Final = _AT["delayed_lateness_seconds"]
+_LAG: Final = _AT["delayed_loop_lag_seconds"]
+_LIVING: Final = _AT[GAUGES[0].name]
+
+_STYLE: Final = {style: number for number, style in enumerate(STYLES)}
+_METHOD: Final = {method.encode("ascii"): number for number, method in enumerate(ALLOWED)}
+_FAULT: Final = {fault: number for number, fault in enumerate(KINDS)}
+
+_OTHER_METHOD: Final = len(METHODS) - 1
+_OTHER_STATUS: Final = len(STATUSES) - 1
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"  # it runs from its sources, and was never installed
+
+
+BUILD: Final = {
+    "version": _version("delayed"),
+    "python": platform.python_version(),
+    **{name: _version(name) for name in ("twisted", "klein")},
+}
+"""What `delayed_build_info` tells, as its labels."""
+
+
+class Metrics:
+    """Counts what one worker does, into its row of the board; tells what all of them did.
+
+    Args:
+        clock: the clock by which requests were promised their answers.
+        pending: the answers that are waited for, by style.
+        board: where all workers count; without it, this is the only one.
+        worker: the number of this one's row.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, pending: Mapping[str, Sized], board: Board | None = None, worker: int = 0
+    ) -> None:
+        board = board or Board(WIDTH)
+        self._clock = clock
+        self._pending = [pending[style] for style in STYLES[:2]]
+        self._cells = board.row(worker)
+        self._meter = Meter()
+        self._look: IDelayedCall | None = None
+        self._sites = 0
+        self._cpu_before = 0.0
+        self._registry = CollectorRegistry()
+        self._registry.register(_Whole(board))
+
+    def start(self) -> None:
+        """Begin to look at the event loop and at this process, every INTERVAL, for the first site that is served."""
+        self._sites += 1
+        if self._sites > 1:
+            return
+        self._meter.open()
+        self._cells[_STARTS] += 1
+        # Those who had this row before have used some, and a counter does not go back.
+        self._cpu_before = self._cells[_CPU]
+        self._publish()
+        self._look_again()
+
+    def stop(self) -> None:
+        """Look no more, with the last site."""
+        self._sites -= 1
+        if self._sites:
+            return
+        if self._look is not None:
+            self._look.cancel()
+        self._meter.close()
+
+    def answered(self, request: Request) -> None:
+        """Count an answer that was given."""
+        cells, promise = self._cells, request.promise
+        style, code = _STYLE[request.style], request.code
+        status = code - 200 if 200 <= code < 600 else _OTHER_STATUS  # noqa: PLR2004  # what STATUSES has
+        method = _METHOD.get(request.method, _OTHER_METHOD)
+        cells[_ANSWERS + (style * len(METHODS) + method) * len(STATUSES) + status] += 1
+        if promise is not None:
+            if promise.measured is not None:
+                self._observe(_LATENESS + style * _DEPTH, promise.measured - promise.plan.wait)
+            if promise.plan.cut:
+                cells[_CUT + style] += 1
+        elif code >= 400:  # noqa: PLR2004  # where the statuses of problems begin
+            cells[_REFUSED + style * len(STATUSES) + status] += 1
+
+    def left(self, request: Request) -> None:
+        """Count a connection that was lost before the answer was whole: by the client, an upstream or a fault."""
+        cells, style, fault = self._cells, _STYLE[request.style], request.fault
+        if request.broken:
+            cells[_BROKEN + style] += 1
+        elif fault is None:
+            cells[_LEFT + style] += 1
+        else:
+            cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1
+        if request.promise is not None and request.promise.plan.cut:
+            cells[_CUT + style] += 1
+
+    def page(self) -> Reply:
+        """Tell the figures of all workers, in Prometheus' text format 0.0.4."""
+        self._publish()
+        return page(CONTENT_TYPE_PLAIN_0_0_4.encode("ascii"), generate_latest(self._registry))
+
+    def _observe(self, histogram: int, seconds: float) -> None:
+        self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
+        self._cells[histogram + len(BUCKETS)] += seconds
+
+    def _look_again(self) -> None:
+        due = self._clock.seconds() + INTERVAL
+        self._look = self._clock.callLater(INTERVAL, self._looked, due)
+
+    def _looked(self, due: float) -> None:
+        self._observe(_LAG, self._clock.seconds() - due)
+        self._publish()
+        self._look_again()
+
+    def _publish(self) -> None:
+        """Let the other workers see what is true of this one now."""
+        usage = self._meter.read()
+        self._cells[_CPU] = self._cpu_before + usage.cpu
+        living = *map(len, self._pending), 1, usage.resident, usage.descriptors, usage.most_descriptors
+        self._cells[_LIVING:WIDTH] = array("d", living)
+
+
+def bury(cells: "memoryview[float]") -> None:
+    """Forget what was true of a worker only while it lived; what it counted stays counted.
+
+    Args:
+        cells: its row of the board.
+    """
+    cells[_LIVING:WIDTH] = array("d", bytes(cells[_LIVING:WIDTH].nbytes))
+
+
+class _Whole(Collector):
+    """What all workers counted, as prometheus-client wants to have it."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def collect(self) -> Iterator[Metric]:
+        for family in BY_STATUS:
+            yield self._by_status(family)
+        for family in COUNTERS:
+            yield self._filled(CounterMetricFamily(family.name, family.text, labels=list(family.labels)), family)
+        for family in HISTOGRAMS:
+            yield self._histogram(family)
+        for family in GAUGES:
+            yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
+        yield InfoMetricFamily("delayed_build", "What is running.", BUILD)
+
+    def _by_status(self, family: Family) -> Metric:
+        """Tell of the statuses that there were: zeros for the others would be 10,000 lines."""
+        metric = CounterMetricFamily(family.name, family.text, labels=[*family.labels, "status"])
+        for labelled, counts in self._told(family):
+            for status, count in compress(zip(STATUSES, counts, strict=True), counts):
+                metric.add_metric([*labelled, status], count)
+        return metric
+
+    def _filled(self, metric: CounterMetricFamily | GaugeMetricFamily, family: Family) -> Metric:
+        for labelled, [value] in self._told(family):
+            if value or family.zeros:
+                metric.add_metric(labelled, value)
+        return metric
+
+    def _histogram(self, family: Family) -> Metric:
+        metric = HistogramMetricFamily(family.name, family.text, labels=list(family.labels))
+        for labelled, [*counts, total] in self._told(family):
+            buckets = zip(map(floatToGoString, BUCKETS), accumulate(counts), strict=True)
+            metric.add_metric(labelled, list(buckets), total)
+        return metric
+
+    def _told(self, family: Family) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
+        """Give each combination of labels with its cells."""
+        at = _AT[family.name]
+        starts = range(at, at + family.width, family.depth)
+        for labelled, start in zip(product(*family.labels.values()), starts, strict=True):
+            yield labelled, self._board.total(start, start + family.depth)

@@ -1,0 +1,225 @@
+import re
+from http.client import BadStatusLine, HTTPConnection, HTTPResponse, IncompleteRead, RemoteDisconnected
+from typing import Any
+
+import pytest
+import treq
+from twisted.internet import threads
+from twisted.logger import LogLevel, capturedLogs
+from twisted.web.client import ResponseFailed
+
+from latebin.answers.delivery import PIECE
+from latebin.compare.contract import Case
+from latebin.core.endpoints import PREFIXES
+from tests.support.sockets import BOUND, Served, asynchronous, connect, served, until
+from tests.support.wire import House, Wire
+
+
+def sent(house: House, style: str, target: str, **attributes: Any) -> Wire:
+    wire = house.wire()
+    wire.send(Case("", target, **attributes).request(style))
+    return wire
+
+
+def bodies(wire: Wire) -> list[bytes]:
+    return re.split(rb"HTTP/1\.1 .*?\r\n\r\n", wire.received, flags=re.DOTALL)[1:]
+
+
+def test_at_body(house: House, style: str) -> None:
+    """With at=body the headers come at once, and say only what was asked; the body comes when it is due."""
+    wire = sent(house, style, "/delayed?delay=1s&at=body&status=503")
+    assert wire.received.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nServer-Timing: asked;dur=1000.000\r\n" in wire.received
+    assert bodies(wire) == [b""]
+    house.clock.advance(1)
+    assert bodies(wire) == [b"<html><body>Sorry to keep you waiting.</body></html>"]
+
+
+def test_chunks_over(house: House, style: str) -> None:
+    """The pieces leave evenly: the first after the wait, the last when `over` has passed."""
+    wire = sent(house, style, "/delayed?delay=1s&type=bytes&chunks=3&over=4s&size=10")
+    arrived = []
+    for _ in range(5):
+        house.clock.advance(1)
+        arrived.append(len(bodies(wire)[0]))
+    assert arrived == [3, 3, 6, 6, 10]
+
+
+def test_framing_chunked(house: House, style: str) -> None:
+    """Chunked, each piece is a chunk and nothing tells the length."""
+    wire = sent(house, style, "/delayed?delay=0&type=bytes&size=4&chunks=2&framing=chunked")
+    house.clock.advance(0)
+    assert b"Content-Length" not in wire.received
+    assert bodies(wire) == [b"2\r\nSo\r\n2\r\nrr\r\n0\r\n\r\n"]
+
+
+def test_leaving_in_the_middle(house: House, style: str) -> None:
+    """A client that leaves between two pieces stops them; nothing is logged as an error."""
+    with capturedLogs() as events:
+        wire = sent(house, style, "/delayed?delay=0&chunks=2&over=4s")
+        house.clock.advance(1)
+        wire.leave()
+    assert house.clock.getDelayedCalls() == []
+    assert [event["status"] for event in events if "status" in event] == ["left"]
+    assert not [event for event in events if event["log_level"] >= LogLevel.warn]
+
+
+def test_pausing(house: House, style: str) -> None:
+    """A piece that is due while the client does not read waits until it does."""
+    wire = sent(house, style, "/delayed?delay=0&type=bytes&size=2&chunks=2&over=1s")
+    house.clock.advance(0)
+    wire.producer.pauseProducing()
+    house.clock.advance(5)
+    assert bodies(wire) == [b"S"]
+    wire.producer.resumeProducing()
+    assert bodies(wire) == [b"So"]
+
+
+def test_resuming_before_the_next_piece(house: House, style: str) -> None:
+    """A client that stops reading and goes on between two pieces changes nothing about the second."""
+    wire = sent(house, style, "/delayed?delay=0&type=bytes&size=2&chunks=2&over=1s")
+    house.clock.advance(0)
+    wire.producer.pauseProducing()
+    wire.producer.resumeProducing()
+    assert len(house.clock.getDelayedCalls()) == 1
+    house.clock.advance(1)
+    assert bodies(wire) == [b"So"]
+
+
+def test_pipelined_behind_a_large_body(house: House, style: str) -> None:
+    """What was asked behind a large body is answered behind it."""
+    wire = house.wire()
+    large = Case("", f"/delayed?delay=0&type=bytes&size={3 * PIECE + 1}").request(style)
+    wire.send(large + Case("", "/delayed?delay=0&type=text").request(style))
+    house.clock.pump([0, 0])
+    first, second = bodies(wire)
+    assert (len(first), second) == (3 * PIECE + 1, b"Sorry to keep you waiting.\n")
+
+
+FAULTS = {
+    "reset": b"",
+    "close": b"",
+    "truncate": b"HTTP/1.1 200 OK\r\n.*\r\nContent-Length: 52\r\n.*\r\n\r\n<html><body>Sorry to keep ",
+    "garbage": b"\x00\xff\x00 this is not HTTP \x00\xff\x00\r\n\r\n",
+    "badchunk": b"HTTP/1.1 200 OK\r\n.*\r\n\r\n1a\r\n<html><body>Sorry to keep \r\n400\r\nSorry",
+    "hang": b"HTTP/1.1 200 OK\r\n.*\r\nContent-Length: 52\r\n.*\r\n\r\n",
+}
+"""What is left of an answer after each fault."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["first", "second"])
+def test_fault(house: House, style: str, fault: str, before: bytes) -> None:
+    """A fault leaves its bytes and no others, after the wait, also behind another answer on the connection."""
+    wire = house.wire()
+    with capturedLogs() as events:
+        wire.send(before)
+        healthy = len(wire.received)
+        wire.send(Case("", f"/delayed?delay=1s&fault={fault}").request(style))
+        house.clock.advance(0.999)
+        assert wire.connected
+        assert len(wire.received) == healthy
+        house.clock.advance(0.001)
+        assert wire.connected == (fault == "hang")
+        house.clock.advance(600)
+        assert not wire.connected
+    assert re.fullmatch(FAULTS[fault], wire.received[healthy:], re.DOTALL)
+    assert [event["status"] for event in events if "status" in event][-1] == fault
+    assert not [event for event in events if event["log_level"] >= LogLevel.warn]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_fault_for_none(house: House, style: str, fault: str) -> None:
+    """A fault with a share of 0 happens to nobody."""
+    wire = sent(house, style, f"/delayed?delay=0&fault={fault}:0")
+    house.clock.advance(0)
+    assert bodies(wire) == [b"<html><body>Sorry to keep you waiting.</body></html>"]
+
+
+def test_leaving_what_hangs(house: House, style: str) -> None:
+    """A client that gives up on an answer that hangs takes the last timer with it."""
+    wire = sent(house, style, "/delayed?delay=0&fault=hang")
+    house.clock.advance(0)
+    assert len(house.clock.getDelayedCalls()) == 1
+    wire.leave()
+    assert house.clock.getDelayedCalls() == []
+
+
+@asynchronous
+async def test_slow_reader(style: str) -> None:
+    """A large body stays where it is while the client does not read, and is whole when it has."""
+    size = 16 * 1024**2
+    async with served() as service:
+        client = await connect(service)
+        client.transport.pauseProducing()
+        close = ("Connection: close",)
+        client.transport.write(Case("", f"/delayed?delay=0&type=bytes&size={size}", headers=close).request(style))
+        written: list[int] = []
+
+        def stalled() -> bool:
+            written.append(sum(request.sentLength for request in service.requests()))
+            return len(written) > 20 and written[-1] == written[-20] > 0
+
+        await until(stalled)
+        assert written[-1] < size
+        client.transport.resumeProducing()
+        await client.lost
+        assert len(client.data.partition(b"\r\n\r\n")[2]) == size
+
+
+def ask(service: Served, path: str) -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=BOUND)
+    try:
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+STANDARD = {
+    "reset": ConnectionResetError,
+    "close": RemoteDisconnected,
+    "truncate": IncompleteRead,
+    "garbage": BadStatusLine,
+    "badchunk": IncompleteRead,
+    "hang": IncompleteRead,
+}
+"""What http.client makes of each fault; of `hang`, once the longest delay has passed."""
+
+
+@pytest.mark.parametrize("fault", STANDARD)
+@asynchronous
+async def test_fault_seen_by_http_client(style: str, fault: str) -> None:
+    """The standard library's client, on a connection that it keeps alive, sees what the fault's name promises."""
+    async with served(default_delay=0, max_delay=0.1) as service:
+        with pytest.raises(STANDARD[fault]):
+            await threads.deferToThread(ask, service, f"{PREFIXES[style]}/delayed?delay=10ms&fault={fault}")
+
+
+@pytest.mark.parametrize("fault", ["reset", "close", "truncate", "garbage", "badchunk"])
+@asynchronous
+async def test_fault_seen_by_treq(style: str, fault: str) -> None:
+    """Treq sees that there was no answer, or that it was not whole."""
+    async with served() as service:
+
+        async def whole() -> None:
+            await treq.content(await service.get(f"{PREFIXES[style]}/delayed?delay=10ms&fault={fault}"))
+
+        with pytest.raises(ResponseFailed):
+            await whole()
+
+
+@asynchronous
+async def test_hang_seen_by_treq(style: str) -> None:
+    """Of an answer that hangs, treq sees the headers and no end, until it gives up."""
+    async with served() as service:
+        response = await service.get(f"{PREFIXES[style]}/delayed?delay=10ms&fault=hang")
+        assert response.code == 200
+        body = treq.content(response)
+        [request] = service.requests()
+        request.channel.transport.abortConnection()
+        with pytest.raises(ResponseFailed):
+            await body

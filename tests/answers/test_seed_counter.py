@@ -1,0 +1,19 @@
+from latebin.answers.seed_counter import MAX_KEYS, Turns
+
+
+def test_counts_each_pair() -> None:
+    """Each seed and expression has a count of its own, from 1."""
+    turns = Turns()
+    asked = [(7, "1s"), (7, "1s"), (8, "1s"), (7, "2s"), (None, "1s"), (7, "1s")]
+    assert [turns.next(*pair) for pair in asked] == [1, 2, 1, 1, 1, 3]
+
+
+def test_is_bounded() -> None:
+    """Of more pairs than are counted, the one that was used the longest ago starts anew, and no other."""
+    turns = Turns()
+    for seed in range(MAX_KEYS):
+        turns.next(seed, "1s")
+    assert turns.next(0, "1s") == 2
+    turns.next(MAX_KEYS, "1s")
+    assert turns.next(0, "1s") == 3
+    assert turns.next(1, "1s") == 1

@@ -1,0 +1,781 @@
+import gzip
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import treq
+from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogLevel, capturedLogs
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from latebin.core.endpoints import PREFIXES
+from tests.support.sockets import BOUND, Accepted, Client, Served, asynchronous, connect, served, until
+
+MEGABYTE = 1024**2
+
+
+@pytest.fixture
+def via(style: str) -> str:
+    return f"{PREFIXES[style]}/via/up"
+
+
+class Peer(Protocol):
+    """One connection to an upstream that does what the test says."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.gone = False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.gone = True
+
+
+@attrs.frozen
+class Upstream:
+    """An upstream that is nothing but its connections."""
+
+    port: int
+    peers: list[Peer]
+
+    async def asked(self, count: int = 1) -> Peer:
+        """Wait for the headers of a request."""
+        await until(lambda: len(self.peers) >= count and b"\r\n\r\n" in self.peers[count - 1].data)
+        return self.peers[count - 1]
+
+
+@asynccontextmanager
+async def upstream() -> AsyncIterator[Upstream]:
+    peers: list[Peer] = []
+
+    class Peers(Factory[Peer]):
+        def buildProtocol(self, addr: object) -> Peer:
+            peers.append(Peer())
+            return peers[-1]
+
+    port: Any = reactor.listenTCP(0, Peers(), interface="127.0.0.1")  # type: ignore[arg-type]  # any factory will do
+    try:
+        yield Upstream(port.getHost().port, peers)
+    finally:
+        for peer in peers:
+            peer.transport.abortConnection()
+        await until(lambda: all(peer.gone for peer in peers))
+        await port.stopListening()
+
+
+@asynccontextmanager
+async def before(port: int, path: str = "", **chosen: Any) -> AsyncIterator[Served]:
+    """Serve with an upstream, and without a delay unless one is asked for."""
+    upstreams = {"up": f"http://127.0.0.1:{port}{path}"}
+    chosen = {"default_delay": 0.0, "max_body": 128 * MEGABYTE, "upstreams": upstreams} | chosen
+    async with served(**chosen) as service:
+        yield service
+
+
+@asynccontextmanager
+async def both(**chosen: Any) -> AsyncIterator[tuple[Upstream, Served]]:
+    async with upstream() as up, before(up.port, **chosen) as service:
+        yield up, service
+
+
+async def send(service: Served, request: bytes) -> Client:
+    client = await connect(service)
+    client.transport.write(request)
+    return client
+
+
+async def ask(service: Served, target: str, *headers: str) -> Client:
+    return await send(service, "\r\n".join([f"GET {target} HTTP/1.1", "Host: here", *headers, "", ""]).encode())
+
+
+class Echo(Resource):
+    """A real server of Twisted's, which tells what it was asked."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> bytes:
+        request.setHeader(b"Content-Type", b"text/plain")
+        request.setHeader(b"Server-Timing", b"db;dur=1")
+        request.responseHeaders.setRawHeaders(b"Set-Cookie", [b"a=1", b"b=2"])
+        return b" ".join([request.method, request.uri]) + b"\n" + bytes(request.content.read())
+
+
+@asynccontextmanager
+async def echo() -> AsyncIterator[int]:
+    site = Site(Echo())
+    site.noisy = False
+    port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[arg-type]  # a Site is a factory
+    accepted = Accepted(port)
+    try:
+        yield port.getHost().port
+    finally:
+        await accepted.close()
+
+
+@asynchronous
+@pytest.mark.parametrize("method", ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"])
+async def test_passed_on(via: str, method: str) -> None:
+    """Method, path, query and body reach a real server, and its status, headers and body come back, late."""
+    async with echo() as port, before(port, path="/base") as service:
+        started = reactor.seconds()
+        url = service.url(f"{via}/a%2fb//c%20d/%FF;e?f=%2F&g&f=1+1")
+        response = await treq.request(
+            method, url, headers=Headers({"X-Delayed-Delay": ["50ms"]}), data=b"sent", pool=service.pool, timeout=BOUND
+        )
+        assert reactor.seconds() - started >= 0.05
+        assert response.code == 200
+        line = f"{method} /base/a%2fb//c%20d/%FF;e?f=%2F&g&f=1+1\n"
+        assert await treq.content(response) == line.encode() + b"sent"
+        assert response.headers.getRawHeaders("Set-Cookie") == ["a=1", "b=2"]
+        assert response.headers.getRawHeaders("Content-Type") == ["text/plain"]
+
+
+@asynchronous
+async def test_truth(via: str) -> None:
+    """What is measured and asked is added to what the upstream tells of its own time."""
+    async with echo() as port, before(port) as service:
+        response = await treq.get(
+            service.url(via), headers=Headers({"X-Delayed-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
+        )
+        await treq.content(response)
+        theirs, ours = response.headers.getRawHeaders("Server-Timing")
+        assert theirs == "db;dur=1"
+        measured, asked = re.fullmatch(r"delay;dur=([0-9.]+), asked;dur=([0-9.]+)", ours).groups()  # type: ignore[union-attr]  # it matches, or the test fails
+        assert float(measured) >= float(asked) == 50
+
+
+@asynchronous
+async def test_headers(via: str) -> None:
+    """Headers are passed on but for those of one hop, with the upstream's own Host."""
+    async with both() as (up, service):
+        await ask(
+            service,
+            f"{via}/x?",
+            "X-Delayed-Delay: 0",
+            "Connection: keep-alive, X-Hop",
+            "X-Hop: 1",
+            "Keep-Alive: timeout=5",
+            "Proxy-Authorization: secret",
+            "Proxy-Connection: keep-alive",
+            "TE: trailers",
+            "Trailer: X-T",
+            "Upgrade: h2c",
+            "Cookie: a=1; b=2",
+            "Accept-Encoding: br",
+            "X-Twice: 1",
+            "X-Twice: 2",
+            "Via: 1.0 other",
+            "User-Agent: me",
+            "X-Request-ID: a-1",
+        )
+        peer = await up.asked()
+    line, *headers = peer.data.decode().split("\r\n")
+    assert line == "GET /x? HTTP/1.1"
+    assert sorted(filter(None, headers)) == [
+        "Accept-Encoding: br",
+        "Cookie: a=1; b=2",
+        f"Host: 127.0.0.1:{up.port}",
+        "User-Agent: me",
+        "Via: 1.0 other",
+        "Via: 1.1 delayed",
+        "X-Request-Id: a-1",
+        "X-Twice: 1",
+        "X-Twice: 2",
+    ]
+
+
+@asynchronous
+async def test_answer_headers(via: str) -> None:
+    """The answer's headers are the upstream's but for those of one hop; nothing is said for it."""
+    async with both() as (up, service):
+        client = await ask(service, via)
+        peer = await up.asked()
+        head = b"HTTP/1.1 599 Odd\r\nX-Own: 1\r\nX-Own: 2\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
+        ended = b"Trailer: X-T\r\nUpgrade: h2c\r\nX-Request-ID: theirs\r\nContent-Length: 2\r\n\r\nhi"
+        peer.transport.write(head + ended)
+        await until(lambda: client.data.endswith(b"hi"))
+        client.transport.abortConnection()
+    line, *headers = client.data.decode().partition("\r\n\r\n")[0].split("\r\n")
+    assert line.split(" ")[1] == "599"
+    names = [header.partition(":")[0] for header in headers]
+    assert names == ["X-Request-Id", "Date", "X-Own", "X-Own", "Server-Timing", "Content-Length"]
+    assert "X-Request-Id: theirs" not in headers
+
+
+@asynchronous
+async def test_kept_connections(via: str) -> None:
+    """Requests that follow one another share a connection to the upstream."""
+    async with both() as (up, service):
+        for count in (1, 2):
+            client = await ask(service, via)
+            await until(lambda: bool(up.peers) and up.peers[0].data.count(b"\r\n\r\n") == count)  # noqa: B023  # awaited within the loop
+            up.peers[0].transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+            await until(lambda: b" 204 " in client.data)  # noqa: B023
+            client.transport.abortConnection()
+        assert len(up.peers) == 1
+
+
+@asynchronous
+async def test_redirect(via: str) -> None:
+    """A redirect is the client's to follow."""
+    async with both() as (up, service):
+        client = await ask(service, via)
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")
+        await until(lambda: b"\r\n\r\n" in client.data)
+        client.transport.abortConnection()
+        assert b"\r\nLocation: http://elsewhere/\r\n" in client.data
+        assert len(up.peers) == 1
+
+
+@asynchronous
+async def test_encoded(via: str) -> None:
+    """What the upstream has compressed arrives as it is."""
+    async with both() as (up, service):
+        client = await ask(service, via)
+        peer, body = await up.asked(), gzip.compress(b"squeezed")
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+        peer.transport.write(head + body)
+        await until(lambda: client.data.endswith(body))
+        client.transport.abortConnection()
+        assert b"\r\nContent-Encoding: gzip\r\n" in client.data
+
+
+@asynchronous
+async def test_chunked_answer(via: str) -> None:
+    """A chunked answer reaches the client piece by piece, headers first, as it is sent."""
+    async with both() as (up, service):
+        client = await ask(service, via)
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await until(lambda: b"\r\nTransfer-Encoding: chunked\r\n" in client.data)
+        peer.transport.write(b"3\r\none\r\n")
+        await until(lambda: client.data.endswith(b"\r\n\r\n3\r\none\r\n"))
+        peer.transport.write(b"0\r\n\r\n")
+        await until(lambda: client.data.endswith(b"one\r\n0\r\n\r\n"))
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_unframed_answer(via: str) -> None:
+    """An answer that ends with its connection is whole."""
+    async with both() as (up, service):
+        client = await ask(service, via)
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.0 200 OK\r\n\r\nold")
+        peer.transport.loseConnection()
+        await until(lambda: client.data.endswith(b"3\r\nold\r\n0\r\n\r\n"))
+        client.transport.abortConnection()
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+        ("GET", b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n'),
+        ("POST", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"),
+    ],
+)
+async def test_without_body(via: str, method: str, answer: bytes) -> None:
+    """An answer that has no body is not given one, and the connection goes on."""
+    async with both() as (up, service):
+        request = f"{method} {via} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        client = await send(service, request + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        (await up.asked()).transport.write(answer)
+        await until(lambda: client.data.endswith(b'{"status": "ok"}\n'))
+        client.transport.abortConnection()
+    head, _, rest = client.data.partition(b"\r\n\r\n")
+    assert rest.startswith(b"HTTP/1.1 200")
+    assert (b"Content-Length: 5" in head) == (method == "HEAD")
+    assert b"chunked" not in head
+    assert b"Content-Type" not in head
+
+
+UPLOADS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
+    "length": (b"Content-Length: 10", lambda data: data),
+    "chunked": (b"Transfer-Encoding: chunked", lambda data: b"%x\r\n%b\r\n" % (len(data), data)),
+}
+
+
+@asynchronous
+@pytest.mark.parametrize("framing", UPLOADS)
+async def test_upload_is_streamed(via: str, framing: str) -> None:
+    """The upstream has the first bytes of a body before the client has sent the last."""
+    header, framed = UPLOADS[framing]
+    async with both() as (up, service):
+        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\n".encode() + header + b"\r\n\r\n")
+        client.transport.write(framed(b"first"))
+        peer = await up.asked()
+        await until(lambda: framed(b"first") in peer.data)
+        assert header in peer.data
+        client.transport.write(framed(b"again") + (framed(b"") if framing == "chunked" else b""))
+        await until(lambda: framed(b"again") in peer.data)
+        peer.transport.write(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+        await until(lambda: b" 201 " in client.data)
+        client.transport.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: client.data.endswith(b'{"status": "ok"}\n'))
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_expectation(via: str) -> None:
+    """A body that is announced first is asked for, and what is asked once is not asked again."""
+    async with both() as (up, service):
+        head = f"PUT {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        client = await send(service, head.encode())
+        await until(lambda: client.data == b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.transport.write(b"now")
+        peer = await up.asked()
+        await until(lambda: peer.data.endswith(b"\r\n\r\nnow"))
+        assert b"Expect" not in peer.data
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_large_upload(via: str) -> None:
+    """Every byte of a large body arrives, in its order."""
+    body = bytes(range(256)) * 40_000
+    async with both() as (up, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nX-Delayed-Delay: 50ms\r\nContent-Length: {len(body)}\r\n\r\n"
+        client = await send(service, head.encode() + body)
+        peer = await up.asked()
+        await until(lambda: len(peer.data.partition(b"\r\n\r\n")[2]) == len(body))
+        assert peer.data.endswith(b"\r\n\r\n" + body)
+        client.transport.abortConnection()
+
+
+class Flood:
+    """A pull producer that counts what it could write."""
+
+    def __init__(self, consumer: Any, size: int) -> None:
+        self.left = self.size = size
+        self._consumer = consumer
+        consumer.registerProducer(self, streaming=False)
+
+    @property
+    def written(self) -> int:
+        return self.size - self.left
+
+    def resumeProducing(self) -> None:
+        self._consumer.write(b"x" * 65536)
+        self.left -= 65536
+        if not self.left:
+            self._consumer.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        pass
+
+
+async def settled(figure: Callable[[], int]) -> int:
+    """Wait until a figure has begun to grow, and then for a hundred looks has not."""
+    seen: list[int] = []
+
+    def still() -> bool:
+        seen.append(figure())
+        return seen[-1] > 0 and len(seen) > 100 and seen[-1] == seen[-100]
+
+    await until(still)
+    return seen[-1]
+
+
+@asynchronous
+async def test_slow_reader(via: str) -> None:
+    """A client that does not read leaves the answer with the upstream; once it reads, it gets all of it."""
+    size = 64 * MEGABYTE
+    async with both() as (up, service):
+        client = await connect(service)
+        client.transport.pauseProducing()
+        client.transport.write(f"GET {via} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        flood = Flood(peer.transport, size)
+        assert await settled(lambda: flood.written) < size / 2
+        got = 0
+
+        def count(data: bytes) -> None:
+            nonlocal got
+            got += len(data)
+
+        client.dataReceived = count  # type: ignore[method-assign]
+        client.transport.resumeProducing()
+        await until(lambda: got > size)
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_slow_upstream(via: str) -> None:
+    """An upstream that does not read leaves the body with the client; once it reads, it gets all of it."""
+    size = 64 * MEGABYTE
+    async with both() as (up, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+        client = await send(service, head)
+        peer = await up.asked()
+        peer.transport.pauseProducing()
+        flood = Flood(client.transport, size)
+        assert await settled(lambda: flood.written) < size / 2
+        got = 0
+
+        def count(data: bytes) -> None:
+            nonlocal got
+            got += len(data)
+
+        peer.dataReceived = count  # type: ignore[method-assign]
+        peer.transport.resumeProducing()
+        await until(lambda: got == size)
+        peer.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await until(lambda: b" 204 " in client.data)
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_upload_waits(via: str) -> None:
+    """While the delay passes, a large body stays with the client."""
+    size = 64 * MEGABYTE
+    async with both() as (_, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nX-Delayed-Delay: 5m\r\nContent-Length: {size}\r\n\r\n".encode()
+        client = await send(service, head)
+        flood = Flood(client.transport, size)
+        assert await settled(lambda: flood.written) < size / 2
+        assert service.pending() == 1
+        client.transport.abortConnection()
+
+
+def problem(client: Client) -> bytes:
+    assert b"\r\nContent-Type: application/problem+json\r\n" in client.data
+    assert b"127.0.0.1" not in client.data
+    return client.data.split(b" ")[1]
+
+
+@asynchronous
+async def test_refused(via: str) -> None:
+    """An upstream that nobody listens for is 502, after the delay, and says so in the log alone."""
+    async with upstream() as up:
+        port = up.port
+    async with before(port) as service:
+        client = await ask(service, via, "X-Delayed-Delay: 10ms", "Connection: close")
+        await client.lost
+        assert problem(client) == b"502"
+        assert b"asked;dur=10.000" in client.data
+
+
+@asynchronous
+async def test_unknown_host(via: str) -> None:
+    """An upstream whose name nobody knows is 502."""
+    async with before(0, upstreams={"up": "http://nowhere.invalid"}) as service:
+        client = await ask(service, via, "Connection: close")
+        await client.lost
+        assert problem(client) == b"502"
+
+
+@asynchronous
+async def test_no_tls(via: str) -> None:
+    """An upstream that was to speak TLS and does not is 502."""
+    async with upstream() as up, before(0, upstreams={"up": f"https://127.0.0.1:{up.port}"}) as service:
+        client = await ask(service, via, "Connection: close")
+        await until(lambda: bool(up.peers and up.peers[0].data))
+        up.peers[0].transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await client.lost
+        assert problem(client) == b"502"
+
+
+@asynchronous
+@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n"])
+async def test_gone_in_an_upload(via: str, answer: bytes) -> None:
+    """An upstream that closes the connection under an upload is 502."""
+    with capturedLogs() as events:
+        async with both() as (up, service):
+            head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
+            client = await send(service, head.encode())
+            peer = await up.asked()
+            peer.transport.write(answer)
+            peer.transport.loseConnection()
+            await until(lambda: b"}" in client.data)
+            assert problem(client) == b"502"
+            client.transport.abortConnection()
+    assert not [event for event in events if event["log_level"] >= LogLevel.error]
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno header\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: rot13\r\n\r\n",
+        b"HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 600 Odd\r\nContent-Length: 9\r\n\r\nhi",
+    ],
+)
+async def test_malformed(via: str, answer: bytes) -> None:
+    """An answer that is none is 502, however much of it there was, and its connection is closed."""
+    async with both() as (up, service):
+        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        peer = await up.asked()
+        peer.transport.write(answer)
+        if not answer.endswith(b"hi"):
+            peer.transport.loseConnection()
+        await client.lost
+        assert problem(client) == b"502"
+        await until(lambda: peer.gone)
+
+
+@asynchronous
+async def test_late(via: str) -> None:
+    """An upstream that does not begin to answer in time is 504, and is not kept waiting for."""
+    async with both(upstream_timeout=0.05) as (up, service):
+        client = await ask(service, via, "Connection: close")
+        peer = await up.asked()
+        await client.lost
+        assert problem(client) == b"504"
+        await until(lambda: peer.gone)
+
+
+@asynchronous
+async def test_late_in_an_upload(via: str) -> None:
+    """An upstream that does not read on is 504."""
+    async with both(upstream_timeout=0.2) as (up, service):
+        head = (
+            f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {64 * MEGABYTE}\r\nConnection: close\r\n\r\n".encode()
+        )
+        client = await send(service, head)
+        (await up.asked()).transport.pauseProducing()
+        Flood(client.transport, 64 * MEGABYTE)
+        await until(lambda: client.data.endswith(b"}\n"))
+        assert problem(client) == b"504"
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_slow_client_is_not_a_late_upstream(via: str) -> None:
+    """The time that the client takes to send its body is not the upstream's."""
+    async with both(upstream_timeout=0.05) as (up, service):
+        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
+        peer, started = await up.asked(), reactor.seconds()
+        await until(lambda: reactor.seconds() - started > 0.2)
+        assert client.data == b""
+        client.transport.write(b"2")
+        await until(lambda: peer.data.endswith(b"12"))
+        peer.transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await until(lambda: b" 204 " in client.data)
+        client.transport.abortConnection()
+
+
+@asynchronous
+@pytest.mark.parametrize("framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+async def test_broken_off(via: str, framing: bytes) -> None:
+    """An answer that breaks off breaks off for the client as well, and the log says whose doing it was."""
+    with capturedLogs() as events:
+        async with both() as (up, service):
+            client = await ask(service, via)
+            peer = await up.asked()
+            peer.transport.write(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nhello\r\n")
+            await until(lambda: b"hello" in client.data)
+            peer.transport.abortConnection()
+            await client.lost
+            await until(lambda: any("status" in event for event in events))
+    assert not client.data.endswith(b"0\r\n\r\n")
+    assert [event["status"] for event in events if "status" in event] == ["broken"]
+    assert not [event for event in events if event["log_level"] >= LogLevel.error]
+
+
+async def gone_while_connecting(up: Upstream, client: Client) -> None:
+    await up.asked()
+
+
+async def gone_before_the_body(up: Upstream, client: Client) -> None:
+    (await up.asked()).transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+    await until(lambda: b"\r\n\r\n" in client.data)
+
+
+async def gone_in_the_body(up: Upstream, client: Client) -> None:
+    (await up.asked()).transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi")
+    await until(lambda: client.data.endswith(b"hi"))
+
+
+@asynchronous
+@pytest.mark.parametrize("moment", [gone_while_connecting, gone_before_the_body, gone_in_the_body])
+@pytest.mark.parametrize("body", [b"", b"Content-Length: 0\r\n", b"Content-Length: 1\r\n"])
+async def test_leaving(via: str, moment: Callable[[Upstream, Client], Any], body: bytes) -> None:
+    """A client that leaves takes the request to the upstream with it, whenever it leaves."""
+    with capturedLogs() as events:
+        async with both() as (up, service):
+            client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\n".encode() + body + b"\r\n")
+            if b"1" in body and moment is not gone_while_connecting:
+                client.transport.write(b"1")
+            await moment(up, client)
+            client.transport.loseConnection()
+            await until(lambda: up.peers[0].gone)
+            await until(lambda: any("status" in event for event in events))
+    assert [event["status"] for event in events if "status" in event] == ["left"]
+    assert not [event for event in events if event["log_level"] >= LogLevel.warn]
+
+
+@asynchronous
+async def test_leaving_in_the_delay(via: str) -> None:
+    """A client that leaves while it waits never reaches the upstream."""
+    async with both() as (up, service):
+        client = await ask(service, via, "X-Delayed-Delay: 5m")
+        await until(lambda: service.pending() == 1)
+        client.transport.loseConnection()
+        await until(lambda: service.pending() == 0)
+        assert up.peers == []
+
+
+@asynchronous
+async def test_answered_instead(via: str) -> None:
+    """A status or a fault is answered in place of the upstream, which is not asked."""
+    async with both() as (up, service):
+        client = await ask(service, via, "X-Delayed-Status: 503", "Connection: close")
+        await client.lost
+        assert client.data.split(b" ")[1] == b"503"
+        client = await ask(service, via, "X-Delayed-Fault: close:100%")
+        await client.lost
+        assert client.data == b""
+        assert up.peers == []
+
+
+@asynchronous
+async def test_share(via: str) -> None:
+    """A share is drawn for each request; those that it misses are passed on."""
+    async with both() as (up, service):
+        headers = ("X-Delayed-Status: 503:50%", "X-Delayed-Seed: 1", "Connection: close")
+        statuses = []
+        for n in range(1, 9):
+            client = await ask(service, via, *headers, f"X-Delayed-N: {n}")
+            count = len(up.peers)
+            await until(lambda: bool(client.data) or len(up.peers) > count)  # noqa: B023  # awaited within the loop
+            for peer in up.peers:
+                peer.transport.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                peer.transport.loseConnection()
+            await client.lost
+            statuses.append(client.data.split(b" ")[1])
+        assert set(statuses) == {b"503", b"204"}
+        assert len(up.peers) == statuses.count(b"204")
+
+
+SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@asynchronous
+@pytest.mark.parametrize("asked", ["X-Delayed-Status: 503", "X-Delayed-Delay: soon"])
+async def test_answered_before_the_body_is_whole(via: str, asked: str) -> None:
+    """What follows an early answer is the rest of the body and never a request; after it, the connection goes on."""
+    async with both() as (_, service):
+        length = 1 + len(SMUGGLED)
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\n{asked}\r\nContent-Length: {length}\r\n\r\n1"
+        client = await send(service, head.encode())
+        await until(lambda: b"\r\n\r\n" in client.data)
+        client.transport.write(SMUGGLED + b"OPTIONS /delayed HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: b" 204 " in client.data)
+        assert client.data.count(b"HTTP/1.1 ") == 2
+        assert b'"ok"' not in client.data
+        client.transport.abortConnection()
+
+
+@asynchronous
+@pytest.mark.parametrize("body", [b"", b"no more of that"])
+async def test_upstream_answers_early(via: str, body: bytes) -> None:
+    """The answer of an upstream that has not the whole body is passed back, and the rest of the body is dropped."""
+    async with both() as (up, service):
+        length = 1 + len(SMUGGLED)
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n1"
+        client = await send(service, head.encode())
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await until(lambda: b" 413 " in client.data and client.data.endswith(b"\r\n\r\n" + body))
+        client.transport.write(SMUGGLED + b"OPTIONS /delayed HTTP/1.1\r\nHost: a\r\n\r\n")
+        await until(lambda: b" 204 " in client.data)
+        assert client.data.count(b"HTTP/1.1 ") == 2
+        await until(lambda: peer.gone)
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_both_ways_at_once(via: str) -> None:
+    """An answer can come while its request is still being sent."""
+    async with both() as (up, service):
+        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        await until(lambda: client.data.endswith(b"\r\n\r\na"))
+        client.transport.write(b"2")
+        await until(lambda: peer.data.endswith(b"12"))
+        peer.transport.write(b"b")
+        await until(lambda: client.data.endswith(b"ab"))
+        client.transport.write(f"GET {via}/again HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        await until(lambda: b"GET /again" in peer.data)
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_malformed_body(via: str) -> None:
+    """A chunked body that is malformed ends the request to the upstream unfinished."""
+    async with both() as (up, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
+        client = await send(service, head.encode())
+        peer = await up.asked()
+        client.transport.write(b"nonsense\r\n")
+        await client.lost
+        await until(lambda: peer.gone)
+        assert not peer.data.endswith(b"0\r\n\r\n")
+        assert client.data.startswith(b"HTTP/1.1 400 ")
+
+
+@asynchronous
+async def test_malformed_body_in_the_middle_of_an_answer(via: str) -> None:
+    """A body that turns out malformed when its answer has begun cuts the answer off; no other answer is put into it."""
+    async with both() as (up, service):
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
+        client = await send(service, head.encode())
+        peer = await up.asked()
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhi")
+        await until(lambda: client.data.endswith(b"hi"))
+        client.transport.write(b"nonsense\r\n")
+        await client.lost
+        await until(lambda: peer.gone)
+        assert client.data.endswith(b"\r\n\r\nhi")
+
+
+@asynchronous
+async def test_pipelining(via: str) -> None:
+    """A request behind one with a body is answered after it, and reaches the upstream after it."""
+    async with both() as (up, service):
+        first = f"POST {via}/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".encode()
+        client = await send(service, first + f"GET {via}/2 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        peer = await up.asked()
+        await until(lambda: peer.data.endswith(b"body"))
+        assert len(up.peers) == 1
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1")
+        await until(lambda: b"GET /2 HTTP/1.1" in peer.data)
+        peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2")
+        await until(lambda: client.data.endswith(b"\r\n\r\n2"))
+        client.transport.abortConnection()
+
+
+@asynchronous
+async def test_sent_in_the_log(via: str) -> None:
+    """An answer that was passed back is in the access log like any other, with its status and its bytes."""
+    with capturedLogs() as events:
+        async with both() as (up, service):
+            client = await ask(service, f"{via}/x?y", "Connection: close")
+            (await up.asked()).transport.write(b"HTTP/1.1 418 Teapot\r\nContent-Length: 3\r\n\r\ntea")
+            await client.lost
+    [event] = [event for event in events if "status" in event]
+    assert (event["status"], event["sent"], event["path"], event["query"]) == (418, 3, f"{via}/x", "y")
+    assert event["asked_ms"] == 0

@@ -1,0 +1,154 @@
+"""The command as a process: what it prints, what it writes, how it ends."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from jsonschema import Draft202012Validator
+from rich.console import Console
+
+from latebin.cli import compare as command
+from latebin.cli.compare import EXIT_CODES, compare_command, show, spread_text
+from latebin.compare.findings import Comparison, Outcome, Spread
+from latebin.testing import process
+from latebin.testing.process import Subject
+from tests.compare.test_findings import EXAMPLES, SCHEMA_FILE
+from tests.compare.test_html import parsed
+from tests.support.comparisons import DIFFERENT, EVIL, comparison, turns
+from tests.support.late_server import refusing_port
+from tests.support.process import environment
+
+PROGRAM = (sys.executable, "-m", "latebin", "compare")
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (*PROGRAM, *arguments),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env=environment(COLUMNS="120", **variables),
+    )
+
+
+@pytest.fixture(scope="module")
+def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    log = tmp_path_factory.mktemp("doctored") / "log"
+    with process.started(log, ("-m", "tests.support.doctored_service")) as running:
+        yield running
+
+
+def test_the_whole_of_it(tmp_path: Path) -> None:
+    """It starts the service itself, compares both styles, prints, writes both files, and leaves nothing running."""
+    json_file, html_file = tmp_path / "c.json", tmp_path / "c.html"
+    done = run(
+        "--pending", "50", "--rounds", "1", "--bound", "31s", "--longest", "200ms", "--json", json_file.as_posix(),
+        "--html", html_file.as_posix(),
+        STARTED_BY=str(tmp_path),
+    )  # fmt: skip
+    written = json.loads(json_file.read_text())
+    Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).validate(written)
+    assert written["parity"]["differences"] == []
+    assert len(written["rounds"]) == 1
+    assert written["rounds"][0]["klein"]["load"]["server"]["memory"] in {"pss", "rss"}
+    assert done.returncode == EXIT_CODES[Outcome(written["outcome"])]
+    assert "Same answers" in done.stdout
+    assert "What each asks of its author" in done.stdout
+    assert "This takes about" in done.stderr
+    parsed(html_file.read_text())
+    assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(tmp_path).encode() in bytes_of(path)]
+
+
+def bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_difference(doctored: Subject) -> None:
+    """A service whose styles differ is shown as a diff, with exit code 1."""
+    done = run("--url", doctored.url, "--rounds", "0", "--longest", "100ms")
+    assert done.returncode == 1
+    assert "--- klein" in done.stdout
+    assert "+++ resource" in done.stdout
+    assert "Different answers" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--pid", "1"], "--pid goes with --url"),
+        (["--bound", "5s"], "the bound is 5 s"),
+        (["--bound", "soon"], "'soon' is not a duration"),
+        (["--rounds", "0", "--url", "http://127.0.0.1/path"], "has a path"),
+        (["--rounds", "0", "--url", "ftp://127.0.0.1"], "is not an http:// URL"),
+        (["--rounds", "-1"], "not in the range"),
+        (["--rounds", "few"], "'few' is not a valid integer."),
+        (["--json", "/nowhere/c.json"], "there is no directory '/nowhere'"),
+        (["--html", "/nowhere/c.html"], "there is no directory '/nowhere'"),
+    ],
+)
+def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
+    """What cannot be compared is exit code 2, with the reason."""
+    result = CliRunner().invoke(compare_command, arguments)
+    assert result.exit_code == 2
+    assert words in " ".join(result.output.split())
+
+
+def test_nobody_there() -> None:
+    """A service that cannot be reached is one line, and nothing is said before it."""
+    result = CliRunner().invoke(compare_command, ["--rounds", "0", "--url", f"http://127.0.0.1:{refusing_port()}"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the service cannot be reached: ")
+
+
+def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the page's libraries nothing is measured for a page that could not be written."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.delitem(sys.modules, "latebin.compare.html", raising=False)
+    monkeypatch.setattr(command, "compare", None)
+    monkeypatch.delattr("latebin.compare.html", raising=False)
+    result = CliRunner().invoke(compare_command, ["--html", str(tmp_path / "c.html")])
+    assert result.exit_code == 1
+    assert "--html needs matplotlib, which is not installed: pip install '.[report]'" in result.output
+
+
+@pytest.mark.parametrize("outcome", EXAMPLES)
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
+    """Every outcome has an exit code, and it is the one that the command ends with."""
+
+    def found(*_: object, **__: object) -> Comparison:
+        return EXAMPLES[outcome]
+
+    monkeypatch.setattr(command, "compare", found)
+    assert set(EXIT_CODES) == set(Outcome)
+    assert CliRunner().invoke(compare_command, []).exit_code == EXIT_CODES[outcome]
+
+
+def test_markup_is_shown_as_it_is() -> None:
+    """Square brackets from the service are text, and not the terminal's."""
+    console = Console(file=io.StringIO(), width=200)
+    show(comparison(turns(2, 1), parity=DIFFERENT), console)
+    assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("rounds", "told"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
+def test_rounds_are_told(rounds: int, told: str) -> None:
+    """Above the figures stands what was done, and how often."""
+    console = Console(file=io.StringIO(), width=200)
+    show(comparison(*[turns(2, 1)] * rounds), console)
+    assert told in re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def test_spread_text() -> None:
+    """A spread is its median and its ends; what there is not is a dash."""
+    assert spread_text(Spread(1, 2, 3), str) == "2\n1 to 3"
+    assert spread_text(None, str) == "-"

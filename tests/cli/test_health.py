@@ -1,0 +1,124 @@
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from latebin.cli import main
+from latebin.cli.health_url import PATH, UnhealthyError, ask, url
+from tests.cli.test_main import delayed
+from tests.server.test_workers import certificate
+from tests.support.process import environment, serving, started
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "host", "port", "expected"),
+    [
+        ([], "127.0.0.1", 8080, "http://127.0.0.1:8080/healthz"),
+        ([], "0.0.0.0", 80, "http://127.0.0.1:80/healthz"),
+        ([], "::", 80, "http://[::1]:80/healthz"),
+        ([], "delayed.test", 80, "http://delayed.test:80/healthz"),
+        (["tcp:81"], "::", 80, "http://127.0.0.1:81/healthz"),
+        (["tcp:port=81:interface=10.0.0.1"], "::", 80, "http://10.0.0.1:81/healthz"),
+        (["tcp6:81"], "", 80, "http://[::1]:81/healthz"),
+        ([r"tcp6:81:interface=fe80\:\:1"], "", 80, "http://[fe80::1]:81/healthz"),
+        (
+            ["unix:/run/delayed", "ssl:443:privateKey=a:certKey=b:interface=0.0.0.0"],
+            "",
+            80,
+            "https://127.0.0.1:443/healthz",
+        ),
+    ],
+)
+def test_url(endpoints: list[str], host: str, port: int, expected: str) -> None:
+    """A service is asked where its settings say that it listens; on every address, at the loopback one."""
+    assert url(endpoints, host, port) == expected
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "port"), [([], 0), (["tcp:0"], 80), (["unix:/run/delayed"], 80), (["haproxy:tcp:80"], 80)]
+)
+def test_nowhere(endpoints: list[str], port: int) -> None:
+    """Where it listens in no way that can be asked, that is said."""
+    with pytest.raises(ValueError, match="nothing to ask at"):
+        url(endpoints, "127.0.0.1", port)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1:8080", "ftp://a", "http://", ""])
+def test_no_url(wrong: str) -> None:
+    """What is no URL is a mistake of whoever asks, not of the service."""
+    with pytest.raises(ValueError, match="is not a URL"):
+        ask(wrong, 1.0)
+
+
+def test_alive() -> None:
+    """The program says by its exit code whether the service that its variables describe is alive."""
+    with serving() as process:
+        variables = {"DELAYED_HOST": "0.0.0.0", "DELAYED_PORT": str(process.port)}
+        healthy = delayed("health", **variables)
+        elsewhere = delayed("health", "--url", f"http://127.0.0.1:{process.port}/nowhere")
+    gone = delayed("health", **variables)
+    assert (healthy.returncode, healthy.stdout, healthy.stderr) == (0, "", "")
+    assert (elsewhere.returncode, elsewhere.stderr) == (
+        1, f"delayed: http://127.0.0.1:{process.port}/nowhere answered 404\n",
+    )  # fmt: skip
+    assert gone.returncode == 1
+    assert gone.stderr.startswith(f"delayed: http://127.0.0.1:{process.port}{PATH}: ")
+    assert gone.stderr.endswith("Connection refused\n")
+
+
+def test_starts_quickly() -> None:
+    """What a container does again and again loads neither Twisted nor Klein."""
+    script = (
+        "import sys; from click.testing import CliRunner; from latebin.cli import main; "
+        "done = CliRunner().invoke(main.cli, ['health', '--url', 'http://127.0.0.1:9']); "
+        "print(done.exit_code, sorted({'twisted', 'klein', 'treq', 'rich'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(), timeout=60)
+    assert done.stdout == "1 []\n"
+
+
+def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A service that cannot be asked is one line, and exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["delayed", "health", "--listen", "unix:/run/delayed"])
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    assert stopped.value.code == 2
+    assert "unix:/run/delayed" in capsys.readouterr().err
+
+
+def test_tls(tmp_path: Path) -> None:
+    """A service is asked over TLS whoever its certificate is for."""
+    path = tmp_path / "localhost.pem"
+    certificate(path)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    arguments = ("-m", "latebin", "serve", "--listen", listen)
+    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
+        ask(f"https://127.0.0.1:{process.port}/healthz", 30.0)
+
+
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "nonsense"])
+def test_not_alive(said: bytes) -> None:
+    """Something else that listens there, or nothing that answers, is not a service that is alive."""
+    with socket.create_server(("127.0.0.1", 0)) as port:
+
+        def say() -> None:
+            connection, _ = port.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(said)
+
+        other = Thread(target=say)
+        other.start()
+        with pytest.raises(UnhealthyError):
+            ask(f"http://127.0.0.1:{port.getsockname()[1]}/healthz", 30.0)
+        other.join()
+
+
+def test_silent() -> None:
+    """Who does not answer in time is not alive."""
+    with socket.create_server(("127.0.0.1", 0)) as port, pytest.raises(UnhealthyError, match="timed out"):
+        ask(f"http://127.0.0.1:{port.getsockname()[1]}/healthz", 0.1)

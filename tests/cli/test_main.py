@@ -1,0 +1,74 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from latebin.cli import main
+from tests.support.process import environment
+
+TRACE = Path(__file__).parents[1] / "support" / "two.csv"
+
+
+def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the command line, which is to refuse its arguments; give back what it says."""
+    monkeypatch.setattr(sys, "argv", ["delayed", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    assert stopped.value.code == 2
+    written = capsys.readouterr()
+    assert re.fullmatch(r"delayed: .*\n", written.err)
+    assert written.out == ""
+    return written.err
+
+
+def delayed(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("delayed")), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=30, env=environment(**variables)
+    )
+
+
+def test_version() -> None:
+    """`delayed`, as installed, tells its version."""
+    assert re.fullmatch(r"delayed, version \d+\.\d+\.\d+\n", delayed("--version").stdout)
+
+
+def test_no_command() -> None:
+    """Without a command, it is told how to use the commands, as it is on request, but with exit code 2."""
+    done = delayed()
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", delayed("--help").stdout)
+
+
+@pytest.mark.parametrize("command", ["measure", "compare"])
+def test_a_missing_extra(command: str) -> None:
+    """A command whose extra is not installed says what to install, in one line; serving and the help need none."""
+    without = "import sys; sys.modules['hdrh.histogram'] = None;from latebin.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, command, "--whatever", "x"], capture_output=True, text=True, check=False,
+        env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(
+        rf"delayed: {command} needs [a-z.]+, which is not installed: pip install '\.\[measure\]'\n", done.stderr
+    )
+    listed = subprocess.run(
+        [sys.executable, "-c", without, "--help"], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert {"serve", "measure", "compare"} <= set(listed.stdout.split())
+
+
+def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What click tells in several lines, such as a choice that was not made, is told in one."""
+    assert refusal(monkeypatch, capsys, "manifest") == (
+        "delayed: Missing argument '{compose|kubernetes}'. Choose from: compose, kubernetes\n"
+    )
+
+
+def test_a_command_with_its_extra() -> None:
+    """The commands that are imported late are the ones of their modules."""
+    result = CliRunner().invoke(main.cli, ["measure", "--help"])
+    assert "Tell how late the server at URL answers." in result.output
+    assert CliRunner().invoke(main.cli, ["nothing"]).exit_code == 2

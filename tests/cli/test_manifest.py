@@ -1,0 +1,42 @@
+import pytest
+from click.testing import CliRunner
+
+from latebin.cli import main
+from latebin.deploy.manifest import PLATFORMS, Fleet, render
+from tests.cli.test_main import delayed, refusal
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_printed(platform: str) -> None:
+    """What is printed is the manifest and nothing else, for the replicas and the image that were asked for."""
+    done = CliRunner().invoke(main.cli, ["manifest", platform], catch_exceptions=False)
+    assert (done.exit_code, done.stdout) == (0, render(platform, Fleet()))
+    options = ["--replicas", "3", "--image", "example.org/delayed:1"]
+    done = CliRunner().invoke(main.cli, ["manifest", *options, platform], catch_exceptions=False)
+    assert done.stdout == render(platform, Fleet("example.org/delayed:1", 3))
+
+
+def test_as_installed() -> None:
+    """`delayed`, as installed, has the files that it prints."""
+    done = delayed("manifest", "kubernetes")
+    assert (done.returncode, done.stdout, done.stderr) == (0, render("kubernetes", Fleet()), "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["kubernetes", "--replicas", "0"], "'--replicas': 0 is not in the range"),
+        (["kubernetes", "--replicas", "-1"], "'--replicas': -1 is not in the range"),
+        (["compose", "--replicas", "1001"], "'--replicas': 1001 is not in the range"),
+        (["compose", "--replicas", "abc"], "'--replicas': 'abc' is not a valid integer"),
+        (["compose", "--image", "de: layed"], "'--image': 'de: layed' is no name of an image"),
+        (["kubernetes", "--image", 'x"\ny'], r"""'--image': 'x"\ny' is no name of an image"""),
+        (["nomad"], "'nomad' is not one of 'compose', 'kubernetes'"),
+        ([], "compose|kubernetes"),
+    ],
+)
+def test_wrong_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """What cannot be printed is told in one line, with exit code 2."""
+    assert named in refusal(monkeypatch, capsys, "manifest", *arguments)

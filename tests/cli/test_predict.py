@@ -1,0 +1,65 @@
+import pytest
+from click.testing import CliRunner
+
+from latebin.cli import main
+from tests.cli.test_main import TRACE, delayed, refusal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["1s...3s"], "at character 4: expected a duration"),
+        (["lognormal(mean=80ms)"], "at character 10: expected 'median'"),
+        (["1s\n"], "'1s\\n' is no delay: at character 2"),
+        (["11m"], "every draw would be above the longest delay, 10m"),
+        (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
+        (["trace(two)"], "a trace that was given at the start: none"),
+        (["1s", "--timeout", "soon"], "--timeout"),
+        (["1s", "--trace", "two=/nowhere"], "No such file"),
+        ([], "EXPR"),
+    ],
+)
+def test_wrong_expression(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """What cannot be predicted is one line that points at the character, and exit code 2."""
+    assert named in refusal(monkeypatch, capsys, "predict", *arguments)
+
+
+def predicted(*arguments: str, **variables: str) -> list[str]:
+    done = CliRunner().invoke(main.cli, ["predict", *arguments], env=variables, catch_exceptions=False)
+    assert done.exit_code == 0
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_prediction() -> None:
+    """A prediction is a line for each figure, and a histogram whose longest bar is that of the greatest share."""
+    lines = predicted("mix(75%:1s,25%:2s)", "--timeout", "1s")
+    figures, histogram = lines[: lines.index("")], lines[lines.index("") + 1 :]
+    assert figures == [
+        *("mean 1.25s", "p50 1s", "p90 2s", "p95 2s", "p99 2s", "p99.9 2s", "max 2s"),
+        "cut by 1s 25.00%",
+    ]
+    assert histogram[0] == "up to share"
+    assert histogram[1].startswith("1.07s 75.00% ████")
+    assert histogram[-1].startswith("2s 25.00% ████")
+    assert (histogram[1].count("█"), histogram[-1].count("█")) == (40, 13)
+
+
+def test_prediction_of_what_is_cut() -> None:
+    """A prediction is of what is left when longer draws are cut, and without a timeout tells of none."""
+    lines = predicted("0s..4s", "--max-delay", "2s")
+    assert "max 2s" in lines
+    assert not any(line.startswith("cut") for line in lines)
+
+
+def test_prediction_of_a_trace() -> None:
+    """A trace is given to `predict` as to `serve`, by the flag or the variable."""
+    assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", DELAYED_TRACE=f"two={TRACE}")
+    assert "mean 625ms" in predicted("trace(two)", "--trace", f"two={TRACE}")
+
+
+def test_prediction_in_ascii() -> None:
+    """Where the output cannot take a block, bars are made of what it can."""
+    with_blocks = delayed("predict", "1s..3s").stdout
+    assert delayed("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")

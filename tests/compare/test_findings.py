@@ -1,0 +1,134 @@
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from jsonschema import Draft202012Validator
+
+from latebin.compare.findings import (
+    FIGURES,
+    SCHEMA,
+    Ceiling,
+    Comparison,
+    Outcome,
+    Round,
+    Sample,
+    Spread,
+    as_json,
+    number,
+    sentences,
+)
+from latebin.load.run import Verdict
+from tests.support.comparisons import BOTTLENECK, DIFFERENT, comparison, report, turns
+
+SCHEMA_FILE = Path(str(files("latebin.compare") / "comparison.schema.json"))
+
+FLAWED = Round(Sample(report(1.0, early=2, errors={"closed": 1})), Sample(report(1.0)))
+
+UNJUDGED = Round(Sample(BOTTLENECK), Sample(report(1.0)))
+
+EXAMPLES = {
+    Outcome.SAME: comparison(turns(2, 1), turns(3, 1), turns(2.5, 1)),
+    Outcome.DIFFERENT: comparison(turns(2, 1), parity=DIFFERENT),
+    Outcome.FLAWED: comparison(turns(2, 1), FLAWED),
+    Outcome.NO_VERDICT: comparison(UNJUDGED),
+}
+
+
+@pytest.mark.parametrize("outcome", EXAMPLES)
+def test_outcome(outcome: Outcome) -> None:
+    """A difference goes first, then what went wrong under load, then that nothing can be said."""
+    assert EXAMPLES[outcome].outcome is outcome
+
+
+def test_outcome_without_load() -> None:
+    """Who asked for no load is told of the answers alone."""
+    assert comparison().outcome is Outcome.SAME
+    assert comparison(planned=3).outcome is Outcome.NO_VERDICT
+    assert len(sentences(comparison())) == 2
+
+
+def test_ratios() -> None:
+    """A ratio is worked out in each round, and spread over the rounds."""
+    rows = {row.figure.key: row for row in EXAMPLES[Outcome.SAME].rows}
+    for key in ("lateness_p50_ms", "cpu_per_answer_us"):
+        ratio = rows[key].ratio
+        assert ratio is not None
+        assert (ratio.least, ratio.median, ratio.most) == pytest.approx((2, 2.5, 3), rel=0.01)
+    assert rows["memory_per_pending_kb"].ratio == Spread(1, 1, 1)
+    rate = rows["answers_per_s"]
+    assert rate.klein == Spread(10_000 / 3, 4000, 5000)
+    assert rate.figure.more
+
+
+def test_a_bottleneck_does_not_count() -> None:
+    """Of a turn in which the generator was too slow no figure is told, and its round has no ratio."""
+    rows = comparison(UNJUDGED, turns(2, 1)).rows
+    assert next(row.ratio.median for row in rows if row.ratio) == pytest.approx(2, rel=0.01)
+    assert [(row.klein, row.ratio) for row in comparison(UNJUDGED).rows] == [(None, None)] * len(FIGURES)
+    assert "In 1 of 2 turns the generator was the bottleneck" in " ".join(sentences(comparison(UNJUDGED)))
+
+
+def test_a_limited_ceiling_does_not_count() -> None:
+    """A rate beyond which the generator failed says nothing of the server."""
+    limited = Sample(report(1.0, cpu=1e-4), Ceiling(100.0, limited=True))
+    rows = {row.figure.key: row for row in comparison(Round(limited, limited)).rows}
+    assert rows["answers_per_s"].klein is None
+    assert rows["cpu_per_answer_us"].ratio == Spread(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (EXAMPLES[Outcome.SAME], "Same answers: 2 conversations, not one byte of difference. 1 that wait for more"),
+        (EXAMPLES[Outcome.SAME], "An answer takes Klein 2.50 times (2.00 to 3.00) the CPU time: 250 against 100 us."),
+        (EXAMPLES[Outcome.SAME], "Klein's is 2.50 times"),
+        (EXAMPLES[Outcome.DIFFERENT], "Different answers: 1 of 2 conversations differ."),
+        (EXAMPLES[Outcome.FLAWED], "in 1 of 4 turns some requests went wrong (2 early, 1 failed)."),
+        (comparison(turns(1, 1), planned=3), "Only 1 of 3 rounds fit into the time."),
+    ],
+)
+def test_sentences(found: Comparison, words: str) -> None:
+    """What is found is said in words."""
+    assert words in " ".join(sentences(found))
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"), [(0, "0"), (0.01234, "0.0123"), (1.5, "1.5"), (12.345, "12.3"), (1234.5, "1,234")]
+)
+def test_number(figure: float, text: str) -> None:
+    """A figure has three significant digits, and none behind the point from a hundred on."""
+    assert number(figure) == text
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    schema = json.loads(SCHEMA_FILE.read_text())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("found", [*EXAMPLES.values(), comparison()], ids=[*EXAMPLES, "no load"])
+def test_json(validator: Any, found: Comparison) -> None:
+    """Whatever was found is written as the schema has it, and the schema leaves out nothing."""
+    written = json.loads(json.dumps(as_json(found), allow_nan=False))
+    validator.validate(written)
+    assert written["outcome"] == found.outcome
+    assert set(written["figures"]) == {figure.key for figure in FIGURES}
+
+
+def test_the_schema_has_a_version(validator: Any) -> None:
+    """What says another version is not taken for this one."""
+    written = as_json(EXAMPLES[Outcome.SAME])
+    assert written["schema"] == SCHEMA
+    assert not validator.is_valid(written | {"schema": SCHEMA + 1})
+    assert not validator.is_valid(written | {"unheard": 1})
+
+
+def test_a_turn_that_was_stopped_is_flawed() -> None:
+    """An interrupted turn does not pass for one that is sound."""
+    stopped = Sample(report(1.0, interrupted=True))
+    assert stopped.report.verdict is Verdict.INTERRUPTED
+    assert comparison(attrs.evolve(turns(1, 1), klein=stopped)).outcome is Outcome.FLAWED

@@ -1,0 +1,107 @@
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from latebin.compare.findings import Comparison, Outcome, sentences
+from latebin.compare.html import page
+from tests.compare.test_findings import EXAMPLES
+from tests.support.comparisons import DIFFERENT, EVIL, comparison, turns
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+EXTERNAL = ("src", "srcset", "action", "data", "poster", "background")
+
+
+def parsed(text: str) -> ET.Element:
+    """Read a page as XML, which every element of it has to be well-formed for."""
+    return ET.fromstring(re.sub("^<!DOCTYPE html>", "", text))  # noqa: S314  # the project's own page
+
+
+def words(element: ET.Element) -> str:
+    return " ".join(" ".join(element.itertext()).split())
+
+
+@pytest.mark.parametrize("found", [*EXAMPLES.values(), comparison()], ids=[*EXAMPLES, "no load"])
+def test_well_formed(found: Comparison) -> None:
+    """Whatever was found is a page whose elements are all closed, with the verdict before everything else."""
+    main = parsed(page(found)).find("body/main")
+    assert main is not None
+    assert main[0].get("class", "").split()[0] == "verdict"
+    for sentence in sentences(found):
+        assert " ".join(sentence.split()) in words(main[0])
+
+
+@pytest.mark.parametrize("found", EXAMPLES.values(), ids=EXAMPLES)
+def test_nothing_is_fetched(found: Comparison) -> None:
+    """It opens without a network: it names no other file, and a policy would refuse to fetch one."""
+    text = page(found)
+    root = parsed(text)
+    assert not [element.tag for element in root.iter() if element.tag in {"script", "link", "img", "iframe", "object"}]
+    named = {value for element in root.iter() for name, value in element.items() if name.endswith(("href", *EXTERNAL))}
+    assert all(value.startswith("#") for value in named)
+    assert "@import" not in text
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert "default-src 'none'" in text
+
+
+def test_escapes() -> None:
+    """What a service says is shown, and never taken for markup."""
+    text = page(comparison(turns(2, 1), parity=DIFFERENT, url=EVIL, machine=EVIL))
+    assert "<script" not in text
+    assert words(parsed(text)).count("alert('x')") >= 5
+    HTMLParser().feed(text)
+
+
+def test_plots() -> None:
+    """Each plot has a name and a description, is text where it is text, and takes the page's colours."""
+    text = page(EXAMPLES[Outcome.SAME])
+    plots = list(parsed(text).iter(f"{SVG}svg"))
+    assert len(plots) == 2
+    for plot in plots:
+        title, description = plot[0], plot[1]
+        assert (title.tag, description.tag) == (f"{SVG}title", f"{SVG}desc")
+        assert plot.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+        assert plot.get("role") == "img"
+        assert list(plot.iter(f"{SVG}text"))
+    ids = re.findall(r'\bid="([^"]*)"', text)
+    assert len(ids) == len(set(ids))
+    assert {f"#{name}" for name in ids} >= set(re.findall(r'href="(#[^"]*)"', text))
+    assert not re.findall("#0[1-9a-f]0[1-9a-f]0[1-9a-f]", text)
+    assert "var(--klein)" in text
+
+
+@pytest.mark.parametrize(
+    ("klein", "resource", "ticks"),
+    [(2.0, 1.0, {"2", "3", "4"}), (100.0, 1.0, {"1", "10", "100"})],
+)
+def test_ticks(klein: float, resource: float, ticks: set[str]) -> None:
+    """Lateness is told in plain figures, whether it spreads over decades or within one."""
+    lateness, *_ = parsed(page(comparison(turns(klein, resource)))).iter(f"{SVG}svg")
+    told = [words(text) for text in lateness.iter(f"{SVG}text")]
+    assert ticks <= set(told)
+    assert not [text for text in told if "\N{MULTIPLICATION SIGN}" in text]
+
+
+def test_no_plots_without_figures() -> None:
+    """Where nothing can be said of the cost, nothing is drawn."""
+    assert "<svg" not in page(EXAMPLES[Outcome.NO_VERDICT])
+
+
+def test_deterministic() -> None:
+    """The same comparison is the same page, to the byte."""
+    assert page(EXAMPLES[Outcome.SAME]) == page(EXAMPLES[Outcome.SAME])
+
+
+def test_code_side_by_side() -> None:
+    """Every definition of both styles is there, beside its twin, highlighted."""
+    found = comparison()
+    root = parsed(page(found))
+    pairs = [element for element in root.iter("div") if element.get("class") == "pair"]
+    text = " ".join(map(words, pairs))
+    for definition in (*found.klein, *found.resource):
+        assert definition.name in text
+    beside = next(words(pair) for pair in pairs if "DelayedKlein.delayed " in words(pair))
+    assert "DelayedResource.render_GET" in beside
+    assert any(span.get("class") == "k" for pair in pairs for span in pair.iter("span"))

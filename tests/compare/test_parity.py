@@ -1,0 +1,103 @@
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import attrs
+import pytest
+
+from latebin.compare.contract import CONVERSATIONS, Case, Conversation
+from latebin.compare.parity import CLOSED, RESET, SILENT, Address, Exchange, address, compare, converse, transcript
+from latebin.testing import process
+
+QUICK = [conversation for conversation in CONVERSATIONS if conversation.wait < 0.2]
+
+BY_NAME = {conversation.name: conversation for conversation in CONVERSATIONS}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    with process.started(tmp_path_factory.mktemp("service") / "log") as running:
+        yield address(running.url)
+
+
+@pytest.fixture(scope="module")
+def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    log = tmp_path_factory.mktemp("doctored") / "log"
+    with process.started(log, ("-m", "tests.support.doctored_service")) as running:
+        yield address(running.url)
+
+
+def test_no_difference(service: Address) -> None:
+    """The service as it is gives the same answers in both styles, over real sockets too."""
+    steps: list[None] = []
+    parity = compare(service, CONVERSATIONS, longest=1.0, progress=lambda: steps.append(None))
+    assert parity.differences == ()
+    assert len(steps) == 2 * len(parity.held)
+    assert {*parity.held, *parity.left_out} == {conversation.name for conversation in CONVERSATIONS}
+    assert parity.left_out == tuple(conversation.name for conversation in CONVERSATIONS if conversation.wait > 1)
+
+
+def test_differences(doctored: Address) -> None:
+    """What a style says in another way is found, and nothing else is; the diff shows both ways."""
+    parity = compare(doctored, QUICK)
+    refused = {conversation.name for conversation in QUICK for case in conversation.cases if case.status in {400, 404}}
+    # Neither style has a say in a path that a router could read in two ways.
+    refused -= {"an encoded slash in a delay", "a path that is not UTF-8"}
+    refused -= {"a slash in a name", "a name that is not UTF-8"}
+    assert {difference.name for difference in parity.differences} == refused
+    [diff] = [difference.diff for difference in parity.differences if difference.name == "another path"]
+    assert diff[:2] == ("--- klein", "+++ resource")
+    assert "-Cache-Control: no-store\\r\\n" in diff
+    assert "+Cache-Control: no-store\\r\\n" in diff
+
+
+def test_a_promise_that_both_break(service: Address) -> None:
+    """Two styles that are the same are not enough: the answer is to be the one that the contract has."""
+    wrong = Conversation("a teapot", (Case("", "/delayed/soon", 418),))
+    [difference] = compare(service, [wrong]).differences
+    assert difference.diff[:2] == ("--- promised", "+++ both styles")
+    assert "-418 204" in difference.diff
+    assert "+400 204" in difference.diff
+
+
+@pytest.mark.parametrize(
+    ("name", "ended"),
+    [("fault=reset", RESET), ("fault=close", CLOSED), ("a client that leaves", CLOSED), ("no delay at all", CLOSED)],
+)
+def test_how_it_ended(service: Address, style: str, name: str, ended: str) -> None:
+    """A connection that was reset is told from one that was closed."""
+    assert converse(service, BY_NAME[name], style, 30).ended == ended
+
+
+def test_silence(service: Address, style: str) -> None:
+    """A service that says nothing is not waited for without end."""
+    forever = Conversation("forever", (Case("", "/delayed/10m"),))
+    assert converse(service, forever, style, 0.05) == Exchange(b"", SILENT)
+
+
+def test_a_peer_that_is_no_web_server() -> None:
+    """What is not HTTP is shown as it is, and ends the conversation."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0\r\n")
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(1)
+
+        greeted = thread.submit(greet)
+        exchange = converse(listener.getsockname(), BY_NAME["a connection that is kept"], "klein", 30)
+        greeted.result()
+    assert exchange.received == b"SSH-2.0\r\n"
+
+
+def test_transcript() -> None:
+    """Any bytes are lines of printable ASCII, and a long one is more than one line."""
+    exchange = Exchange(b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n\x00<b>" + b"x" * 200, CLOSED)
+    lines = transcript(exchange, "klein")
+    assert lines[:2] == ("HTTP/1.1 200 OK\\r\\n", "\\r\\n")
+    assert lines[2].startswith("\\x00<b>xxx")
+    assert len(lines) == 5
+    assert lines[-1] == "(closed)"
+    assert transcript(attrs.evolve(exchange, ended=RESET), "klein")[-1] == "(reset)"

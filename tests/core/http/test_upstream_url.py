@@ -1,0 +1,115 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latebin.core.http.upstream_url import parse, streams, target
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("api=http://127.0.0.1:9000", ("api", "http://127.0.0.1:9000")),
+        ("a-b_c.1=https://shop.example/v2/", ("a-b_c.1", "https://shop.example/v2")),
+        ("six=http://[::1]:80/", ("six", "http://[::1]:80")),
+        ("x=http://under_score/a%20b/c;d=1", ("x", "http://under_score/a%20b/c;d=1")),
+    ],
+)
+def test_parse(text: str, expected: tuple[str, str]) -> None:
+    """An upstream is a name and an absolute URL, with or without a path."""
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "http://127.0.0.1",
+        "=http://127.0.0.1",
+        "a/b=http://127.0.0.1",
+        "a b=http://127.0.0.1",
+        "a=",
+        "a=127.0.0.1:9000",
+        "a=//127.0.0.1",
+        "a=ftp://127.0.0.1",
+        "a=http://",
+        "a=http:///path",
+        "a=http://user@host",
+        "a=http://user:word@host",
+        "a=http://host?query",
+        "a=http://host/#fragment",
+        "a=http://host:0",
+        "a=http://host:65536",
+        "a=http://host:port",
+        "a=http://host//path",
+        "a=http://host/a/../b",
+        "a=http://host/%2e%2e/b",
+        "a=http://host/a b",
+        "a=http://host/%zz",
+        "a=http://host\r\n",
+        "a=http://hö.example",
+    ],
+)
+def test_parse_refuses(text: str) -> None:
+    """What is no upstream is refused, with what one looks like."""
+    with pytest.raises(ValueError, match="not NAME=URL such as"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("base", "uri", "expected"),
+    [
+        ("http://h:1", b"/via/a", b"http://h:1/"),
+        ("http://h:1", b"/via/a/", b"http://h:1/"),
+        ("http://h:1", b"/raw/via/a/b?c=%2F&d", b"http://h:1/b?c=%2F&d"),
+        ("http://h:1", b"/via/a?", b"http://h:1/?"),
+        ("http://h:1/v2", b"/via/a", b"http://h:1/v2"),
+        ("http://h:1/v2", b"/via/a/", b"http://h:1/v2/"),
+        ("http://h:1/v2", b"/%76ia/a/via/b%2fc%20/%FF;x", b"http://h:1/v2/via/b%2fc%20/%FF;x"),
+        ("http://h:1", b"/via/a//evil.example/", b"http://h:1//evil.example/"),
+        ("http://h:1", b"/via/a/@evil.example:80/", b"http://h:1/@evil.example:80/"),
+        ("http://h:1", b"/via/a/%0d%0aHost:%20evil", b"http://h:1/%0d%0aHost:%20evil"),
+        ("http://h:1", b"/via/a/..b/c../...?../..", b"http://h:1/..b/c../...?../.."),
+    ],
+)
+def test_target(base: str, uri: bytes, expected: bytes) -> None:
+    """What follows the name follows the upstream's URL, encoded as it was sent."""
+    assert target(base, uri) == expected
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"/..", b"/b/../c", b"/%2e%2e/c", b"/.%2E", b"/b%2f..%2fc", b"/..;/c", b"/..%5cc", b"/b#c", b"/\x85", b"?#"],
+)
+def test_target_refuses(rest: bytes) -> None:
+    """A path that climbs out of the upstream's own, or is no path, is refused."""
+    with pytest.raises(ValueError, match=r"climbs|ASCII"):
+        target("http://h:1/v2", b"/via/a" + rest)
+
+
+@given(st.binary())
+def test_target_stays(rest: bytes) -> None:
+    """Whatever is sent, the upstream that is asked is the one that was named."""
+    uri = b"/via/a/" + rest
+    try:
+        assert target("http://h:1", uri) == b"http://h:1/" + rest
+    except ValueError:
+        assert b"#" in rest or b"." in rest or b"%" in rest or any(not 32 < byte < 127 for byte in rest)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        (b"/via/a", True),
+        (b"/raw/via/a/b", True),
+        (b"/%76ia/a", True),
+        (b"/r%61w/via", True),
+        (b"/delayed/via", False),
+        (b"/via2/a", False),
+        (b"/?/via/a", False),
+        (b"/raw", False),
+        (b"*", False),
+    ],
+)
+def test_streams(uri: bytes, expected: bool) -> None:  # noqa: FBT001  # one column of the table
+    """Bodies are streamed where requests are passed on, however the path is encoded, and nowhere else."""
+    assert streams(uri) is expected

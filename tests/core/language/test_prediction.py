@@ -1,0 +1,103 @@
+"""Predictions: figures of a delay that is cut to a cap."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latebin.core.language.distributions import Delay
+from latebin.core.language.grammar import parse
+from latebin.core.language.prediction import BINS, Prediction, predict
+from tests.support.strategies import TRACES, delays, tame
+
+
+def predicted(text: str, timeout: float | None = None, cap: float = 600.0) -> Prediction:
+    return predict(parse(text, TRACES), timeout, cap)
+
+
+def test_figures_of_a_range() -> None:
+    """Mean, quantiles, maximum and the share beyond the timeout are those of the distribution."""
+    found = predicted("0s..1s", timeout=0.75)
+    figures = (found.mean, found.p50, found.p90, found.p95, found.p99, found.p99_9, found.max, found.cut)
+    assert figures == (0.5, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0, 0.25)
+
+
+def test_cap() -> None:
+    """Every figure is of what is left after longer draws have been cut to the cap."""
+    found = predicted("0s..4s", timeout=1.0, cap=2.0)
+    assert (found.mean, found.p50, found.p90, found.max, found.cut) == (1.5, 2.0, 2.0, 2.0, 0.75)
+
+
+@pytest.mark.parametrize(("timeout", "cut"), [(2.0, 0.0), (3.0, 0.0), (1.999, 1 - 1.999 / 4)])
+def test_timeout_near_the_cap(timeout: float, cut: float) -> None:
+    """A client that is as patient as the cap is never cut, although the distribution goes on."""
+    assert predicted("0s..4s", timeout=timeout, cap=2.0).cut == pytest.approx(cut)
+
+
+@pytest.mark.parametrize(("timeout", "cut"), [(0.25, 0.0), (0.2499, 1.0)])
+def test_timeout_at_the_delay(timeout: float, cut: float) -> None:
+    """A delay that is exactly as long as the timeout is not cut."""
+    assert predicted("250ms", timeout=timeout).cut == cut
+
+
+def test_infinite_mean_is_finite_under_a_cap() -> None:
+    """A tail without a mean has one after the cap."""
+    assert predicted("pareto(min=1s,alpha=1)", cap=math.e).mean == pytest.approx(2.0)
+
+
+def test_single_value() -> None:
+    """A fixed delay has a histogram of one bin."""
+    (only,) = predicted("250ms").histogram
+    assert (only.lower, only.upper, only.share) == (0.25, 0.25, 1.0)
+
+
+def test_rare_outlier() -> None:
+    """Values too rare for the central quantiles still get a histogram, from the least to the greatest."""
+    found = predicted("mix(99.99%:1s,0.01%:2s)").histogram
+    assert [each.share for each in (found[0], found[-1])] == pytest.approx([0.9999, 0.0001])
+
+
+def test_histogram_is_logarithmic() -> None:
+    """The edges inside a histogram have a constant ratio, and the outer bins reach to the ends."""
+    found = predicted("lognormal(median=80ms,p99=1.2s)").histogram
+    ratios = [each.upper / each.lower for each in found[1:-1]]
+    assert ratios == pytest.approx([ratios[0]] * (BINS - 2))
+    assert (found[0].lower, found[-1].upper) == (0.0, 600.0)
+
+
+def test_json_of_a_fixed_delay() -> None:
+    """The plain form has times in milliseconds under keys that say so, and shares as they are."""
+    assert predicted("250ms", timeout=0.1).as_json() == {
+        "mean_ms": 250.0,
+        "p50_ms": 250.0,
+        "p90_ms": 250.0,
+        "p95_ms": 250.0,
+        "p99_ms": 250.0,
+        "p99_9_ms": 250.0,
+        "max_ms": 250.0,
+        "timeout_ms": 100.0,
+        "cut": 1.0,
+        "histogram": [{"lower_ms": 250.0, "upper_ms": 250.0, "share": 1.0}],
+    }
+
+
+def test_json_without_a_timeout() -> None:
+    """Without a timeout there is no share to tell."""
+    plain = predicted("250ms").as_json()
+    assert (plain["timeout_ms"], plain["cut"]) == (None, None)
+
+
+@given(delays(tame), st.none() | tame, st.floats(0, 3600), st.integers(1, 30))
+def test_any_delay(delay: Delay, timeout: float | None, cap: float, bins: int) -> None:
+    """Any delay has a prediction in order, whose histogram is complete and which is valid JSON."""
+    found = predict(delay, timeout, cap, bins)
+    figures = [found.p50, found.p90, found.p95, found.p99, found.p99_9, found.max]
+    assert sorted(figures) == pytest.approx(figures)
+    assert found.max <= cap
+    assert found.cut is None or 0 <= found.cut <= 1
+    assert 1 <= len(found.histogram) <= bins
+    assert sum(each.share for each in found.histogram) == pytest.approx(1)
+    assert all(each.lower <= each.upper and each.share > -1e-12 for each in found.histogram)
+    json.dumps(found.as_json(), allow_nan=False)

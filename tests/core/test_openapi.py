@@ -1,0 +1,109 @@
+import json
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from latebin.core.endpoints import ENDPOINTS
+from latebin.core.openapi import ANSWERS, document
+from latebin.core.parameters import DELAYED
+from latebin.core.settings import Settings
+from tests.site.test_pages import answer
+from tests.support.wire import House
+
+DOCUMENT = document(Settings(), "1.2.3")
+
+
+def resolved(reference: dict[str, str]) -> Any:
+    found: Any = DOCUMENT
+    for name in reference["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return found
+
+
+def test_valid() -> None:
+    """The document is valid OpenAPI 3.1."""
+    validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    assert DOCUMENT["info"]["version"] == "1.2.3"
+
+
+def test_paths() -> None:
+    """The document has the paths of both styles, and those that belong to neither."""
+    styled = {"/delayed", "/delayed/{delay}", "/delay/{delay}", "/drip", "/predict"}
+    assert set(DOCUMENT["paths"]) == {
+        *styled,
+        *(f"/raw{path}" for path in styled),
+        "/",
+        "/compare",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+    }
+
+
+@pytest.mark.parametrize("path", DOCUMENT["paths"])
+def test_operations_are_what_is_allowed(house: House, path: str) -> None:
+    """The methods of a path are those that its Allow header names."""
+    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s')}")
+    [allowed] = [line for line in headers.splitlines() if line.startswith("Allow: ")]
+    assert ", ".join(sorted(method.upper() for method in DOCUMENT["paths"][path])) == allowed.removeprefix("Allow: ")
+
+
+def test_same_in_both_styles() -> None:
+    """A path of one style takes and gives what its twin in the other does."""
+    for path, operations in DOCUMENT["paths"].items():
+        for method, operation in DOCUMENT["paths"].get(f"/raw{path}", {}).items():
+            told = {"parameters", "responses", "summary"}
+            assert {k: operation.get(k) for k in told} == {k: operations[method].get(k) for k in told}
+
+
+def test_parameters() -> None:
+    """Every parameter of the table is there, with what the table says of it."""
+    told = {each["name"]: each for each in map(resolved, DOCUMENT["paths"]["/raw/delayed"]["post"]["parameters"])}
+    assert list(told) == [parameter.name for parameter in DELAYED]
+    for parameter in DELAYED:
+        assert parameter.meaning in told[parameter.name]["description"]
+        assert parameter.accepted in told[parameter.name]["description"]
+        assert str(told[parameter.name]["example"]) == parameter.example
+
+
+def test_settings() -> None:
+    """The settings that bound a parameter are told with the values that they have in this service."""
+    described = json.dumps(document(Settings(default_delay=1, max_delay=90, max_body=2048), ""))
+    for told in ("`--default-delay` (1s)", "`--max-delay` (1m30s)", "`--max-body` (2k)"):
+        assert told in described
+
+
+def test_upstreams() -> None:
+    """An upstream is there, with parameters in headers and without OPTIONS, which is the upstream's own."""
+    found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
+    validate(found)
+    names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
+    assert names == ["X-Delayed-Delay", "X-Delayed-Seed", "X-Delayed-N", "X-Delayed-Status", "X-Delayed-Fault"]
+    assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
+    assert "/via/api" not in DOCUMENT["paths"]
+
+
+@pytest.mark.parametrize("kind", ["late", "echo", "drip", "via"])
+def test_no_room(kind: str) -> None:
+    """Whatever answers late can refuse for want of room, with a problem."""
+    responses = ANSWERS[kind]
+    refusal = responses.get("503") or responses.get("5XX") or responses["default"]
+    assert {"application/problem+json", "*/*"} & set(refusal["content"])
+
+
+def test_served(house: House) -> None:
+    """The document is served at /openapi.json, with the settings of the service that serves it."""
+    headers, body = answer(house, "GET /openapi.json")
+    assert "Content-Type: application/json" in headers
+    served = json.loads(body)
+    assert served["info"]["version"]
+    assert served["paths"] == json.loads(json.dumps(document(Settings(), "")["paths"]))
+
+
+def test_operation_ids() -> None:
+    """No two operations have the same identity."""
+    found = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
+    assert len(set(found)) == len(found) == sum(len(each.methods) * len(each.prefixes) for each in ENDPOINTS)

@@ -1,0 +1,251 @@
+from collections.abc import Iterator
+from typing import Any, cast
+
+import attrs
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from latebin.answers.request_body import WINDOW
+from latebin.answers.service import Service
+from latebin.core.endpoints import PREFIXES
+from latebin.core.settings import Settings
+from latebin.site.factory import Root, ServiceSite
+from tests.support.wire import Wire
+
+IDLE = 60
+"""Seconds after which Twisted closes a connection on which nothing comes."""
+
+MOST = 2**20
+"""Bytes that a body may have."""
+
+
+@implementer(IAgent)
+class Silent:
+    """An agent whose upstream takes whatever it is sent, and never answers."""
+
+    def __init__(self) -> None:
+        self.upstream = StringTransport()
+        self.given_up = 0
+        self.body: Any = None
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        self.body = bodyProducer
+        if self.body is not None:
+            self.body.startProducing(self.upstream).addErrback(lambda _: None)
+        return Deferred(self._give_up)
+
+    def _give_up(self, _: object) -> None:
+        self.given_up += 1
+
+
+@attrs.frozen
+class Line:
+    """One connection to a service, with the clock of its delays, that of its idle timeout, and its upstream."""
+
+    site: ServiceSite
+    wire: Wire
+    delays: Clock
+    idle: Clock
+    agent: Silent
+    target: str
+
+    def post(self, *headers: str, delay: str = "1s") -> None:
+        lines = [f"POST {self.target} HTTP/1.1", "Host: a", f"X-Delayed-Delay: {delay}", *headers, "", ""]
+        self.wire.send("\r\n".join(lines).encode())
+
+
+@pytest.fixture
+def line(style: str) -> Iterator[Line]:
+    delays, idle, agent = Clock(), Clock(), Silent()
+    settings = Settings(upstreams={"up": "http://up"}, max_body=MOST)
+    klein, resource = (Service(delays, settings, agent=agent) for _ in PREFIXES)
+    site = ServiceSite(Root(klein, resource, settings), delays, idle, settings)
+    yield Line(site, Wire(site, idle), delays, idle, agent, f"{PREFIXES[style]}/via/up")
+    assert delays.getDelayedCalls() == [], "a timer outlived the request it was for"
+
+
+def test_held_body_is_not_idle(line: Line) -> None:
+    """A connection that is left unread is not closed for being idle; once it is read again, it can be."""
+    line.post(f"Content-Length: {WINDOW * 2}", delay="5m")
+    line.wire.send(b"x" * WINDOW)
+    assert line.wire.producerState == "paused"
+    line.idle.advance(IDLE * 2)
+    assert line.wire.connected
+    line.delays.advance(300)
+    assert line.wire.producerState == "producing"
+    assert len(line.agent.upstream.value()) == WINDOW
+    line.idle.advance(IDLE - 1)
+    assert line.wire.connected
+    line.idle.advance(1)
+    assert not line.wire.connected
+    assert line.agent.given_up == 1
+
+
+def test_whole_body_is_not_idle(line: Line) -> None:
+    """Once the body is whole, the client is waiting for its answer, however long it takes to be passed on."""
+    line.post(f"Content-Length: {WINDOW}", delay="5m")
+    line.wire.send(b"x" * WINDOW)
+    line.idle.advance(IDLE * 2)
+    line.delays.advance(300)
+    line.idle.advance(IDLE * 2)
+    assert line.wire.connected
+    assert line.wire.producerState == "producing"
+    line.wire.leave()
+    assert line.agent.given_up == 1
+
+
+def test_held_though_the_client_reads(line: Line) -> None:
+    """A client that reads on makes nobody read more of the body that nobody takes."""
+    line.post("Content-Length: 1000000", delay="0")
+    line.delays.advance(0)
+    line.agent.body.pauseProducing()
+    line.wire.send(b"x" * WINDOW)
+    assert line.wire.producerState == "paused"
+    channel: Any = line.wire.producer
+    channel.pauseProducing()
+    channel.resumeProducing()
+    assert line.wire.producerState == "paused"
+    line.agent.body.resumeProducing()
+    assert line.wire.producerState == "producing"
+    line.wire.leave()
+
+
+def test_stalled(line: Line) -> None:
+    """A client that stops in the middle of its body is told so and let go, and its upstream is not asked any more."""
+    line.post("Content-Length: 2", delay="0")
+    line.delays.advance(0)
+    line.delays.advance(40)
+    line.idle.advance(IDLE)
+    assert line.wire.received.startswith(b"HTTP/1.1 408 ")
+    assert not line.wire.connected
+    assert line.agent.given_up == 1
+
+
+@pytest.mark.parametrize("delay", ["0", "5m"])
+def test_too_large(line: Line, delay: str) -> None:
+    """A body that turns out too large is refused, whether its upstream is asked already or not."""
+    line.post("Transfer-Encoding: chunked", delay=delay)
+    line.delays.advance(0)
+    line.wire.send(b"%x\r\n" % (MOST + 1) + b"x" * MOST)
+    assert line.wire.received == b""
+    line.wire.send(b"x")
+    assert line.wire.received.startswith(b"HTTP/1.1 413 ")
+    assert line.agent.given_up == (delay == "0")
+    line.wire.send(b"\r\n0\r\n\r\n")
+    line.idle.advance(0)
+    assert not line.wire.connected
+
+
+def test_announced_too_large(line: Line) -> None:
+    """A body that is announced as too large is refused before anybody else is asked."""
+    line.post(f"Content-Length: {MOST + 1}")
+    assert line.wire.received.startswith(b"HTTP/1.1 413 ")
+    assert line.delays.getDelayedCalls() == []
+
+
+def test_malformed(line: Line) -> None:
+    """A body that turns out to be none is refused in the place of an answer, and its upstream is not asked any more."""
+    line.post("Transfer-Encoding: chunked", delay="0")
+    line.delays.advance(0)
+    line.wire.send(b"none\r\n")
+    line.idle.advance(0)
+    assert line.wire.received.startswith(b"HTTP/1.1 400 ")
+    assert line.wire.received.count(b"HTTP/1.1 ") == 1
+    assert (line.wire.connected, line.agent.given_up) == (False, 1)
+
+
+def test_timeout_counts_from_the_last_progress(line: Line) -> None:
+    """An upstream has the whole timeout from the moment at which it was sent something."""
+    line.post("Content-Length: 2", delay="0")
+    line.delays.advance(0)
+    line.delays.advance(29)
+    line.wire.send(b"1")
+    line.delays.advance(29)
+    line.wire.send(b"2")
+    line.delays.advance(29.9)
+    assert line.wire.received == b""
+    line.delays.advance(0.1)
+    assert line.wire.received.startswith(b"HTTP/1.1 504 ")
+
+
+def test_other_paths_wait_for_their_bodies(line: Line, prefix: str) -> None:
+    """Where nothing is passed on, a request is processed once its body is whole, as Twisted does it."""
+    line.wire.send(f"POST {prefix}/delayed/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
+    assert line.delays.getDelayedCalls() == []
+    line.wire.send(b"2")
+    line.delays.advance(0)
+    assert line.wire.received.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_reader_that_was_slow_before(line: Line) -> None:
+    """What is registered to write while the client does not read is told so at once."""
+    line.post(delay="0")
+    channel, producer = cast("Any", line.wire.producer), Flow()
+    channel.pauseProducing()
+    channel.registerProducer(producer, True)  # noqa: FBT003  # an interface
+    assert producer.paused
+    channel.unregisterProducer()
+    line.wire.leave()
+
+
+class Flow:
+    """A producer that remembers whether it was paused."""
+
+    paused = False
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+
+
+def test_refused_at_once(line: Line) -> None:
+    """A refusal does not wait for the body, and comes behind what had asked for it."""
+    line.post("Content-Length: 4", "Expect: 100-continue", "X-Delayed-Size: 1k")
+    assert line.wire.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad Request\r\n")
+    line.wire.send(b"body")
+    line.wire.send(b"OPTIONS /delayed HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert line.wire.received.count(b"HTTP/1.1 204 ") == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("X-Delayed-Dleay: 1s", b'"dleay"'),
+        ("X-Delayed-Size: 1k", b'"size"'),
+        ("X-Delayed-At: body", b'"at"'),
+        ("x-delayed-delay: 2s", b'"delay"'),
+        ("X-Delayed-Seed: one", b'"seed"'),
+        ("X-Delayed-N: 1", b'"n"'),
+        ("X-Delayed-Fault: flood", b'"fault"'),
+        ("X-Delayed-Status: 99", b'"status"'),
+        ("X-Delayed-Delay: \xff", b'"delay"'),
+    ],
+)
+def test_wrong_header(line: Line, header: str, name: bytes) -> None:
+    """A header that is not known, comes twice, or holds what cannot be read, is a 400 that names it."""
+    line.post(header)
+    assert line.wire.received.startswith(b"HTTP/1.1 400 ")
+    assert b'"parameter": ' + name in line.wire.received
+    assert line.agent.body is None
+
+
+@pytest.mark.parametrize("rest", ["/..", "/a/%2e%2e/b", "/#a", "/\x85"])
+def test_wrong_target(line: Line, rest: str) -> None:
+    """A path that would climb out of the upstream's own, or is no path, is a 400."""
+    line.wire.send(f"GET {line.target}{rest} HTTP/1.1\r\nHost: a\r\n\r\n".encode("latin-1"))
+    assert line.wire.received.startswith(b"HTTP/1.1 400 ")
+    assert b'"parameter": "path"' in line.wire.received
+
+
+def test_default_delay(line: Line) -> None:
+    """Without a header, the delay is the default one."""
+    line.wire.send(f"GET {line.target} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    line.delays.advance(4.999)
+    assert line.agent.given_up == 0
+    assert [call.getTime() for call in line.delays.getDelayedCalls()] == [5.0]
+    line.wire.leave()

@@ -1,0 +1,442 @@
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
+from h2.settings import SettingCodes
+from twisted.internet.task import Clock
+
+from latebin.answers.request_body import WINDOW
+from latebin.answers.service import Service
+from latebin.core.endpoints import PREFIXES
+from latebin.core.faults import KINDS
+from latebin.core.http.reply import STOPPING
+from latebin.core.settings import Settings
+from latebin.site.factory import Root, ServiceSite
+from tests.overrides.test_channel import Silent
+from tests.server.test_workers import certificate
+from tests.support.process import BOUND, Process, started
+from tests.support.wire import House, Wire
+
+
+class Line(Wire):
+    """A connection in memory that TLS has agreed on to be one of HTTP/2."""
+
+    negotiatedProtocol = b"h2"
+
+
+@attrs.define
+class Stream:
+    """What has come of an answer."""
+
+    headers: dict[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+    end: Any = None
+
+
+class Client:
+    """A client of HTTP/2, by the library that browsers' test suites are checked with, over a connection in memory."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.line = Line(house.site, house.clock)
+        self.frames = H2Connection(H2Configuration(header_encoding="utf-8"))
+        self.frames.initiate_connection()
+        self.streams: dict[int, Stream] = {}
+        self.terminated: Event | None = None
+        self._read = 0
+        self.send()
+
+    def send(self) -> None:
+        """Exchange what both sides have to say, until they have said it."""
+        while data := self.frames.data_to_send():
+            self.line.send(data)
+            self.receive()
+
+    def receive(self) -> None:
+        self.house.clock.pump([0] * 12)
+        data, self._read = self.line.received[self._read :], len(self.line.received)
+        for event in self.frames.receive_data(data):
+            stream = self.streams.get(getattr(event, "stream_id", None) or 0)
+            match event:
+                case ResponseReceived() if stream:
+                    stream.headers = dict(cast("Any", event.headers))
+                case DataReceived() if stream:
+                    stream.body += event.data
+                    self.frames.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                case StreamEnded() if stream:
+                    stream.end = "end"
+                case StreamReset() if stream:
+                    stream.end = ErrorCodes(event.error_code)
+                case ConnectionTerminated():
+                    self.terminated = event
+
+    def ask(self, target: str, method: str = "GET", *, body: bytes | None = None) -> Stream:
+        number = self.frames.get_next_available_stream_id()
+        headers = [(":method", method), (":path", target), (":scheme", "https"), (":authority", "localhost")]
+        self.frames.send_headers(number, headers, end_stream=body is None)
+        self.streams[number] = stream = Stream()
+        if body is not None:
+            self.frames.send_data(number, body, end_stream=True)
+        self.send()
+        return stream
+
+    def begin(self, target: str, *headers: tuple[str, str]) -> Stream:
+        """Ask with a body that is still to come."""
+        number = self.frames.get_next_available_stream_id()
+        told = [(":method", "POST"), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
+        self.frames.send_headers(number, told)
+        self.streams[number] = stream = Stream()
+        self.send()
+        return stream
+
+    def write(self, stream: Stream, data: bytes, *, end: bool = False) -> int:
+        """Send as much of a body as the windows allow; give how much that was."""
+        number, sent = self.number(stream), 0
+        while (most := min(self.frames.local_flow_control_window(number), 2**14, len(data) - sent)) > 0:
+            self.frames.send_data(number, data[sent : sent + most])
+            sent += most
+            self.send()
+        if end:
+            self.frames.end_stream(number)
+            self.send()
+        return sent
+
+    def number(self, stream: Stream) -> int:
+        [number] = [number for number, each in self.streams.items() if each is stream]
+        return number
+
+    def reset(self, stream: Stream) -> None:
+        self.frames.reset_stream(self.number(stream), ErrorCodes.CANCEL)
+        self.send()
+
+    def advance(self, *seconds: float) -> None:
+        self.house.clock.pump(seconds)
+        self.receive()
+        self.send()
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    """A client of a service whose idle timeouts go by the clock that the delays go by."""
+    clock, settings = Clock(), Settings()
+    klein, resource = Service(clock, settings), Service(clock, settings)
+    root = Root(klein, resource, settings)
+    client = Client(House(clock, klein, resource, root, ServiceSite(root, clock)))
+    yield client
+    client.line.leave()
+    clock.pump([0, 0])
+    assert clock.getDelayedCalls() == []
+
+
+def test_answers(client: Client, prefix: str) -> None:
+    """Streams of one connection are answered each when it is due, with no header that HTTP/2 forbids."""
+    late, early = client.ask(f"{prefix}/delayed/2s"), client.ask(f"{prefix}/delayed/1s")
+    client.advance(1)
+    assert (early.headers[":status"], early.end, late.headers) == ("200", "end", {})
+    assert early.body == b"<html><body>Sorry to keep you waiting.</body></html>"
+    assert early.headers["server-timing"].startswith("delay;dur=1000")
+    assert not {"connection", "transfer-encoding", "keep-alive"} & set(early.headers)
+    client.advance(1)
+    assert late.end == "end"
+
+
+def test_head(client: Client, prefix: str) -> None:
+    """HEAD is answered with headers alone."""
+    stream = client.ask(f"{prefix}/delayed/1s", "HEAD")
+    client.advance(1)
+    assert (stream.headers["content-length"], stream.body, stream.end) == ("52", b"", "end")
+
+
+def test_long_delay(client: Client, prefix: str) -> None:
+    """An answer that takes longer than a connection may be idle is given."""
+    stream = client.ask(f"{prefix}/delayed/5m")
+    client.advance(*[30] * 10)
+    assert (stream.headers[":status"], stream.end) == ("200", "end")
+
+
+def test_slow_drip(client: Client, prefix: str) -> None:
+    """So is one whose bytes are further apart than that."""
+    stream = client.ask(f"{prefix}/drip?numbytes=3&duration=200&delay=0")
+    client.advance(*[20] * 10)
+    assert (stream.body, stream.end) == (b"***", "end")
+
+
+def test_idle(client: Client) -> None:
+    """A connection on which nobody waits for anything is closed in time, and told why."""
+    client.ask("/healthz")
+    client.advance(30, 29)
+    assert client.terminated is None
+    client.advance(2)
+    assert client.terminated is not None
+    assert not client.line.connected
+
+
+def test_client_that_does_not_read(client: Client, prefix: str) -> None:
+    """A client that leaves an answer where it is, for as long as it may be idle, is no longer waited for."""
+    client.frames.acknowledge_received_data = lambda *_: None  # type: ignore[method-assign]  # its window stays full
+    stream = client.ask(f"{prefix}/delayed/0?size=1MiB")
+    client.advance(30)
+    assert 0 < len(stream.body) < 2**20
+    client.advance(31, 0)
+    assert not client.line.connected
+
+
+def test_client_that_leaves(client: Client, style: str, prefix: str) -> None:
+    """A client that resets its stream has left: nothing waits any more for its answer, and others are answered."""
+    stream, other = client.ask(f"{prefix}/delayed/2s"), client.ask(f"{prefix}/delayed/3s")
+    assert len(client.house.service(style).pending) == 2
+    client.reset(stream)
+    assert len(client.house.service(style).pending) == 1
+    client.advance(2, 1)
+    assert (stream.headers, other.end) == ({}, "end")
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_faults(client: Client, style: str, prefix: str, fault: str) -> None:
+    """What goes wrong on purpose goes wrong with a stream: it is reset, and the next on the connection is answered."""
+    stream = client.ask(f"{prefix}/delayed/1s?fault={fault}")
+    other = client.ask(f"{prefix}/delayed/1s")
+    client.advance(1)
+    body = {"truncate": 26, "badchunk": 26}.get(fault, 0)
+    assert (stream.headers != {}, len(stream.body)) == (fault in {"truncate", "badchunk", "hang"}, body)
+    assert other.end == "end"
+    if fault == "hang":
+        assert stream.end is None
+        client.advance(*[30] * 20)
+    assert stream.end == ErrorCodes.INTERNAL_ERROR
+    assert len(client.house.service(style).pending) == 0
+    after = client.ask(f"{prefix}/delayed/0")
+    assert after.end == "end"
+
+
+def test_faults_are_told(client: Client, prefix: str) -> None:
+    """A stream that is reset on purpose is in the figures as a fault, not as a client that left."""
+    client.ask(f"{prefix}/delayed/0?fault=reset")
+    page = client.ask("/metrics").body.decode()
+    style = {each: name for name, each in PREFIXES.items()}[prefix]
+    assert f'delayed_faults_total{{fault="reset",style="{style}"}} 1.0' in page
+    assert f'delayed_left_total{{style="{style}"}} 0.0' in page
+
+
+def test_many_streams(client: Client, style: str, prefix: str) -> None:
+    """As many streams as a connection may have are answered at one moment; whoever opens another is cut off."""
+    settings = client.frames.remote_settings
+    most = settings.max_concurrent_streams
+    streams = [client.ask(f"{prefix}/delayed/1s") for _ in range(most)]
+    assert len(client.house.service(style).pending) == most == 100
+    client.advance(1, *[0] * most)
+    assert {stream.end for stream in streams} == {"end"}
+    settings[SettingCodes.MAX_CONCURRENT_STREAMS] = most + 1
+    settings.acknowledge()
+    for _ in range(most + 1):
+        client.ask(f"{prefix}/delayed/1s")
+    assert client.terminated is not None
+    assert len(client.house.service(style).pending) == 0
+
+
+def test_stop(client: Client, prefix: str) -> None:
+    """A service that stops ends a connection when its last stream is answered."""
+    stream = client.ask(f"{prefix}/delayed/1s")
+    ended = client.house.root.connections.end()
+    client.advance(1, 0, 0)
+    assert stream.end == "end"
+    assert ended.called
+
+
+def test_dismissed(client: Client, prefix: str) -> None:
+    """What is pending when the time for a stop is up is answered 503; what has begun is reset."""
+    waiting, begun = client.ask(f"{prefix}/delayed/5m"), client.ask(f"{prefix}/drip?duration=200&delay=0")
+    client.house.root.connections.dismiss(STOPPING.reply())
+    client.advance(0)
+    assert (waiting.headers[":status"], waiting.end) == ("503", "end")
+    assert begun.end == ErrorCodes.INTERNAL_ERROR
+
+
+def test_body_that_stops(client: Client, prefix: str) -> None:
+    """A body that stops coming is refused, and others on the connection are answered."""
+    stream, other = client.begin(f"{prefix}/delayed/0"), client.ask(f"{prefix}/delayed/100s")
+    client.write(stream, b"x")
+    client.advance(59)
+    assert stream.headers == {}
+    client.advance(1, 0)
+    assert (stream.headers[":status"], stream.end) == ("408", ErrorCodes.NO_ERROR)
+    assert b'"parameter": "body"' in stream.body
+    client.advance(40)
+    assert other.end == "end"
+
+
+def test_body_that_is_slow(client: Client, prefix: str) -> None:
+    """A byte now and then buys no time; a window of the body does."""
+    trickling, slow = client.begin(f"{prefix}/delayed/0"), client.begin(f"{prefix}/delayed/0")
+    for _ in range(4):
+        client.advance(30)
+        if trickling.end is None:
+            client.write(trickling, b"x")
+        client.write(slow, b"x" * WINDOW)
+    assert trickling.headers[":status"] == "408"
+    client.write(slow, b"x", end=True)
+    client.advance(0)
+    assert (slow.headers[":status"], slow.end) == ("200", "end")
+
+
+def test_body_that_is_left(client: Client, prefix: str) -> None:
+    """Nobody waits for a body whose stream was reset, or whose connection is closed: no timer is left."""
+    clock = client.house.clock
+    idle = len(clock.getDelayedCalls())
+    stream, _ = client.begin(f"{prefix}/delayed/0"), client.begin(f"{prefix}/delayed/0")
+    assert len(clock.getDelayedCalls()) == idle + 2
+    client.reset(stream)
+    assert len(clock.getDelayedCalls()) == idle + 1
+    client.line.leave()
+    client.house.clock.advance(0)
+    assert client.house.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("headers", [(), (("content-length", str(2 * WINDOW + 1)),)])
+def test_body_too_large(client: Client, prefix: str, headers: tuple[tuple[str, str], ...]) -> None:
+    """A body that is too large is refused, before it comes if it is announced, and the connection goes on."""
+    client.house.site.settings = attrs.evolve(client.house.site.settings, max_body=2 * WINDOW)
+    stream = client.begin(f"{prefix}/delayed/0", *headers)
+    if not headers:
+        client.write(stream, b"x" * (2 * WINDOW + 1))
+    client.advance(0)
+    assert (stream.headers[":status"], stream.end) == ("413", ErrorCodes.NO_ERROR)
+    assert client.ask("/healthz").end == "end"
+
+
+def test_headers_too_large(client: Client) -> None:
+    """Headers of more than 64 KiB end the connection."""
+    client.begin("/", *((f"x-{number}", "x" * 1000) for number in range(66)))
+    assert client.terminated is not None
+    assert not client.line.connected
+
+
+@pytest.fixture
+def passing() -> Iterator[tuple[Client, Silent]]:
+    """A client of a service with an upstream that takes whatever it is sent, and never answers."""
+    clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}, body_timeout=20), Silent()
+    klein, resource = (Service(clock, settings, agent=agent) for _ in PREFIXES)
+    root = Root(klein, resource, settings)
+    client = Client(House(clock, klein, resource, root, ServiceSite(root, clock, settings=settings)))
+    yield client, agent
+    client.line.leave()
+    clock.pump([0, 0])
+    assert clock.getDelayedCalls() == []
+
+
+def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body is passed on as it comes, and waits with the client while its delay passes."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "5m"))
+    sent = client.write(stream, b"x" * 10 * WINDOW)
+    assert sent < 3 * WINDOW
+    client.advance(*[30] * 9)
+    assert (stream.end, agent.body) == (None, None)
+    client.advance(30)
+    assert len(agent.upstream.value()) == sent
+    client.write(stream, b"x" * (10 * WINDOW - sent), end=True)
+    assert len(agent.upstream.value()) == 10 * WINDOW
+    assert agent.given_up == 0
+    client.advance(30)
+    assert (stream.headers[":status"], agent.given_up) == ("504", 1)
+
+
+def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that stops coming on its way to an upstream is refused, and the upstream is not asked any more."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    client.write(stream, b"x")
+    client.advance(19)
+    assert stream.headers == {}
+    client.advance(1)
+    assert (stream.headers[":status"], agent.given_up) == ("408", 1)
+
+
+def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that an upstream does not take is not one that does not come, however much of it comes meanwhile."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    client.advance(0)
+    client.write(stream, b"x" * (WINDOW // 2))
+    agent.body.pauseProducing()
+    sent = client.write(stream, b"x" * 10 * WINDOW)
+    assert WINDOW < sent < 3 * WINDOW
+    client.advance(29)
+    assert stream.headers == {}
+    agent.body.resumeProducing()
+    client.advance(20)
+    assert stream.headers[":status"] == "408"
+
+
+def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body that was whole before anybody wanted it is not waited for again."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "1s"))
+    client.write(stream, b"x" * (WINDOW + 1), end=True)
+    client.advance(1)
+    assert len(agent.upstream.value()) == WINDOW + 1
+    client.advance(30)
+    assert stream.headers[":status"] == "504"
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The service as a process that speaks TLS."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    certificate(path)
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
+    arguments = ("-m", "latebin", "serve", "--listen", listen, "--max-body", "64k", "--body-timeout", "300ms")
+    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
+        yield process
+
+
+def curl(process: Process, *asked: tuple[str, ...]) -> list[str]:
+    """Ask one thing after another, and tell of each: exit code, status, HTTP version, and new connections."""
+    command = ["curl", "--insecure", "--no-progress-meter", "--http2"]
+    for target, *options in asked:
+        written = ["-o", "/dev/null", "-w", "%{exitcode} %{http_code} %{http_version} %{num_connects}\n"]
+        command += [*written, *options, f"https://127.0.0.1:{process.port}{target}", "--next", "--insecure"]
+    done = subprocess.run(command[:-2], capture_output=True, text=True, check=False, timeout=BOUND)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_curl_fault(secure: Process, prefix: str, fault: str) -> None:
+    """To curl, a fault is a stream that was reset (its code 92), and the connection answers what is asked next."""
+    asked = f"{prefix}/delayed/10ms"
+    bounded = ("--max-time", "1") if fault == "hang" else ()
+    first, failed, next_ = curl(secure, (asked,), (f"{asked}?fault={fault}", *bounded), (asked,))
+    assert first == "0 200 2 1"
+    assert failed.split()[::3] == ["28" if fault == "hang" else "92", "0"]
+    assert next_ == "0 200 2 0"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_curl_is_told_the_scheme(secure: Process, prefix: str, version: str) -> None:
+    """Who came over TLS is told so, whichever version of HTTP it agreed on."""
+    url = f"https://127.0.0.1:{secure.port}{prefix}/delay/0"
+    command = ["curl", "--insecure", "--no-progress-meter", version, url]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND)
+    assert json.loads(done.stdout)["url"] == url
+
+
+def test_curl_body(secure: Process, prefix: str, tmp_path: Path) -> None:
+    """A body that is too large is refused over HTTP/2 as over HTTP/1.1, and what is asked next is answered.
+
+    curl is to wait before it sends: a stream that is reset while it does, if only to end that, may cost its 7.88 the
+    answer, which RFC 9113, section 8.1, forbids.
+    """
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 100_000)
+    asked = f"{prefix}/delayed/10ms"
+    refused, next_ = curl(secure, (asked, "-H", "Expect: 100-continue", "--data-binary", f"@{large}"), (asked,))
+    assert refused.split()[1] == "413"
+    assert next_.startswith("0 200 2 ")

@@ -1,0 +1,195 @@
+import json
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import attrs
+import pytest
+from twisted.internet.task import Clock
+
+from latebin.answers.pending import Room
+from latebin.answers.service import Service
+from latebin.core.endpoints import PREFIXES
+from latebin.core.settings import Settings
+from latebin.server import machine
+from latebin.site.factory import Root, ServiceSite
+from tests.server.test_workers import figures as figures_of
+from tests.support.process import BOUND, get, serving, started, until
+from tests.support.wire import House
+from tests.telemetry.test_metrics import figures
+
+ROOM = 2
+
+
+@pytest.fixture
+def full(house: House) -> House:
+    """The whole service with an answer of each style pending, and no room for another."""
+    room, clock = Room(ROOM), house.clock
+    klein, resource = Service(clock, Settings(), room=room), Service(clock, Settings(), room=room)
+    root = Root(klein, resource, Settings())
+    full = attrs.evolve(house, klein=klein, resource=resource, root=root, site=ServiceSite(root, clock, Clock()))
+    for prefix in PREFIXES.values():
+        ask(full, f"{prefix}/delayed/1s")
+    assert root.pending == ROOM
+    return full
+
+
+def ask(house: House, target: str, method: str = "GET") -> bytes:
+    wire = house.wire()
+    wire.send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return wire.received
+
+
+@pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip"])
+def test_full(full: House, style: str, prefix: str, target: str) -> None:
+    """Above the limit, which both styles share, the answer is 503 at once and says when to come again."""
+    head, _, body = ask(full, prefix + target).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nRetry-After: 1" in head
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head
+    assert json.loads(body).keys() == {"type", "title", "status", "detail"}
+    assert figures(full)["delayed_refused_total", "503", style] == 1
+    full.clock.advance(1)
+
+
+def test_accepted_while_full(full: House, prefix: str) -> None:
+    """Who was accepted is answered when it is due, and then there is room again."""
+    ask(full, f"{prefix}/delayed/1s")
+    full.clock.advance(1)
+    wire = full.wire()
+    wire.send(f"GET {prefix}/delayed/1s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    full.clock.advance(1)
+    assert wire.received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert figures(full)["delayed_lateness_seconds_sum", "klein"] == 0
+
+
+@pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip", "/via/api/"])
+def test_every_wait_needs_room(full: House, prefix: str, target: str) -> None:
+    """Whatever is answered late is refused when there is no room for it."""
+    assert ask(full, prefix + target).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    full.clock.advance(1)
+
+
+@pytest.mark.parametrize("target", ["/", "/healthz", "/metrics", "/predict", "/raw/predict"])
+def test_never_refused(full: House, target: str) -> None:
+    """What is answered at once needs no room."""
+    assert ask(full, target).startswith(b"HTTP/1.1 200 OK\r\n")
+    full.clock.advance(1)
+
+
+def test_a_refusal_takes_no_turn(full: House, prefix: str) -> None:
+    """The draws of a seed are those of the requests that are answered."""
+    target = f"{prefix}/delayed?delay=1s..2s&seed=5"
+    ask(full, target)
+    full.clock.advance(1)
+    wires = [full.wire() for _ in range(2)]
+    wires[0].send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wires[1].send(f"GET {target}&n=1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    full.clock.advance(2)
+    first, same = (wire.received.partition(b"asked;dur=")[2].partition(b"\r")[0] for wire in wires)
+    assert first == same != b""
+
+
+@pytest.fixture
+def descriptors() -> Iterator[tuple[int, int]]:
+    """The limit of descriptors of this process, restored afterwards."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield soft, hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_raise_descriptors(descriptors: tuple[int, int]) -> None:
+    """As many descriptors as the hard limit allows can be opened."""
+    _, hard = descriptors
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
+    machine.raise_descriptors()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+
+
+@pytest.mark.parametrize(("soft", "most"), [(20_000, 17_968), (1024, 889), (16, 1), (resource.RLIM_INFINITY, None)])
+def test_most_pending(monkeypatch: pytest.MonkeyPatch, soft: int, most: int | None) -> None:
+    """What may be pending leaves descriptors for refusals, however many there are."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
+    assert machine.most_pending() == most
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4)]
+)
+def test_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int) -> None:
+    """A container's share of CPU time counts, where it is less than the cores."""
+    path = tmp_path / "cpu.max"
+    path.write_text(quota)
+    monkeypatch.setattr(machine, "_QUOTA", path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    assert machine.cores() == cores
+
+
+def test_cores_without_a_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a cgroup, all cores count."""
+    monkeypatch.setattr(machine, "_QUOTA", tmp_path / "nothing")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    assert machine.cores() == 4
+
+
+def test_max_pending() -> None:
+    """A process that may have one answer pending refuses another, in the other style too, until that one has left."""
+    with serving("--max-pending", "1") as process:
+        first = HTTPConnection("127.0.0.1", process.port, timeout=BOUND)
+        first.request("GET", "/delayed/5m")
+        until(lambda: get(process.port, "/raw/delayed/0")[0].status == 503)
+        assert get(process.port, "/healthz")[0].status == 200
+        first.close()
+        until(lambda: get(process.port, "/raw/delayed/0")[0].status == 200)
+
+
+DESCRIPTORS = 64
+
+CLIENTS = 200
+
+
+def test_out_of_descriptors() -> None:
+    """Of more clients than descriptors, some are answered late as asked, the others let go; new ones are served."""
+    with serving() as process:
+        resource.prlimit(process.popen.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            answers = list(pool.map(lambda _: delay(process.port), range(CLIENTS)))
+        answered = [answer for answer in answers if answer is not None]
+        assert 0 < len(answered) < CLIENTS
+        assert all(status == 200 and measured >= 1000 for status, measured in answered)
+        for path in ("/delayed/0", "/raw/delayed/0", "/metrics"):
+            assert get(process.port, path)[0].status == 200
+        assert process.stop()[0] == 0
+
+
+LIMITED = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))
+from latebin.cli.main import main
+main()
+"""
+
+
+def test_few_descriptors() -> None:
+    """Told nothing, a process lets so many be pending that it has descriptors left to refuse others with."""
+    with started("-c", LIMITED, "serve", "--port", "0", until=r"127\.0\.0\.1:(\d+)/delayed") as process:
+        pending = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(25)]
+        for connection in pending:
+            connection.request("GET", "/raw/delayed/5m")
+        until(lambda: figures_of(process)["delayed_pending", "resource"] == 25)
+        assert get(process.port, "/delayed/0")[0].status == 503
+        pending[0].close()
+        until(lambda: get(process.port, "/delayed/0")[0].status == 200)
+        for connection in pending:
+            connection.close()
+
+
+def delay(port: int) -> tuple[int, float] | None:
+    """Ask for a delay of 1 s: the status, and the milliseconds that were measured; None if the connection is cut."""
+    try:
+        response, _ = get(port, "/raw/delayed/1s")
+    except (HTTPException, OSError):
+        return None
+    return response.status, float(str(response.getheader("Server-Timing")).partition("delay;dur=")[2].partition(",")[0])

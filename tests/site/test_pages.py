@@ -1,0 +1,97 @@
+import base64
+import hashlib
+import html
+import re
+from importlib import metadata
+
+import pytest
+
+from latebin.core.endpoints import ENDPOINTS, parameters
+from latebin.site.pages import _version
+from tests.support.wire import House
+
+
+def answer(house: House, request: str) -> tuple[str, str]:
+    wire = house.wire()
+    wire.send(f"{request} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a-1\r\n\r\n".encode())
+    headers, _, body = wire.received.decode().partition("\r\n\r\n")
+    return headers, body
+
+
+def test_index(house: House) -> None:
+    """The page at / is complete HTML with every endpoint on it, and a link that can be clicked."""
+    headers, body = answer(house, "GET /")
+    assert headers.startswith("HTTP/1.1 200 OK")
+    assert body.startswith("<!DOCTYPE html>\n<html")
+    for endpoint in ENDPOINTS:
+        for prefix in endpoint.prefixes.values():
+            assert f"<code>{prefix}{endpoint.path}</code>" in body
+            assert f'href="{prefix}{endpoint.example}"' in body
+
+
+def test_parameters(house: House) -> None:
+    """The page has the whole table of parameters, with the values of this service's settings."""
+    text = html.unescape(re.sub("<.*?>", "\n", answer(house, "GET /")[1]))
+    for parameter, target in parameters():
+        told = parameter.name, parameter.meaning, parameter.accepted, target
+        assert set(told) <= set(text.splitlines())
+    _, body = answer(house, "GET /")
+    for value in (
+        "<code>--default-delay</code> (5s)",
+        "<code>--max-delay</code> (10m)",
+        "<code>--max-body</code> (16m)",
+    ):
+        assert value in body
+
+
+def test_every_example_is_answered(house: House) -> None:
+    """Nothing that can be clicked on the page is refused."""
+    for example in re.findall('href="(.*?)"', answer(house, "GET /")[1]):
+        wire = house.wire()
+        wire.send(f"GET {html.unescape(example)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        house.clock.pump([600, 600])
+        assert wire.disconnecting or re.match(rb"HTTP/1.1 (200|503) ", wire.received), example
+
+
+def test_version_of_what_was_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that runs from its sources, and was never installed, describes itself all the same."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    assert _version() == "unknown"
+
+
+def test_policy(house: House) -> None:
+    """The page's policy allows its own style, by the digest of what is really on the page, and no script."""
+    headers, body = answer(house, "GET /")
+    [style] = re.findall("<style>(.*)</style>", body, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in headers
+    assert "<script" not in body
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/openapi.json"])
+def test_methods(house: House, path: str) -> None:
+    """A page answers GET, HEAD and OPTIONS, and names them when it refuses another."""
+    get, body = answer(house, f"GET {path}")
+    head, nothing = answer(house, f"HEAD {path}")
+    assert (head, nothing) == (get, "")
+    assert body
+    assert "Allow: GET, HEAD, OPTIONS" in answer(house, f"OPTIONS {path}")[0]
+    for method in ("POST", "get"):
+        refusal, _ = answer(house, f"{method} {path}")
+        assert refusal.startswith("HTTP/1.1 405 ")
+        assert "Allow: GET, HEAD, OPTIONS" in refusal
+
+
+@pytest.mark.parametrize("path", ["/healthz/x", "/raw", "/raw/", "/raw/healthz", "//delayed", "/raw//delayed"])
+def test_nothing_there(house: House, path: str) -> None:
+    """There is nothing below a page, and nothing between the endpoints."""
+    assert answer(house, f"GET {path}")[0].startswith("HTTP/1.1 404 ")
+
+
+def test_health(house: House) -> None:
+    """The health page answers at once."""
+    assert answer(house, "GET /healthz")[1] == '{"status": "ok"}\n'

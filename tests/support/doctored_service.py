@@ -1,0 +1,28 @@
+"""The service with a raw style that is not quite the same, as a process: `python -m tests.support.doctored_service`."""
+
+import attrs
+
+from latebin.cli import main
+from latebin.core.http.reply import NOT_FOUND, Refused, Reply
+from latebin.overrides.request import Request
+from latebin.styles import resource
+
+RawResource = resource.RawResource
+
+
+def not_found(self: RawResource, request: Request) -> None:
+    """Say the same in another order."""
+    reply = NOT_FOUND.reply()
+    self._send(request, attrs.evolve(reply, headers=reply.headers[::-1]))
+
+
+def refused(self: RawResource, request: Request, error: Refused) -> None:
+    """Take what a caller sent for markup."""
+    given = (error.problem.given or "").encode("utf-8", "replace")
+    self._send(request, Reply(400, ((b"Content-Type", b"text/html"),), b"<p>%s</p>" % given))
+
+
+if __name__ == "__main__":
+    RawResource._notFound = not_found  # type: ignore[method-assign]  # that is what it is doctored with
+    RawResource._refused = refused  # type: ignore[method-assign]
+    main.main()

@@ -1,0 +1,105 @@
+"""What schemathesis is told about this service, beside its OpenAPI document; loaded by schemathesis.toml.
+
+JSON Schema cannot say all that a parameter accepts, and a service that fails on purpose looks like one that fails.
+Each function says which of the two it is about. No check is switched off for any of it.
+"""
+
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import schemathesis
+from hypothesis import strategies as st
+
+from latebin.core import faults
+from latebin.core.language import duration
+from latebin.core.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS
+
+MAX_BODY = 10_000
+
+BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *DELAYED, *PREDICT)}
+
+FAULT = re.compile(rf"({'|'.join(faults.KINDS)})(:.*)?")
+
+short = st.integers(0, 5000).map(lambda microseconds: microseconds / 1e6)
+
+# The grammar itself has hypothesis tests of its own, with strategies that are too slow for this.
+FORMS = (
+    "{0}us",
+    "{0}us .. 5ms",
+    "uniform({0}us,0.005)",
+    "normal({0}us,1ms)",
+    "exponential({0}us)",
+    "lognormal(median={0}us,p99=9ms)",
+    "lognormal(median={0}us,sigma=0.6)",
+    "pareto(min={0}us,alpha=1.5)",
+    "percentiles(50={0}us,99.9=6ms)",
+    "mix(95%:{0}us,0.04:5ms,1%:mix(1:1ms..2ms))",
+)
+
+schemathesis.openapi.format("delay", st.builds(str.format, st.sampled_from(FORMS), st.integers(1, 5000)))
+schemathesis.openapi.format("period", short.map(duration.render))
+schemathesis.openapi.format("seconds", short.map(duration.render) | short.map("{:f}".format))
+schemathesis.openapi.format("size", st.integers(0, MAX_BODY).map(str) | st.integers(0, 9).map("{}k".format))
+
+
+@schemathesis.hook
+def map_case(context: Any, case: Any) -> Any:
+    """Say of a query what no schema can.
+
+    A fault would leave nothing to check: its share is 0 here, and what it does has tests of its own.
+    """
+    _harmless(case.query)
+    if case.meta.generation.mode.is_positive:
+        _complete(case.query)
+        _hurry(case.path, case.query, case.path_parameters)
+    return case
+
+
+def _harmless(query: dict[str, Any]) -> None:
+    kind = FAULT.fullmatch(str(query.get("fault")))
+    if kind:
+        query["fault"] = f"{kind[1]}:0"
+
+
+def _complete(query: dict[str, Any]) -> None:
+    """Put beside a parameter what has to stand there, and give a body that comes in pieces enough bytes."""
+    for name in list(query):
+        query.update({other: value for other, value in BESIDE[name].items() if other not in query})
+    if "chunks" in query:
+        query["size"] = MAX_BODY
+    if "over" in query:
+        query["chunks"] = max(int(query["chunks"]), 2)
+
+
+def _hurry(operation: str, query: dict[str, Any], path: dict[str, Any]) -> None:
+    """Take less time for what takes long: the examples of the document, which are requested elsewhere, and /drip."""
+    if "over" in query:
+        query["over"] = "1ms"
+    for place in (query, path):
+        # What is to stand in a path may already be percent-encoded.
+        if unquote(str(place.get("delay"))) in SLOW:
+            place["delay"] = "1ms"
+    if operation.endswith("/drip"):
+        query["duration"] = "1ms"
+        query["numbytes"] = min(int(query.get("numbytes", 10)), 100)
+
+
+SLOW = {parameter.example for parameter in (DELAY, SECONDS, *DRIP)}
+
+
+@schemathesis.hook
+def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
+    """Drop what is found wrong with a status that was asked for: a 503 is no failure then, and a 400 no refusal."""
+    asked = str(case.query.get("status", case.query.get("code", ""))).partition(":")[0]
+    planned = "server-timing" in response.headers
+    about_the_status = type(failure).__name__ in {"ServerError", "RejectedPositiveData"}
+    return not (planned and about_the_status and asked == str(response.status_code))
+
+
+@schemathesis.check
+def refused_by_a_problem(context: Any, response: Any, case: Any) -> None:
+    """Whatever is not answered as planned is answered with a problem, and a 400 names a parameter."""
+    if response.status_code >= 400 and "server-timing" not in response.headers and case.method != "HEAD":
+        assert response.headers["content-type"] == ["application/problem+json"]
+        assert response.status_code != 400 or "parameter" in response.json()

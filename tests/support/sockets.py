@@ -1,0 +1,121 @@
+"""A service on a real port, and real clients for it."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import attrs
+import pytest
+import pytest_twisted
+import treq
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import deferLater
+from twisted.web.client import HTTPConnectionPool
+
+from latebin.core.settings import Settings
+from latebin.server.listening import listen
+
+BOUND = 30
+"""Seconds after which a condition that was waited for is given up."""
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., object]:
+    """Run a test's coroutine on the reactor."""
+    return cast("Callable[..., object]", pytest_twisted.ensureDeferred(test))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds."""
+    for _ in range(BOUND * 100):
+        if condition():
+            return
+        await deferLater(reactor, 0.01)
+    pytest.fail("the condition never held")
+
+
+class Accepted:
+    """The HTTP connections that a port accepts: a reactor knows none that is neither read from nor written to.
+
+    Args:
+        port: what listens; it has accepted none yet.
+    """
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+        self._build = port.factory.buildProtocol
+        self._protocols: list[Any] = []
+        port.factory.buildProtocol = self._remember
+
+    def open(self) -> list[Any]:
+        """Give the channels of those that are not closed."""
+        channels = [protocol._channel for protocol in self._protocols]
+        return [channel for channel in channels if channel.transport is not None and channel.transport.connected]
+
+    async def close(self) -> None:
+        """Listen no more, and leave no connection behind."""
+        await self._port.stopListening()
+        for channel in self.open():
+            channel.transport.abortConnection()
+        await until(lambda: not self.open())
+
+    def _remember(self, address: object) -> Any:
+        self._protocols.append(self._build(address))
+        return self._protocols[-1]
+
+
+@attrs.frozen
+class Served:
+    """A service on a real port."""
+
+    port: int
+    pending: Callable[[], int]
+    pool: HTTPConnectionPool
+    accepted: Accepted
+
+    def requests(self) -> list[Any]:
+        """Give the requests that are under way on the connections of this port."""
+        return [request for channel in self.accepted.open() for request in channel.requests]
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def get(self, path: str, method: str = "GET") -> Any:
+        return await treq.request(method, self.url(path), pool=self.pool, timeout=BOUND)
+
+
+@asynccontextmanager
+async def served(**chosen: Any) -> AsyncIterator[Served]:
+    port: Any
+    [port] = await listen(Settings(port=0, **chosen), reactor)
+    accepted, root = Accepted(port), port.factory.resource
+    pool = HTTPConnectionPool(reactor, persistent=False)
+    try:
+        yield Served(port.getHost().port, lambda: root.pending, pool, accepted)
+    finally:
+        await cast("Deferred[None]", pool.closeCachedConnections())
+        await accepted.close()
+
+
+class Client(Protocol):
+    """A client that is nothing but its connection."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.lost: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.data += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost.callback(None)
+
+
+async def connect(service: Served) -> Client:
+    client = Client()
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", service.port), client)
+    return client

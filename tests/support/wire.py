@@ -1,0 +1,73 @@
+"""A connection to a site in memory, and the whole service on a clock that the test moves."""
+
+from typing import Any
+
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from latebin.answers.service import Service
+from latebin.site.factory import Root, ServiceSite
+
+
+class Wire(StringTransport):
+    """One connection to a site, in memory: bytes in, bytes out."""
+
+    producer: Any
+
+    def __init__(self, site: ServiceSite, clock: Clock) -> None:
+        super().__init__(IPv4Address("TCP", "127.0.0.1", 8080), IPv4Address("TCP", "127.0.0.1", 50000))
+        self._clock = clock
+        self.protocol: Any = site.buildProtocol(self.peerAddr)
+        self.protocol.makeConnection(self)
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    @property
+    def received(self) -> bytes:
+        return bytes(self.value())
+
+    def leave(self) -> None:
+        """Be left by the client; like a real transport, let go of the protocol."""
+        protocol, self.protocol, self.producer = self.protocol, None, None
+        if protocol is not None:
+            self.connected = False
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+    def unregisterProducer(self) -> None:
+        # As a real transport, which does not mind if there is none.
+        self.producer = None
+
+    def resumeProducing(self) -> None:
+        # Nor if there is nothing more to come.
+        if not self.disconnecting:
+            super().resumeProducing()
+
+    def loseConnection(self) -> None:
+        # As a real transport, in the reactor's next turn; until then it is known that it will be.
+        self.disconnecting = True
+        self._clock.callLater(0, self.leave)
+
+    def abortConnection(self) -> None:
+        self.loseConnection()
+
+
+@attrs.frozen
+class House:
+    """The whole service on a clock that the test moves."""
+
+    clock: Clock
+    klein: Service
+    resource: Service
+    root: Root
+    site: ServiceSite
+
+    def service(self, style: str) -> Service:
+        return {"klein": self.klein, "resource": self.resource}[style]
+
+    def wire(self) -> Wire:
+        return Wire(self.site, self.clock)

@@ -1,0 +1,354 @@
+import re
+import threading
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from selenium.common.exceptions import JavascriptException
+from selenium.webdriver.common.keys import Keys
+
+from latebin.site.compare_page import COLOURS, EXAMPLES, POLICY, SIDES
+from tests.site.test_pages import answer
+from tests.support.browser import BOUND, Page, missing, running
+from tests.support.process import ROOT, Process, serving
+from tests.support.wire import House
+
+PATHS = {
+    "/compare": "text/html; charset=utf-8",
+    "/compare.js": "text/javascript; charset=utf-8",
+    "/compare.css": "text/css; charset=utf-8",
+}
+
+GROUND = {"light": "rgb(245, 246, 248)", "dark": "rgb(18, 21, 28)"}
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[Process]:
+    with serving() as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    absent = missing()
+    if absent:
+        pytest.skip(absent)
+    with running(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+@pytest.fixture
+def page(driver: Any, process: Process) -> Iterator[Page]:
+    page = Page(driver, f"http://127.0.0.1:{process.port}")
+    page.open()
+    yield page
+    page.reset()
+
+
+def figures(page: Page, part: str) -> list[float]:
+    return [float(text.removesuffix(" ms")) for text in page.texts(part)]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_methods(house: House, path: str) -> None:
+    """The page and its files answer GET, HEAD and OPTIONS, and are what they say they are."""
+    get, body = answer(house, f"GET {path}")
+    head, nothing = answer(house, f"HEAD {path}")
+    assert f"\r\nContent-Type: {PATHS[path]}\r\n" in get
+    assert "\r\nX-Content-Type-Options: nosniff" in get
+    assert f"\r\nContent-Length: {len(body.encode())}\r\n" in get
+    assert (head, nothing) == (get, "")
+    assert "Allow: GET, HEAD, OPTIONS" in answer(house, f"OPTIONS {path}")[0]
+    assert answer(house, f"POST {path}")[0].startswith("HTTP/1.1 405 ")
+    assert answer(house, f"GET {path}/more")[0].startswith("HTTP/1.1 404 ")
+
+
+def test_nothing_inline(house: House) -> None:
+    """The policy allows nothing inline, and the page has nothing inline."""
+    headers, body = answer(house, "GET /compare")
+    assert f"\r\nContent-Security-Policy: {POLICY.decode()}" in headers
+    assert b"unsafe" not in POLICY
+    assert not re.findall(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=\"/compare.js\"></script>)", body)
+
+
+@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.source)
+def test_source(house: House, side: Any) -> None:
+    """What stands beneath the answers is the style's file, to the character."""
+    _, body = answer(house, "GET /compare")
+    codes = re.findall(r"<pre class=\"source\"[^>]*><code>(.*?)</code>", body, re.DOTALL)
+    texts = [unescape(re.sub(r"<[^>]*>", "", code)) for code in codes]
+    assert texts[SIDES.index(side)] == (ROOT / "app" / "latebin" / side.source).read_text()
+
+
+def test_colours(house: House) -> None:
+    """The source has colours for both schemes, each behind its own media query."""
+    _, css = answer(house, "GET /compare.css")
+    for scheme in COLOURS:
+        assert re.search(rf"@media \(prefers-color-scheme: {scheme}\) {{\n\.source \.\w+ {{ color: ", css)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples(house: House, example: str) -> None:
+    """What can be picked is a delay."""
+    headers, _ = answer(house, f"GET /predict?delay={example.replace('%', '%25')}")
+    assert headers.startswith("HTTP/1.1 200 OK")
+
+
+def test_answers(page: Page) -> None:
+    """Both bars fill, and every figure is what the service itself says of its answer."""
+    page.ask("100ms..200ms")
+    page.until_both("answered")
+    assert page.positions() == [1, 1]
+    asked, measured, late = (figures(page, part) for part in ("asked", "measured", "lateness"))
+    for index, headers in enumerate(page.texts("headers")):
+        assert f"server-timing: delay;dur={measured[index]:.3f}, asked;dur={asked[index]:.3f}" in headers.splitlines()
+        assert late[index] == pytest.approx(measured[index] - asked[index], abs=0.0005)
+        assert page.texts("state")[index] == f"answered, {late[index]:.3f} ms late"
+    assert page.texts("status") == ["200 OK", "200 OK"]
+    assert all(text.endswith(", 52 B") for text in page.texts("all-after"))
+    # The browser's clock is coarse on purpose: it may be off by a tenth of a millisecond.
+    assert all(
+        browser > service - 0.2 for browser, service in zip(figures(page, "headers-after"), measured, strict=True)
+    )
+    assert page.complaints() == []
+
+
+def test_same_draw(page: Page) -> None:
+    """Both styles are asked for the same draw, unless they are to draw for themselves."""
+    page.ask("1ms..200ms")
+    page.until_both("answered")
+    klein, raw = page.texts("request")
+    assert re.fullmatch(r"GET /delayed\?delay=1ms..200ms&seed=\d+&n=1", klein)
+    assert raw == klein.replace("/delayed", "/raw/delayed")
+    assert len(set(figures(page, "asked"))) == 1
+    page.find("[name=same]").click()
+    page.ask("1ms..200ms")
+    page.until(lambda: page.texts("request")[0] == "GET /delayed?delay=1ms..200ms")
+    page.until_both("answered")
+    assert len(set(figures(page, "asked"))) == 2
+
+
+def test_pace(page: Page) -> None:
+    """A bar runs by the delay that was asked for, as far as that is known, and is not full before the answer."""
+    page.script("""
+        window.seen = [];
+        const look = () => {
+          const answers = [...document.querySelectorAll(".answer")];
+          seen.push(answers.map((each) => [each.dataset.state, each.querySelector("progress").position]));
+          if (!answers.every((each) => each.dataset.state === "answered")) requestAnimationFrame(look);
+        };
+        look();
+    """)
+    page.ask("500ms")
+    page.until_both("answered")
+    seen = [tuple(side) for frame in page.script("return seen") for side in frame]
+    waiting = [position for state, position in seen if state == "waiting"]
+    assert max(waiting) < 1
+    assert len({position for position in waiting if 0 < position < 0.9}) > 5
+    assert page.positions() == [1, 1]
+
+
+def test_refusal(page: Page) -> None:
+    """A wrong expression shows what the service says of it, from both styles, and marks the field."""
+    page.ask("soon")
+    page.until_both("refused")
+    assert page.texts("state") == ["refused: 400 Bad Request"] * 2
+    for detail, accepted in zip(page.texts("detail"), page.texts("accepted"), strict=True):
+        assert detail.startswith("This is no delay: at character 0: expected")
+        assert accepted.startswith("Accepted: a delay such as 250ms")
+    page.until(lambda: page.find("#delay").get_attribute("aria-invalid") == "true")
+    page.ask("1ms")
+    page.until_both("answered")
+    assert "".join(page.texts("detail") + page.texts("accepted")) == ""
+    page.until(lambda: page.find("#delay").get_attribute("aria-invalid") == "false")
+
+
+def test_markup_is_text(page: Page) -> None:
+    """What comes back from the service is shown as it is written, whatever it looks like."""
+    page.ask("1ms", "<b>x=1")
+    page.until_both("refused")
+    assert page.texts("detail") == ["There is no such parameter."] * 2
+    page.ask("<b>1ms</b>")
+    page.until(lambda: all("'<b>1ms</b>'" in text for text in page.texts("detail")))
+    assert page.all("article b") == []
+
+
+@pytest.mark.parametrize("fault", ["reset", "close", "garbage"])
+def test_fault(page: Page, fault: str) -> None:
+    """An answer that never came is a network error, and its bar is not full."""
+    page.ask("50ms", f"fault={fault}")
+    page.until_both("failed")
+    assert all(text.startswith("network error after ") for text in page.texts("state"))
+    assert all(text.startswith("The connection broke before an answer came.") for text in page.texts("detail"))
+    assert max(page.positions()) < 1
+    assert page.texts("status") == ["", ""]
+
+
+def test_truncated(page: Page) -> None:
+    """An answer that breaks off keeps what came of it, and is a network error all the same."""
+    page.ask("50ms", "fault=truncate&size=1k")
+    page.until_both("failed")
+    assert page.texts("status") == ["200 OK", "200 OK"]
+    assert all("broke inside the answer" in text for text in page.texts("detail"))
+    assert max(page.positions()) < 1
+
+
+def test_headers_at_once(page: Page) -> None:
+    """Where the headers do not wait, there is no measured figure to show, and none is made up."""
+    page.ask("100ms", "at=body")
+    page.until_both("answered")
+    assert page.texts("state") == ["answered", "answered"]
+    assert figures(page, "asked") == [100, 100]
+    assert page.texts("measured") == page.texts("lateness") == ["", ""]
+
+
+@pytest.mark.parametrize("others", ["", "at=body"])
+@pytest.mark.parametrize("leave", ["button", "Escape"])
+def test_abort(driver: Any, leave: str, others: str) -> None:
+    """Aborting a run cancels both requests, and the service sees both clients leave."""
+    with serving() as process:
+        page = Page(driver, f"http://127.0.0.1:{process.port}")
+        page.open()
+        page.ask("1m", others)
+        # When the bars know their pace, /predict was answered, which was asked after the two that wait.
+        page.until(lambda: min(page.positions()) > 0 and (not others or page.texts("status") == ["200 OK"] * 2))
+        page.find("#abort").click() if leave == "button" else page.press(Keys.ESCAPE)
+        page.until_both("aborted")
+        assert {(style, how) for style, how in departures(process)} == {("klein", "left"), ("resource", "left")}
+        assert max(page.positions()) < 1
+        assert page.find("#abort").get_attribute("aria-disabled") == "true"
+
+
+def departures(process: Process) -> list[tuple[str, str]]:
+    """Read the access log until two of the requests that wait a minute have ended."""
+    watch = threading.Timer(BOUND, process.popen.kill)
+    watch.start()
+    found: list[tuple[str, str]] = []
+    assert process.popen.stdout is not None
+    for line in process.popen.stdout:
+        found += re.findall(r" (\w+) GET (?:/raw)?/delayed\S* (\w+) asked=60000.0ms", line)
+        if len(found) == 2:
+            break
+    watch.cancel()
+    return found
+
+
+def test_keyboard(page: Page) -> None:
+    """Everything can be done with the keyboard, and the focus is always seen."""
+    assert page.driver.switch_to.active_element == page.find("#delay"), "one can write at once"
+    page.press(Keys.CONTROL + "a", "20ms", Keys.ENTER)
+    page.until_both("answered")
+    for selector in (".example", "#others", "[name=same]", "#go", "#abort", ".source"):
+        page.tab_to(selector)
+        assert page.script("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.open()
+    page.tab_to(".example")
+    page.press(Keys.SPACE)
+    assert page.find("#delay").get_property("value") == EXAMPLES[0]
+    page.tab_to("#go")
+    page.press(Keys.SPACE)
+    page.tab_to("#abort")
+    page.press(Keys.ENTER)
+    page.until(lambda: set(page.states()) <= {"aborted", "answered"})
+
+
+def test_labels(page: Page) -> None:
+    """Whoever does not see the page is told the same: fields and bars have names, and what happens is announced."""
+    names = {each.accessible_name: each.aria_role for each in page.all("input, button, progress, pre[tabindex]")}
+    assert names == {
+        "Delay": "textbox",
+        **dict.fromkeys(EXAMPLES, "button"),
+        "Other parameters (optional)": "textbox",
+        "same draw for both": "checkbox",
+        "Go": "button",
+        "Abort Esc": "button",
+        "Klein routes: the time until the answer": "progressbar",
+        "Raw resources: the time until the answer": "progressbar",
+        "app/latebin/styles/klein.py, the source": "region",
+        "app/latebin/styles/resource.py, the source": "region",
+    }
+    assert [each.aria_role for each in page.all(".answer [data-part=state]")] == ["paragraph"] * 2
+    assert len(page.all(".answer [role=status] [data-part=state]")) == 2
+
+
+@pytest.mark.parametrize("others", ["", f"x={'y' * 200}"])
+def test_phone(page: Page, others: str) -> None:
+    """At a phone's width only the code scrolls sideways, in its own box."""
+    page.resize(360, 740)
+    page.ask("mix(80%:1ms,20%:2ms)", others)
+    page.until_both("refused" if others else "answered")
+    assert page.script("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    for source in page.all(".source"):
+        assert page.script("return arguments[0].scrollWidth > arguments[0].clientWidth", source)
+
+
+def test_index_on_a_phone(page: Page) -> None:
+    """At a phone's width, of the page that links here only the tables scroll sideways, each in its own box."""
+    page.resize(360, 740)
+    page.driver.get(f"{page.base}/")
+    assert page.script("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    assert [table.rect["width"] <= 360 for table in page.all("table")] == [True, True]
+    assert page.complaints() == []
+
+
+def test_both_bars_are_seen_on_a_phone(page: Page) -> None:
+    """On a phone, go brings both bars to where they are seen."""
+    page.resize(360, 740)
+    page.ask("50ms")
+    page.until_both("answered")
+    ends = page.script("""
+        return [...document.querySelectorAll("progress")].map((bar) => bar.getBoundingClientRect().bottom);
+    """)
+    assert 0 < min(ends) < max(ends) < 740
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_scheme(page: Page, scheme: str) -> None:
+    """The page and the code follow the reader's colour scheme, and every text of the code stands out (WCAG 1.4.3)."""
+    page.emulate(prefers_color_scheme=scheme)
+    assert page.script("return getComputedStyle(document.body).backgroundColor") == GROUND[scheme]
+    box, *colours = page.script("""
+        const code = document.querySelectorAll(".source span");
+        const colours = new Set([...code].map((each) => getComputedStyle(each).color));
+        return [getComputedStyle(document.querySelector(".source")).backgroundColor, ...colours];
+    """)
+    assert len(colours) >= 5
+    assert min(contrast(colour, box) for colour in colours) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """Give the contrast ratio of two colours (WCAG 2.2)."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(figure) / 255 for figure in re.findall(r"\d+", colour)[:3]]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return sum(share * each for share, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize(("motion", "moves"), [("reduce", "none"), ("no-preference", "sweep")])
+def test_motion(page: Page, motion: str, moves: str) -> None:
+    """A bar that does not know how far it is moves by itself only for those who do not mind."""
+    page.emulate(prefers_reduced_motion=motion)
+    page.script("document.querySelector('progress').removeAttribute('value')")
+    assert page.script("return getComputedStyle(document.querySelector('progress')).animationName") == moves
+
+
+def test_policy_holds(page: Page) -> None:
+    """The browser itself refuses what the policy forbids: inline scripts, and text that is read as markup."""
+    with pytest.raises(JavascriptException, match="TrustedHTML"):
+        page.script("document.body.innerHTML = '<p>x</p>'")
+    with pytest.raises(JavascriptException, match="TrustedScript"):
+        page.script("document.createElement('script').text = 'window.ran = true'")
+    page.script("document.body.setAttribute('style', 'color: red')")
+    assert "style-src" in "".join(page.complaints())
+
+
+def test_linked(page: Page) -> None:
+    """The page at / leads here, and this page leads back."""
+    page.find(".home a").click()
+    page.find("a[href='/compare']").click()
+    page.until(lambda: page.driver.title == "Klein and raw resources, side by side")

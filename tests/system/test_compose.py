@@ -1,0 +1,98 @@
+import json
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from latebin.deploy.manifest import Fleet
+from tests.deploy.test_manifest import balancing, compose
+from tests.support.process import BOUND, Process, started, until
+from tests.system.test_rolling import CLIENTS, answered, haproxy, load, ports
+from tests.system.test_rolling import balancing as running
+
+REPLICAS = ("127.0.0.2", "127.0.0.3")
+"""Loopback as a network: each replica has the ports that the Compose file gives it at an address of its own."""
+
+pytestmark = pytest.mark.skipif(haproxy is None, reason="haproxy is not installed")
+
+
+@contextmanager
+def replica(fleet: Fleet, host: str, pool: ThreadPoolExecutor) -> Iterator[Process]:
+    """Run a replica as the Compose file does."""
+    service = compose(fleet)["services"]["delayed"]
+    *command, listen = service["command"]
+    variables = dict(service["environment"])
+    variables["DELAYED_ADMIN_LISTEN"] += f":interface={host}"
+    arguments = ("-m", "latebin", *command, f"{listen}:interface={host}")
+    with started(*arguments, until=r"serving http://.*:(\d+)/delayed", **variables) as process:
+        assert process.popen.stdout is not None
+        # A pipe that nobody reads is full after some hundred lines of the log, and then the service stands still.
+        pool.submit(process.popen.stdout.read)
+        yield process
+
+
+@contextmanager
+def named(port: int, hosts: Path) -> Iterator[None]:
+    """Run a name server that knows the replicas, as that of the Compose file's network does."""
+    hosts.write_text("".join(f"{host} delayed\n" for host in REPLICAS))
+    arguments = ("-m", "twisted", "--log-format", "text", "dns", "--interface", "127.0.0.1", "--port", str(port))
+    with started(*arguments, "--hosts-file", str(hosts), until=r"DNSDatagramProtocol starting on (\d+)"):
+        yield
+
+
+def local(configuration: str, port: int, name_server: int) -> str:
+    """Let HAProxy listen on loopback alone, and ask the name server that there is."""
+    for here, there in {
+        f"bind :{port}": f"bind 127.0.0.1:{port}",
+        "parse-resolv-conf": f"nameserver local 127.0.0.1:{name_server}",
+    }.items():
+        assert len(re.findall(here, configuration)) == 1
+        configuration = configuration.replace(here, there)
+    return configuration
+
+
+def origin(port: int, host: str) -> str:
+    """Ask from an address; give the one that the service tells."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(host, 0))
+    connection.request("GET", "/delay/0")
+    with connection.getresponse() as response:
+        told = json.load(response)["origin"]
+    connection.close()
+    return str(told)
+
+
+def test_replacement(tmp_path: Path) -> None:
+    """Behind the Compose file's HAProxy, a replica is replaced under load, and no request is lost.
+
+    Of each request the replicas know the client.
+    """
+    port, admin_port, name_server = ports(3)
+    fleet = Fleet(port=port, admin_port=admin_port)
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(local(balancing(fleet), port, name_server))
+    over = Event()
+    with ThreadPoolExecutor(CLIENTS + 3) as pool, ExitStack() as stack:
+        replicas = {host: stack.enter_context(replica(fleet, host, pool)) for host in REPLICAS}
+        stack.enter_context(named(name_server, tmp_path / "hosts"))
+        stack.enter_context(running(configuration, port))
+        stack.callback(over.set)
+        assert origin(port, "127.0.0.4") == "127.0.0.4"
+        paths = ["/delayed/50ms", "/raw/delayed/50ms"] * (CLIENTS // 2)
+        asking = [pool.submit(load, port, path, over) for path in paths]
+        for host in REPLICAS:
+            until(partial(answered, admin_port, host))
+        stopped = replicas[REPLICAS[0]].popen
+        stopped.send_signal(signal.SIGTERM)
+        assert stopped.wait(BOUND) == 0
+        stack.enter_context(replica(fleet, REPLICAS[0], pool))
+        until(partial(answered, admin_port, REPLICAS[0]))
+        over.set()
+        statuses = [status for each in asking for status in each.result()]
+    assert set(statuses) == {200}

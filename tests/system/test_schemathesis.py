@@ -1,0 +1,66 @@
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import environment, serving
+
+RUNS = {"klein": "klein", "resource": "resource", "neither": "site"}
+"""What is run, by the tag of the operations."""
+
+
+def command(port: int, tag: str) -> list[str]:
+    """Run every check there is, always with the same requests.
+
+    The stateful phase is left out: no request makes anything that another could use. The phase of examples sends those
+    of the document as they are, their fault too: the seed among them makes it one that does not strike.
+    """
+    schemathesis = str(Path(sys.executable).with_name("schemathesis"))
+    location = f"http://127.0.0.1:{port}/openapi.json"
+    chosen = ["--include-tag", tag, "--checks", "all", "--phases", "examples,coverage,fuzzing"]
+    bounds = ["--max-examples", "20", "--generation-deterministic", "--continue-on-failure", "--no-color"]
+    return [
+        schemathesis,
+        "--config-file",
+        str(Path(__file__).parents[1] / "support" / "schemathesis.toml"),
+        "run",
+        location,
+        *chosen,
+        *bounds,
+    ]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All runs at once, in a third of the time."""
+    variables = environment()
+    with serving("--max-delay", "500ms", "--default-delay", "1ms") as process:
+        started = {
+            tag: subprocess.Popen(
+                command(process.port, tag),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=variables,
+                cwd=tmp_path_factory.mktemp(tag),
+            )
+            for tag in RUNS.values()
+        }
+        # A service whose log nobody reads stands still when the pipe is full.
+        threading.Thread(target=deque, args=(process.popen.stdout, 0), daemon=True).start()
+        yield started
+        for run in started.values():
+            run.kill()
+            run.communicate()
+
+
+@pytest.mark.parametrize("tag", RUNS.values(), ids=RUNS)
+def test_no_finding(runs: dict[str, subprocess.Popen[str]], tag: str) -> None:
+    """Schemathesis finds nothing wrong with a served instance, by the document that it serves itself."""
+    output, _ = runs[tag].communicate(timeout=300)
+    assert runs[tag].returncode == 0, output
+    assert "No issues found" in output

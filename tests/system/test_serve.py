@@ -1,0 +1,208 @@
+import json
+import pickle
+import re
+import signal
+import sys
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from latebin.cli import main, serve
+from latebin.core.language.trace import Trace
+from latebin.core.settings import Settings
+from latebin.server.machine import cores
+from tests.cli.test_main import TRACE, delayed, refusal
+from tests.support.process import get, serving
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings that `serve` would have served with."""
+    settings: list[Settings] = []
+    monkeypatch.setattr(serve, "_run", settings.append)
+    return settings
+
+
+def run(*arguments: str, **variables: str) -> Any:
+    return CliRunner().invoke(main.cli, ["serve", *arguments], env=variables, catch_exceptions=False)
+
+
+def test_defaults(chosen: list[Settings]) -> None:
+    """Told nothing, `delayed serve` serves with the defaults."""
+    assert run().exit_code == 0
+    assert chosen == [Settings()]
+
+
+FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "--host": ("::1", {"host": "::1"}),
+    "--port": ("0", {"port": 0}),
+    "--listen": ("tcp:0", {"listen": ("tcp:0",)}),
+    "--default-delay": ("250ms", {"default_delay": 0.25}),
+    "--max-delay": ("1h", {"max_delay": 3600.0}),
+    "--upstream": ("api=http://127.0.0.1:9000/v2/", {"upstreams": {"api": "http://127.0.0.1:9000/v2"}}),
+    "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
+    "--max-body": ("64k", {"max_body": 65536}),
+    "--header-timeout": ("5s", {"header_timeout": 5.0}),
+    "--body-timeout": ("1m30s", {"body_timeout": 90.0}),
+    "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
+    "--max-pending": ("7", {"max_pending": 7}),
+    "--log-format": ("json", {"log_format": "json"}),
+    "--proxy-headers": ("10.0.0.0/8", {"proxy_headers": (ip_network("10.0.0.0/8"),)}),
+    "--workers": ("2", {"workers": 2}),
+    "--shutdown-delay": ("5s", {"shutdown_delay": 5.0}),
+    "--drain-timeout": ("1m", {"drain_timeout": 60.0}),
+    "--admin-listen": ("tcp:8081", {"admin_listen": ("tcp:8081",)}),
+}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_flags_and_variables(chosen: list[Settings], flag: str) -> None:
+    """Every setting has a flag, and a variable that says the same."""
+    value, expected = FLAGS[flag]
+    variable = "DELAYED_" + flag.strip("-").replace("-", "_").upper()
+    assert run(flag, value).exit_code == 0
+    assert run(**{variable: value}).exit_code == 0
+    assert chosen == [Settings(**expected), Settings(**expected)]
+
+
+def test_every_option_is_tried() -> None:
+    """The table of flags above has every option there is."""
+    assert {option.opts[0] for option in serve.serve_command.params} == set(FLAGS)
+
+
+def test_flag_wins(chosen: list[Settings]) -> None:
+    """A flag wins over the variable."""
+    run("--max-delay", "1h", DELAYED_MAX_DELAY="2h")
+    assert chosen[0].max_delay == 3600
+
+
+def test_listen_against_port(chosen: list[Settings]) -> None:
+    """Of --listen and --port the one that is a flag wins; two flags, or two variables, are refused."""
+    run("--port", "1", DELAYED_LISTEN="tcp:2 tcp:3")
+    run("--listen", "tcp:2", "--listen", "tcp:3", DELAYED_PORT="1")
+    assert [settings.listen for settings in chosen] == [(), ("tcp:2", "tcp:3")]
+    assert run("--port", "1", "--listen", "tcp:2").exit_code == 2
+    assert run(DELAYED_PORT="1", DELAYED_LISTEN="tcp:2").exit_code == 2
+
+
+def test_upstreams(chosen: list[Settings]) -> None:
+    """--upstream may be given more than once; in the variable, spaces separate the upstreams."""
+    run("--upstream", "a=http://b", "--upstream", "c=https://d")
+    run(DELAYED_UPSTREAM="a=http://b c=https://d")
+    assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
+
+
+def test_proxy_headers(chosen: list[Settings]) -> None:
+    """--proxy-headers may be given more than once; in the variable, spaces separate the networks."""
+    run("--proxy-headers", "127.0.0.1", "--proxy-headers", "2001:db8::/32")
+    run(DELAYED_PROXY_HEADERS="127.0.0.1/32 2001:db8::/32")
+    expected = (ip_network("127.0.0.1"), ip_network("2001:db8::/32"))
+    assert [settings.proxy_headers for settings in chosen] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--port", "http"], "'http' is not a valid integer"),
+        (["--port", "65536"], "--port"),
+        (["--default-delay", "soon"], "--default-delay"),
+        (["--max-delay", "-1s"], "--max-delay"),
+        (["--default-delay", "2m", "--max-delay", "1m"], "the default delay, 2m, is above the longest, 1m"),
+        (["--log-format", "xml"], "--log-format"),
+        (["--max-pending", "0"], "--max-pending"),
+        (["--max-pending", "none"], "--max-pending"),
+        (["--workers", "0"], "--workers"),
+        (["--workers", "many"], "--workers"),
+        (["--listen", "carrier-pigeon:80"], "--listen"),
+        (["--listen", "tcp"], "--listen"),
+        (["--listen", "stdio:"], "'stdio:' is no endpoint that anybody can connect to"),
+        (["--host", ""], "'' is no address; 0.0.0.0 is all of them"),
+        (["--listen", "ssl:443:privateKey=/nowhere"], "--listen"),
+        (["--upstream", "http://127.0.0.1"], "--upstream"),
+        (["--upstream", "api=ftp://127.0.0.1"], "--upstream"),
+        (["--upstream", "a=http://b", "--upstream", "a=http://c"], "--upstream takes each name once"),
+        (["--upstream-timeout", "soon"], "--upstream-timeout"),
+        (["--proxy-headers", "on"], "accepted is an address or a network such as 192.0.2.1, 10.0.0.0/8"),
+        (["--proxy-headers", "10.0.0.1/8"], "10.0.0.1/8 has host bits set"),
+        (["--prot", "1"], "--prot"),
+        (["--max-body", "all"], "--max-body"),
+        (["--trace", "checkout"], "'checkout' is not NAME=FILE"),
+        (["--trace", "checkout="], "'checkout=' is not NAME=FILE"),
+        (["--trace", f"two={sys.executable}"], "the file is not UTF-8"),
+        (["--trace", f"a b={TRACE}"], "a trace's name is"),
+        (["--trace", "two=/nowhere"], "No such file"),
+        (["--trace", f"two={TRACE.parent}"], "Is a directory"),
+        (["--trace", f"two={__file__}"], "test_serve.py': line 2: not a duration"),
+        (["--trace", "two=/dev/zero"], "larger than 64m"),
+        (["--trace", f"two={TRACE}", "--trace", f"two={TRACE}"], "two was given twice"),
+    ],
+)
+def test_wrong_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    """A wrong value is one line that names it, and exit code 2."""
+    assert named in refusal(monkeypatch, capsys, "serve", *arguments)
+
+
+def test_a_worker_for_each_core(chosen: list[Settings]) -> None:
+    """As many workers as the machine has cores for this process can be asked for without counting them."""
+    assert run("--workers", "auto").exit_code == 0
+    assert chosen == [Settings(workers=cores())]
+
+
+def test_a_worker_needs_a_parent() -> None:
+    """A worker is nothing to start by hand."""
+    for given in (b"", b"settings", pickle.dumps(Settings())):
+        done = CliRunner().invoke(main.cli, ["worker"], input=given)
+        assert done.exit_code == 2
+
+
+def test_wrong_variable() -> None:
+    """A wrong variable is refused like a wrong flag."""
+    assert run(DELAYED_PORT="http").exit_code == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_process(number: int) -> None:
+    """`python -m latebin serve` prints its URLs, answers in both styles, logs it, and stops at a signal."""
+    with serving("--default-delay", "50ms") as process:
+        for path in ("/delayed", "/raw/delayed"):
+            response, body = get(process.port, path)
+            assert (response.status, body) == (200, b"<html><body>Sorry to keep you waiting.</body></html>")
+        code, output = process.stop(number)
+    assert code == 0
+    line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1 [0-9a-f]{{32}}\n"
+    answers = line.format("klein", "/delayed") + line.format("resource", "/raw/delayed")
+    assert re.fullmatch(answers + r"\S+Z stopping: .*\n\S+Z stopped: .*\n", output)
+
+
+def test_process_with_json() -> None:
+    """With --log-format json, every line of output is a JSON object."""
+    with serving(DELAYED_LOG_FORMAT="json") as process:
+        get(process.port, "/raw/delayed/10ms")
+        _, output = process.stop()
+    event, *others = [json.loads(line) for line in output.splitlines()]
+    assert [other["namespace"] for other in others] == ["latebin.server.drain", "latebin.server.drain"]
+    assert (event["style"], event["status"], event["asked_ms"]) == ("resource", 200, 10.0)
+    assert event["measured_ms"] >= 10
+
+
+def test_port_is_taken() -> None:
+    """A port that somebody else listens on is one line and exit code 1."""
+    with serving() as process:
+        second = delayed("serve", "--port", str(process.port))
+    assert second.returncode == 1
+    assert re.fullmatch(rf"delayed: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "code", "reason"),
+    [("tcp:65536", 2, "port must be 0-65535"), ("unix:/nowhere/socket", 1, "No such file or directory")],
+)
+def test_nowhere_to_listen(endpoint: str, code: int, reason: str) -> None:
+    """An endpoint that reads well and cannot be listened on is one line; a port that is none is a wrong value."""
+    done = delayed("serve", "--listen", endpoint)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert re.fullmatch(rf"delayed: .*{reason}.*\n", done.stderr)

@@ -1,0 +1,72 @@
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from twisted.logger import LogEvent, capturedLogs, formatEvent
+
+from latebin.core.endpoints import PREFIXES
+from latebin.telemetry.log import as_text
+from tests.support.wire import House
+
+KEYS = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
+
+
+def accesses(events: Sequence[LogEvent]) -> list[tuple[Any, ...]]:
+    return [tuple(event[key] for key in KEYS) for event in events if event["log_namespace"] == "latebin.access"]
+
+
+def test_answered(house: House, style: str) -> None:
+    """An answer is one event, with what was promised and what was measured."""
+    prefix = PREFIXES[style]
+    with capturedLogs() as events:
+        house.wire().send(f"GET {prefix}/delayed?delay=250ms HTTP/1.1\r\n\r\n".encode())
+        house.clock.advance(0.25)
+    path = f"{prefix}/delayed"
+    assert accesses(events) == [(style, "GET", path, "delay=250ms", 200, 250.0, 250.0, 52, "127.0.0.1")]
+
+
+def test_left(house: House, style: str) -> None:
+    """A client that left is one event, with how long it waited."""
+    with capturedLogs() as events:
+        wire = house.wire()
+        wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\n\r\n".encode())
+        house.clock.advance(1.5)
+        wire.leave()
+    path = f"{PREFIXES[style]}/delayed"
+    assert accesses(events) == [(style, "GET", path, "", "left", 5000.0, 1500.0, 0, "127.0.0.1")]
+
+
+def test_refused(house: House, style: str) -> None:
+    """A refusal is an event as well, in which nothing was promised."""
+    with capturedLogs() as events:
+        house.wire().send(f"GET {PREFIXES[style]}/delayed/soon HTTP/1.1\r\n\r\n".encode())
+    [(_, _, _, _, status, asked, measured, _, _)] = accesses(events)
+    assert (status, asked, measured) == (400, None, None)
+
+
+@pytest.mark.parametrize(
+    ("delay", "times"), [("250ms", "asked=250.0ms measured=250.0ms"), ("soon", "asked=- measured=-")]
+)
+def test_text(house: House, prefix: str, delay: str, times: str) -> None:
+    """What is written is what the event itself says, to whatever observer formats it."""
+    with capturedLogs() as events:
+        house.wire().send(f"GET {prefix}/delayed/{delay} HTTP/1.1\r\n\r\n".encode())
+        house.clock.advance(0.25)
+    [event] = [event for event in events if event["log_namespace"] == "latebin.access"]
+    assert times in formatEvent(event)
+    assert as_text(event).partition(" ")[2] == formatEvent(event) + "\n"
+
+
+def test_site(house: House) -> None:
+    """What belongs to neither style is in the log as the site's."""
+    with capturedLogs() as events:
+        house.wire().send(b"GET /healthz HTTP/1.1\r\n\r\n")
+    assert [access[0] for access in accesses(events)] == ["site"]
+
+
+def test_escaped(house: House) -> None:
+    """Nothing that a caller sends reaches the log as a control character."""
+    with capturedLogs() as events:
+        house.wire().send(b"GET /a\x7f\x9b31m\\?\x85 HTTP/1.1\r\n\r\n")
+    [(_, _, path, query, *_)] = accesses(events)
+    assert (path, query) == (r"/a\x7f\x9b31m\\", r"\x85")

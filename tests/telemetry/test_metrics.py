@@ -1,0 +1,207 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
+
+from latebin.core.endpoints import PREFIXES
+from latebin.telemetry.counters import Board
+from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, bury
+from tests.support.wire import House
+
+Samples = dict[tuple[str, ...], float]
+"""Values by the name of the sample and the values of its labels, in the order of the labels' names."""
+
+
+def read(page: bytes) -> Samples:
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page.decode())
+        for sample in family.samples
+    }
+
+
+def figures(house: House) -> Samples:
+    return read(house.root.metrics.page().body)
+
+
+def ask(house: House, target: str, method: str = "GET") -> None:
+    house.wire().send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+
+def test_page(house: House) -> None:
+    """The page is Prometheus' text format, with every family explained."""
+    wire = house.wire()
+    wire.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head, _, body = wire.received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in head
+    families = list(text_string_to_metric_families(body.decode()))
+    assert "delayed_lateness_seconds" in {family.name for family in families}
+    assert all(family.documentation and family.type != "unknown" for family in families)
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", b"200 OK"), ("OPTIONS", b"204 "), ("POST", b"405 ")])
+def test_page_methods(house: House, method: str, status: bytes) -> None:
+    """The page has no body for HEAD and OPTIONS, and is not for writing."""
+    wire = house.wire()
+    wire.send(f"{method} /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert wire.received.startswith(b"HTTP/1.1 " + status)
+
+
+def test_answers(house: House, style: str) -> None:
+    """Answers are counted by style, method and status; a method that somebody made up is `other`."""
+    path = f"{PREFIXES[style]}/delayed/0"
+    for target, method in [(path, "GET"), (path, "GET"), (f"{path}?status=503", "POST"), (path, "BREW")]:
+        ask(house, target, method)
+        house.clock.advance(0)
+    samples = figures(house)
+    assert samples["delayed_answers_total", "GET", "200", style] == 2
+    assert samples["delayed_answers_total", "POST", "503", style] == 1
+    assert samples["delayed_answers_total", "other", "405", style] == 1
+    assert sum(value for (name, *_), value in samples.items() if name == "delayed_answers_total") == 4
+
+
+def test_site(house: House) -> None:
+    """What belongs to neither style is the site's."""
+    ask(house, "/healthz")
+    assert figures(house)["delayed_answers_total", "GET", "200", "site"] == 1
+
+
+def test_refused(house: House, style: str) -> None:
+    """What was refused is told apart from a status that was asked for."""
+    ask(house, f"{PREFIXES[style]}/delayed/soon")
+    ask(house, f"{PREFIXES[style]}/delayed/0?status=400")
+    house.clock.advance(0)
+    samples = figures(house)
+    assert samples["delayed_answers_total", "GET", "400", style] == 2
+    assert samples["delayed_refused_total", "400", style] == 1
+
+
+def test_pending(house: House, style: str) -> None:
+    """Who waits is counted until the answer."""
+    ask(house, f"{PREFIXES[style]}/delayed/1s")
+    assert figures(house)["delayed_pending", style] == 1
+    house.clock.advance(1)
+    assert figures(house)["delayed_pending", style] == 0
+
+
+def test_left(house: House, style: str) -> None:
+    """A client that left is counted as such, and as no answer."""
+    wire = house.wire()
+    wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wire.leave()
+    samples = figures(house)
+    assert samples["delayed_left_total", style] == 1
+    assert samples["delayed_lateness_seconds_count", style] == 0
+    assert not any(name == "delayed_answers_total" for name, *_ in samples)
+
+
+def test_faults(house: House, style: str) -> None:
+    """A fault is counted by its kind, and its connection's end is nobody's leaving."""
+    ask(house, f"{PREFIXES[style]}/delayed/0?fault=close")
+    house.clock.advance(0)
+    samples = figures(house)
+    assert samples["delayed_faults_total", "close", style] == 1
+    assert samples["delayed_left_total", style] == 0
+
+
+def test_broken(house: House, style: str) -> None:
+    """An answer that an upstream broke off is neither a fault nor a client's leaving."""
+    wire = house.wire()
+    wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    [request] = wire.protocol._channel.requests
+    request.broken = True
+    wire.leave()
+    samples = figures(house)
+    assert samples["delayed_broken_total", style] == 1
+    assert samples["delayed_left_total", style] == 0
+
+
+def test_cut(house: House, style: str) -> None:
+    """A delay that was drawn too long is counted, whether it was waited for or not."""
+    target = f"{PREFIXES[style]}/delayed?delay=mix(50%25:9m,50%25:11m)&seed=7&n=3"
+    ask(house, target)
+    wire = house.wire()
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wire.leave()
+    house.clock.advance(600)
+    assert figures(house)["delayed_cut_total", style] == 2
+
+
+def test_lateness(house: House, style: str) -> None:
+    """The lateness of an answer is in its bucket, bounds included, and in the sum."""
+    ask(house, f"{PREFIXES[style]}/delayed/1s")
+    house.clock.advance(1.125)
+    samples = figures(house)
+    buckets = [samples["delayed_lateness_seconds_bucket", bound, style] for bound in ("0.0005", "0.1", "0.25", "+Inf")]
+    assert buckets == [0, 0, 1, 1]
+    assert samples["delayed_lateness_seconds_sum", style] == 0.125
+    assert samples["delayed_lateness_seconds_count", style] == 1
+    assert sum(key[0] == "delayed_lateness_seconds_bucket" and key[2] == style for key in samples) == len(BUCKETS)
+
+
+@pytest.fixture
+def looking(house: House) -> Iterator[House]:
+    house.site.doStart()
+    yield house
+    house.site.doStop()
+
+
+def test_loop_lag(looking: House) -> None:
+    """How late the event loop is, is measured for as long as the site is listened for."""
+    looking.clock.advance(INTERVAL)
+    looking.clock.advance(INTERVAL + 0.125)
+    samples = figures(looking)
+    assert samples["delayed_loop_lag_seconds_count",] == 2
+    assert samples["delayed_loop_lag_seconds_bucket", "0.0005"] == 1
+    assert samples["delayed_loop_lag_seconds_sum",] == 0.125
+
+
+def test_process(looking: House) -> None:
+    """The process tells what it uses."""
+    samples = figures(looking)
+    assert samples["process_cpu_seconds_total",] > 0
+    assert samples["process_resident_memory_bytes",] > 1_000_000
+    assert samples["process_max_fds",] > samples["process_open_fds",] > 3
+    assert samples["delayed_workers",] == samples["delayed_worker_starts_total",] == 1
+
+
+def test_build(house: House) -> None:
+    """What runs is told by its versions."""
+    body = house.root.metrics.page().body.decode()
+    versions = r'klein="24\.\S+",python="3\.\S+",twisted="\S+",version="\d+\.\d+\.\d+"'
+    assert re.search(rf"^delayed_build_info{{{versions}}} 1\.0$", body, re.MULTILINE)
+
+
+def test_workers_add_up() -> None:
+    """Each worker tells the sum over all; one that died leaves what it counted, and takes what only the living have."""
+    clock, board = Clock(), Board(WIDTH, 2)
+    waiting = [{"klein": range(3), "resource": range(1)}, {"klein": range(4), "resource": range(0)}]
+    first, second = (Metrics(clock, pending, board, number) for number, pending in enumerate(waiting))
+    for metrics in (first, second):
+        metrics.start()
+    for metrics in (first, second):
+        samples = read(metrics.page().body)
+        assert (samples["delayed_pending", "klein"], samples["delayed_workers",]) == (7, 2)
+    second.stop()
+    bury(board.row(1))
+    samples = read(first.page().body)
+    assert (samples["delayed_pending", "klein"], samples["delayed_workers",]) == (3, 1)
+    assert samples["delayed_worker_starts_total",] == 2
+    first.stop()
+
+
+def test_a_worker_goes_on_where_the_one_before_it_died() -> None:
+    """CPU time that a worker's predecessor used stays used."""
+    board = Board(WIDTH)
+    used = [cpu_after_a_life(board) for _ in range(3)]
+    assert used[2] - used[1] > used[0]
+
+
+def cpu_after_a_life(board: Board) -> float:
+    metrics = Metrics(Clock(), {"klein": (), "resource": ()}, board)
+    metrics.start()
+    metrics.stop()
+    return read(metrics.page().body)["process_cpu_seconds_total",]

@@ -1,0 +1,801 @@
+"""The clock that every delay is given."""
+
+import gc
+import math
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TypeVar, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from twisted.internet import reactor as _global_reactor
+from twisted.internet.base import ReactorBase
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IReadDescriptor
+from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.task import Clock, LoopingCall, deferLater
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from latebin.timing import clock as clock_module
+from latebin.timing.clock import ReactorWaker, SteadyClock, SteadyingWaker, Waker, for_reactor, system
+
+HAS_TIMERFD = hasattr(os, "timerfd_create")
+
+T = TypeVar("T")
+
+reactor_ = cast("ReactorBase", _global_reactor)
+
+AN_HOUR = 3600.0
+
+PATIENCE = 30.0
+"""Seconds after which a wait that should have ended long ago is given up."""
+
+
+class Alarm(Waker):
+    """A waker that remembers what it was armed for."""
+
+    def __init__(self) -> None:
+        self.armed: list[float] = []
+        self.closed = False
+
+    def arm(self, due: float) -> None:
+        self.armed.append(due)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Time:
+    """A clock whose time is moved by hand, and wakes up only as its waker would have it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.alarm = Alarm()
+        self.clock = SteadyClock(self.alarm, lambda: self.now)
+
+    def advance(self, amount: float) -> None:
+        self.now += amount
+        if self.alarm.armed and self.alarm.armed[-1] <= self.now:
+            self.clock.run_due()
+
+
+@pytest.fixture
+def time_() -> Time:
+    return Time()
+
+
+@pytest.fixture
+def clock(time_: Time) -> SteadyClock:
+    return time_.clock
+
+
+@pytest.fixture
+def calls() -> list[object]:
+    return []
+
+
+@pytest.fixture
+def own_reactor() -> Iterator[SelectReactor]:
+    """A reactor of the test's own, that it may run and stop."""
+    own = SelectReactor()
+    yield own
+    own.disconnectAll()
+    for reader in own._internalReaders:
+        reader.connectionLost(None)
+
+
+@pytest.fixture
+def reactor() -> ReactorBase:
+    """The reactor that pytest-twisted runs."""
+    return reactor_
+
+
+@pytest.fixture
+def wall() -> "Wall":
+    return Wall()
+
+
+@pytest.fixture
+def without_timerfd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "timerfd_create", raising=False)
+
+
+@pytest.fixture(
+    params=[pytest.param("timerfd", marks=pytest.mark.skipif(not HAS_TIMERFD, reason="no timerfd")), "callLater"]
+)
+def real(
+    request: pytest.FixtureRequest, reactor: ReactorBase, wall: "Wall", monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SteadyClock]:
+    """A clock on the running reactor, over each of the wakers, while the time of day can be set by `wall.step`."""
+    monkeypatch.setattr(time, "time", wall.seconds)
+    monkeypatch.setattr(reactor, "seconds", wall.seconds)
+    if request.param == "callLater":
+        request.getfixturevalue("without_timerfd")
+    given = for_reactor(reactor)
+    assert isinstance(given, SteadyClock)
+    yield given
+    given.close()
+
+
+class Wall:
+    """The wall clock, with somebody who sets it."""
+
+    step = 0.0
+    true_seconds = staticmethod(time.time)
+
+    def seconds(self) -> float:
+        return self.true_seconds() + self.step
+
+
+def patiently(d: Deferred[T]) -> Deferred[T]:
+    """Have pytest-twisted wait for a Deferred, but not for ever: by a clock that no test steps."""
+    patience = threading.Timer(PATIENCE, reactor_.callFromThread, [d.cancel])
+    patience.start()
+
+    def over(result: T) -> T:
+        patience.cancel()
+        return result
+
+    return d.addBoth(over)
+
+
+def _held(clock: SteadyClock) -> int:
+    """Count what a clock keeps: entries, slots and what is in them."""
+    agenda = clock._agenda
+    return len(agenda._near) + len(agenda._far) + sum(map(len, agenda._far.values()))
+
+
+def waker_of(clock: IReactorTime) -> Waker:
+    assert isinstance(clock, SteadyClock)
+    return clock._agenda._waker
+
+
+class TestCallLater:
+    def test_provides_what_twisted_asks_for(self, clock: SteadyClock) -> None:
+        """The clock is an IReactorTime, and what it returns an IDelayedCall."""
+        assert verifyObject(IReactorTime, clock)
+        assert verifyObject(IDelayedCall, clock.callLater(1, print))
+
+    def test_calls_when_the_delay_has_passed(self, time_: Time, calls: list[object]) -> None:
+        """A function is called with its arguments once its delay has passed, and not before."""
+        time_.clock.callLater(2, lambda *args, **kwargs: calls.append((args, kwargs)), 1, b=2)
+        time_.advance(1.999)
+        assert calls == []
+        time_.advance(0.001)
+        assert calls == [((1,), {"b": 2})]
+        time_.advance(10)
+        assert len(calls) == 1
+
+    def test_equal_times_are_first_come_first_served(self, time_: Time, calls: list[object]) -> None:
+        """Calls that are due at the same moment are made in the order they were asked for."""
+        for n in range(100):
+            time_.clock.callLater(5, calls.append, n)
+        time_.advance(5)
+        assert calls == list(range(100))
+
+    def test_late_calls_keep_their_order(self, time_: Time, calls: list[object]) -> None:
+        """When the reactor was held up, what is overdue is made in the order of its times."""
+        for delay in (3, 1, 2):
+            time_.clock.callLater(delay, calls.append, delay)
+        time_.advance(60)
+        assert calls == [1, 2, 3]
+
+    @pytest.mark.parametrize("delay", [-1, -0.001, -math.inf, math.nan])
+    def test_refuses_what_cannot_be_waited_for(self, clock: SteadyClock, delay: float) -> None:
+        """A negative delay and one that is no number are refused, and leave nothing behind."""
+        call = clock.callLater(1, print)
+        with pytest.raises(ValueError, match="not negative"):
+            clock.callLater(delay, print)
+        with pytest.raises(ValueError, match="not negative"):
+            call.reset(delay)
+        assert clock.getDelayedCalls() == [call]
+
+    def test_infinity_never_comes(self, time_: Time) -> None:
+        """An infinite delay is one that waits to be cancelled or reset."""
+        call = time_.clock.callLater(math.inf, print)
+        time_.advance(1e12)
+        assert call.active()
+
+    def test_an_exception_stops_no_other_call(self, time_: Time, calls: list[object]) -> None:
+        """A call that raises is logged, and those after it are made in the same turn."""
+        time_.clock.callLater(1, lambda: 1 // 0)
+        time_.clock.callLater(1, calls.append, "next")
+        with capturedLogs() as logged:
+            time_.advance(1)
+        assert [event["log_failure"].type for event in logged] == [ZeroDivisionError]
+        assert calls == ["next"]
+
+    def test_a_turn_ends(self, time_: Time, calls: list[object]) -> None:
+        """A call that asks for another without delay lets the reactor have its turn in between."""
+
+        def again() -> None:
+            calls.append(None)
+            if len(calls) < 10:
+                time_.clock.callLater(0, again)
+
+        time_.clock.callLater(0, again)
+        for turn in range(1, 4):
+            time_.advance(0)
+            assert len(calls) == turn
+
+    def test_a_turn_ends_even_if_calls_are_moved_into_the_past(self, time_: Time, calls: list[object]) -> None:
+        """Nor can a call hold the turn by a call that is overdue from the start."""
+
+        def again() -> None:
+            calls.append(None)
+            if len(calls) < 10:
+                time_.clock.callLater(0, again).delay(-5)
+
+        time_.clock.callLater(0, again)
+        time_.advance(0)
+        assert len(calls) == 1
+        time_.advance(0)
+        assert len(calls) == 2
+
+    def test_a_call_may_cancel_another_that_is_due(self, time_: Time, calls: list[object]) -> None:
+        """A call that is cancelled in the turn in which it is due is not made."""
+        time_.clock.callLater(1, lambda: second.cancel())  # noqa: PLW0108  # there is no second yet
+        second = time_.clock.callLater(1, calls.append, "second")
+        time_.advance(1)
+        assert calls == []
+
+
+class TestDelayedCall:
+    def test_cancel(self, time_: Time, calls: list[object]) -> None:
+        """A cancelled call is not made, is no longer listed, and cannot be touched again."""
+        call = time_.clock.callLater(1, calls.append, None)
+        call.cancel()
+        time_.advance(1)
+        assert calls == []
+        assert not call.active()
+        assert time_.clock.getDelayedCalls() == []
+        for touch in (call.cancel, lambda: call.delay(1), lambda: call.reset(1)):
+            with pytest.raises(AlreadyCancelled):
+                touch()
+
+    def test_called(self, time_: Time) -> None:
+        """A call that was made cannot be touched again."""
+        call = time_.clock.callLater(1, print, end="")
+        time_.advance(1)
+        assert not call.active()
+        for touch in (call.cancel, lambda: call.delay(1), lambda: call.reset(1)):
+            with pytest.raises(AlreadyCalled):
+                touch()
+
+    def test_a_call_is_called_while_it_runs(self, time_: Time, calls: list[object]) -> None:
+        """In its own function a call is no longer active, and too late to cancel."""
+
+        def inside() -> None:
+            calls.append(call.active())
+            with pytest.raises(AlreadyCalled):
+                call.cancel()
+
+        call = time_.clock.callLater(1, inside)
+        with capturedLogs() as logged:
+            time_.advance(1)
+        assert (calls, logged) == ([False], [])
+
+    def test_reset(self, time_: Time, calls: list[object]) -> None:
+        """A reset counts from now, to a later or to an earlier time."""
+        later, sooner = (time_.clock.callLater(5, calls.append, name) for name in ("later", "sooner"))
+        time_.advance(2)
+        later.reset(5)
+        sooner.reset(1)
+        assert (later.getTime(), sooner.getTime()) == (1007, 1003)
+        time_.advance(1)
+        assert calls == ["sooner"]
+        time_.advance(3.5)
+        assert calls == ["sooner"]
+        time_.advance(0.5)
+        assert calls == ["sooner", "later"]
+
+    def test_delay(self, time_: Time, calls: list[object]) -> None:
+        """A delay counts from the time at which the call was due, in either direction."""
+        call = time_.clock.callLater(5, calls.append, None)
+        call.delay(2)
+        assert call.getTime() == 1007
+        call.delay(-4)
+        assert call.getTime() == 1003
+        time_.advance(3)
+        assert calls == [None]
+
+    def test_delay_refuses_what_is_no_number(self, time_: Time) -> None:
+        """A call keeps its time when asked to move by what is no number."""
+        call = time_.clock.callLater(5, print)
+        with pytest.raises(ValueError, match="nan"):
+            call.delay(math.nan)
+        assert call.getTime() == 1005
+
+    @pytest.mark.parametrize("end", ["cancel", "run"])
+    def test_lets_go_at_once(self, time_: Time, end: str) -> None:
+        """A call that is over keeps neither function nor arguments alive, though somebody keeps the call."""
+
+        class Answer:
+            def send(self, other: object) -> None: ...
+
+        answer, body = Answer(), Answer()
+        gone = [weakref.ref(answer), weakref.ref(body)]
+        call = time_.clock.callLater(1, answer.send, other=body)
+        del answer, body
+        if end == "cancel":
+            call.cancel()
+        else:
+            time_.advance(1)
+        assert [ref() for ref in gone] == [None, None]
+        assert not call.active()
+
+
+class TestManyTimers:
+    def test_arms_only_for_what_is_earlier(self, time_: Time) -> None:
+        """The waker is bothered by a call only if nothing else is due before."""
+        for delay in (5, 7, 9, 5, 3, 4):
+            time_.clock.callLater(delay, print)
+        assert time_.alarm.armed == [1005, 1003]
+
+    def test_arms_once_a_turn(self, time_: Time) -> None:
+        """A turn arms the waker once, when it ends, for the earliest of what is left and what was asked for in it."""
+        for _ in range(100):
+            time_.clock.callLater(1, lambda: time_.clock.callLater(2, int))
+        time_.advance(1)
+        assert time_.alarm.armed == [1001, 1003]
+
+    def test_wakes_no_more_when_nothing_is_left(self, time_: Time) -> None:
+        """After its last call the clock sleeps."""
+        time_.clock.callLater(1, int)
+        time_.advance(1)
+        assert time_.alarm.armed == [1001, math.inf]
+
+    def test_cancelled_timers_take_no_room(self, clock: SteadyClock) -> None:
+        """Of 100,000 timers that were cancelled or moved, none is kept but the live ones."""
+        kept = [clock.callLater(1 + n, int) for n in range(10)]
+        for call in [clock.callLater(1 + n % 7, int) for n in range(100_000)]:
+            call.cancel()
+        for n in range(100_000):
+            kept[0].reset(1 + n)
+        assert _held(clock) <= 2 * len(kept)
+        assert set(clock.getDelayedCalls()) == set(kept)
+
+    def test_cancelled_timers_that_were_near_take_no_room_for_long(self, time_: Time) -> None:
+        """What is cancelled a moment before it would be due is gone when it would have been."""
+        for call in [time_.clock.callLater(n / 100_000, int) for n in range(1000)]:
+            call.cancel()
+        assert _held(time_.clock) == 1000
+        time_.advance(0.01)
+        assert _held(time_.clock) == 0
+
+    def test_cancelled_timers_leave_the_others_in_order(self, time_: Time, calls: list[object]) -> None:
+        """Two thirds of the timers are cancelled, and the rest are called in the order of their times."""
+        delays = [n * 7919 % 1009 for n in range(1009)]
+        timers = [time_.clock.callLater(delay, calls.append, delay) for delay in delays]
+        for n, timer in enumerate(timers):
+            if n % 3:
+                timer.cancel()
+        time_.advance(1009)
+        assert calls == sorted(delays[::3])
+
+    def test_leaves_no_garbage(self, time_: Time) -> None:
+        """Calls made, cancelled, moved and failed leave the collector nothing to find."""
+        clock = time_.clock
+
+        def use() -> None:
+            for n in range(10_000):
+                clock.callLater(n % 5, int)
+                clock.callLater(n % 5, int).cancel()
+                clock.callLater(1, int).reset(3)
+                deferLater(clock, 1, int)
+                deferLater(clock, 1, int).addErrback(lambda _: 0).cancel()
+                if n % 100 == 0:
+                    clock.callLater(2, lambda: 1 // 0)
+            for _ in range(5):
+                time_.advance(1)
+
+        gc.collect()
+        gc.freeze()  # what other tests have left may fall apart at any time
+        gc.disable()
+        try:
+            with capturedLogs():
+                use()
+            assert clock.getDelayedCalls() == []
+            assert gc.collect() < 10
+        finally:
+            gc.enable()
+            gc.unfreeze()
+
+
+class TestWithTwisted:
+    def test_defer_later_fires(self, time_: Time, calls: list[object]) -> None:
+        """The Deferred of deferLater has the function's result, when the delay has passed."""
+        deferLater(time_.clock, 3, lambda a, b: a + b, 1, b=2).addCallback(calls.append)
+        time_.advance(2)
+        assert calls == []
+        time_.advance(1)
+        assert calls == [3]
+
+    def test_defer_later_fails(self, time_: Time, calls: list[object]) -> None:
+        """The Deferred of deferLater has the function's exception."""
+        deferLater(time_.clock, 0, lambda: 1 // 0).addErrback(lambda f: calls.append(f.check(ZeroDivisionError)))
+        time_.advance(0)
+        assert calls == [ZeroDivisionError]
+
+    def test_defer_later_cancels(self, time_: Time, calls: list[object]) -> None:
+        """A deferLater that is cancelled leaves no delayed call, and its function is never called."""
+        d = deferLater(time_.clock, 3, calls.append, "called")
+        d.addErrback(lambda f: calls.append(f.check(CancelledError)))
+        d.cancel()
+        assert time_.clock.getDelayedCalls() == []
+        time_.advance(3)
+        assert calls == [CancelledError]
+
+    def test_defer_later_needs_no_function(self, time_: Time, calls: list[object]) -> None:
+        """A deferLater without a function fires with None."""
+        deferLater(time_.clock, 1).addCallback(calls.append)
+        time_.advance(1)
+        assert calls == [None]
+
+    def test_looping_call(self, time_: Time, calls: list[object]) -> None:
+        """A LoopingCall keeps its beat on this clock, and when it stops nothing is left."""
+        loop = LoopingCall(lambda: calls.append(time_.now))
+        loop.clock = time_.clock
+        loop.start(2)
+        for _ in range(4):
+            time_.advance(1)
+        assert calls == [1000, 1002, 1004]
+        loop.stop()
+        assert time_.clock.getDelayedCalls() == []
+
+    def test_timeout(self, time_: Time, calls: list[object]) -> None:
+        """A Deferred's timeout counts on this clock."""
+        late: Deferred[object] = Deferred()
+        late.addTimeout(2, time_.clock).addErrback(lambda f: calls.append(f.check(TimedOut)))
+        prompt: Deferred[object] = Deferred()
+        prompt.addTimeout(2, time_.clock).addCallback(calls.append)
+        prompt.callback("prompt")
+        time_.advance(2)
+        assert calls == ["prompt", TimedOut]
+        assert time_.clock.getDelayedCalls() == []
+
+
+DELAYS = st.integers(0, 8).map(float) | st.floats(0, 10)
+
+
+class AgainstASortedList(RuleBasedStateMachine):
+    """Whatever is asked of the clock, it does what a sorted list would."""
+
+    waiting = Bundle[IDelayedCall]("waiting")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = Time()
+        self.made: list[int] = []
+        self.names: dict[IDelayedCall, int] = {}
+        self.expected: dict[int, tuple[float, int]] = {}
+        self.asked = 0
+
+    def expect(self, call: IDelayedCall, due: float) -> None:
+        self.asked += 1
+        self.expected[self.names[call]] = (due, self.asked)
+
+    @rule(target=waiting, delay=DELAYS)
+    def call_later(self, delay: float) -> IDelayedCall:
+        name = len(self.names)
+        call = self.time.clock.callLater(delay, self.made.append, name)
+        self.names[call] = name
+        self.expect(call, self.time.now + delay)
+        return call
+
+    @rule(call=consumes(waiting))
+    def cancel(self, call: IDelayedCall) -> None:
+        if call.active():
+            call.cancel()
+            del self.expected[self.names[call]]
+
+    @rule(call=waiting, delay=DELAYS)
+    def reset(self, call: IDelayedCall, delay: float) -> None:
+        if call.active():
+            call.reset(delay)
+            self.expect(call, self.time.now + delay)
+
+    @rule(call=waiting, amount=st.floats(-10, 10))
+    def delay(self, call: IDelayedCall, amount: float) -> None:
+        if call.active():
+            due = call.getTime() + amount
+            call.delay(amount)
+            self.expect(call, due)
+
+    @rule(amount=DELAYS)
+    def advance(self, amount: float) -> None:
+        self.made.clear()
+        self.time.advance(amount)
+        due = {name: at for name, at in self.expected.items() if at[0] <= self.time.now}
+        assert self.made == sorted(due, key=due.__getitem__)
+        for name in due:
+            del self.expected[name]
+        # What was cancelled or moved is gone, at the latest when it would have been called.
+        assert all(order == call.order or at > self.time.now for at, order, call in self.time.clock._agenda._near)
+
+    @invariant()
+    def lists_what_is_waiting(self) -> None:
+        listed = {self.names[call]: call.getTime() for call in self.time.clock.getDelayedCalls()}
+        assert listed == {name: due for name, (due, _) in self.expected.items()}
+
+    @invariant()
+    def will_be_awake_in_time(self) -> None:
+        earliest = min((due for due, _ in self.expected.values()), default=math.inf)
+        assert [math.inf, *self.time.alarm.armed][-1] <= earliest
+
+
+TestAgainstASortedList = AgainstASortedList.TestCase
+
+
+class TestReactorWaker:
+    def test_wakes_by_one_delayed_call(self) -> None:
+        """However many calls a clock has, its reactor has one for the earliest of them."""
+        reactor = Clock()
+        clock = SteadyClock(ReactorWaker(reactor), reactor.seconds)
+        for delay in (5, 3, 4):
+            clock.callLater(delay, int)
+        assert [call.getTime() for call in reactor.getDelayedCalls()] == [3]
+        reactor.advance(3)
+        assert [call.getTime() for call in reactor.getDelayedCalls()] == [4]
+
+    def test_a_reactor_that_wakes_early_makes_no_call_early(self, calls: list[object]) -> None:
+        """If the reactor's time has run ahead the clock waits for the rest, and still calls."""
+        reactor, now = Clock(), [0.0]
+        clock = SteadyClock(ReactorWaker(reactor), lambda: now[0])
+        clock.callLater(5, calls.append, "called")
+        now[0] = 2.0
+        reactor.advance(5)
+        assert calls == []
+        assert [call.getTime() for call in reactor.getDelayedCalls()] == [8]
+        now[0] = 5.0
+        reactor.advance(3)
+        assert calls == ["called"]
+
+    def test_close(self) -> None:
+        """A closed clock leaves nothing on its reactor, and puts nothing there, however often it is closed."""
+        reactor = Clock()
+        clock = SteadyClock(ReactorWaker(reactor), reactor.seconds)
+        pending = clock.callLater(5, int)
+        clock.close()
+        clock.close()
+        clock.callLater(1, int).cancel()
+        assert reactor.getDelayedCalls() == []
+        assert clock.getDelayedCalls() == [pending]
+
+
+class TestSteadyingWaker:
+    @pytest.fixture
+    def wall(self, own_reactor: SelectReactor, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+        wall = [1_700_000_000.0]
+        monkeypatch.setattr(own_reactor, "seconds", lambda: wall[0])
+        return wall
+
+    def test_the_reactors_time_goes_on_without_steps(
+        self, own_reactor: SelectReactor, wall: list[float], time_: Time
+    ) -> None:
+        """A reactor keeps the time of day that it had, and goes on at the clock's pace, whatever the wall does."""
+        SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
+        assert own_reactor.seconds() == wall[0]
+        time_.now += 2
+        wall[0] -= AN_HOUR
+        assert own_reactor.seconds() == 1_700_000_002.0
+
+    def test_what_is_scheduled_already_stays_due_when_it_was(
+        self, own_reactor: SelectReactor, wall: list[float], time_: Time, calls: list[object]
+    ) -> None:
+        """A reactor's own calls, from before and after, are made when their delay has passed on the clock."""
+        own_reactor.callLater(5, calls.append, "before")
+        SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
+        own_reactor.callLater(6, calls.append, "after")
+        wall[0] += AN_HOUR
+        for now, made in ((1004, []), (1005, ["before"]), (1006, ["before", "after"])):
+            time_.now = now
+            own_reactor.iterate()
+            assert calls == made
+
+    def test_close_gives_the_reactor_its_time_back(
+        self, own_reactor: SelectReactor, wall: list[float], time_: Time
+    ) -> None:
+        """When the clock is closed the reactor reads the wall clock as before, however often it is closed."""
+        clock = SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
+        clock.close()
+        clock.close()
+        wall[0] += AN_HOUR
+        assert own_reactor.seconds() == wall[0]
+
+
+class TestForReactor:
+    @pytest.mark.parametrize("fallback", [False, True])
+    def test_one_clock_for_one_reactor(
+        self, own_reactor: SelectReactor, request: pytest.FixtureRequest, *, fallback: bool
+    ) -> None:
+        """A reactor has one clock, until that is closed."""
+        if fallback:
+            request.getfixturevalue("without_timerfd")
+        clock = for_reactor(own_reactor)
+        assert isinstance(clock, SteadyClock)
+        assert for_reactor(own_reactor) is clock
+        assert for_reactor(clock) is clock
+        clock.close()
+        assert for_reactor(own_reactor) is not clock
+
+    @pytest.mark.parametrize("fake", [Clock, MemoryReactorClock])
+    def test_a_fake_keeps_its_own_time(self, fake: Callable[[], IReactorTime]) -> None:
+        """What is not one of Twisted's reactors is its own clock: a test's time is the test's."""
+        reactor = fake()
+        assert for_reactor(reactor) is reactor
+
+    @pytest.mark.skipif(not HAS_TIMERFD, reason="no timerfd")
+    def test_takes_the_timer_where_there_is_one(self, own_reactor: SelectReactor) -> None:
+        """With a timerfd, the reactor reads it, and its own time is left alone."""
+        clock = for_reactor(own_reactor)
+        assert waker_of(clock) in own_reactor.getReaders()
+        assert own_reactor.seconds is SelectReactor.seconds
+
+    def test_a_sandbox_without_timers_has_a_clock(
+        self, own_reactor: SelectReactor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where the kernel refuses a timerfd, the clock is over the reactor's callLater."""
+
+        def refuse(*_args: object, **_kwargs: object) -> int:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "timerfd_create", refuse, raising=False)
+        assert isinstance(waker_of(for_reactor(own_reactor)), SteadyingWaker)
+
+    def test_a_reactor_without_descriptors_has_a_clock(self) -> None:
+        """Where the reactor reads no descriptors, the clock is over its callLater, and the same each time."""
+
+        class Bare(ReactorBase):
+            def installWaker(self) -> None: ...
+
+        reactor = Bare()
+        clock = for_reactor(reactor)
+        assert isinstance(waker_of(clock), SteadyingWaker)
+        assert for_reactor(reactor) is clock
+
+    def test_system(self, reactor: ReactorBase) -> None:
+        """The process's clock is the one on its global reactor."""
+        clock = system()
+        assert isinstance(clock, SteadyClock)
+        assert for_reactor(reactor) is clock
+        clock.close()
+
+
+class TestOnARealReactor:
+    def test_never_early(self, real: SteadyClock, calls: list[object]) -> Deferred[None]:
+        """Each of many calls finds, by the clock, that its time has come."""
+
+        def check(due: float) -> None:
+            calls.append(real.seconds() >= due)
+
+        for n in range(200):
+            delay = n * 0.00013
+            real.callLater(delay, check, real.seconds() + delay)
+
+        def all_called(_: object) -> None:
+            assert calls == [True] * 200
+
+        return patiently(deferLater(real, 0.03)).addCallback(all_called)
+
+    @pytest.mark.parametrize("step", [-AN_HOUR, AN_HOUR])
+    def test_a_step_of_the_wall_clock_changes_no_delay(
+        self, real: SteadyClock, wall: Wall, step: float
+    ) -> Deferred[None]:
+        """A wait during which the wall clock is set back an hour ends all the same; set ahead, it ends no sooner."""
+        due = real.seconds() + 0.02
+        d = deferLater(real, 0.02, real.seconds)
+        wall.step = step
+
+        def in_time(ended: float) -> None:
+            assert due <= ended < due + AN_HOUR
+
+        return patiently(d).addCallback(in_time)
+
+    def test_io_has_its_turn(self, real: SteadyClock, reactor: ReactorBase) -> Deferred[None]:
+        """Calls without delay that beget each other leave the reactor its other work."""
+
+        def again() -> None:
+            if not done.called:
+                real.callLater(0, again)
+
+        done: Deferred[None] = Deferred()
+        again()
+        reactor.callFromThread(done.callback, None)
+        return patiently(done)
+
+    def test_a_stopping_reactor_is_not_kept(self, own_reactor: SelectReactor, calls: list[object]) -> None:
+        """A reactor stops with calls pending, and until then makes what is due, from before-shutdown triggers too."""
+        clock = for_reactor(own_reactor)
+        clock.callLater(AN_HOUR, int)
+        own_reactor.addSystemEventTrigger(
+            "before", "shutdown", lambda: deferLater(clock, 0.001, calls.append, "drained")
+        )
+        clock.callLater(0, own_reactor.stop)
+        own_reactor.run(installSignalHandlers=False)
+        clock.callLater(0, int)
+        assert calls == ["drained"]
+
+
+if sys.version_info >= (3, 13) and sys.platform == "linux":
+    from latebin.timing.clock import TimerWaker
+
+    @pytest.fixture
+    def timer(own_reactor: SelectReactor) -> TimerWaker:
+        waker = waker_of(for_reactor(own_reactor))
+        assert isinstance(waker, TimerWaker)
+        return waker
+
+    def left(timer: TimerWaker) -> int:
+        """Nanoseconds until a timer expires; 0 if it is disarmed."""
+        return os.timerfd_gettime_ns(timer.fileno())[0]
+
+    @pytest.mark.skipif(not HAS_TIMERFD, reason="no timerfd")
+    class TestTimerWaker:
+        def test_provides_what_a_reactor_reads(self, timer: TimerWaker) -> None:
+            """The timer is an IReadDescriptor, and no child process inherits it."""
+            assert verifyObject(IReadDescriptor, timer)
+            assert not os.get_inheritable(timer.fileno())
+            assert not os.get_blocking(timer.fileno())
+
+        def test_is_set_absolutely(self, timer: TimerWaker) -> None:
+            """The timer is set to a moment; infinity disarms it, a moment further off than kernels count does not."""
+            timer.arm(time.monotonic() + AN_HOUR)
+            assert 0 < left(timer) <= AN_HOUR * 1e9
+            timer.arm(1e300)
+            assert left(timer) > 1e18
+            timer.arm(math.inf)
+            assert left(timer) == 0
+
+        @given(st.floats(1e-6, 1e9))
+        def test_rounds_up(self, due: float) -> None:
+            """When the timer has expired, time.monotonic has reached what it was set to."""
+            assert clock_module._nanoseconds(due) / 1e9 >= due
+
+        @pytest.mark.parametrize("due", [0.0, -5.0])
+        def test_the_past_is_now(self, timer: TimerWaker, due: float) -> None:
+            """A moment before the machine started is no reason to sleep for ever."""
+            timer.arm(due)
+            assert len(os.read(timer.fileno(), 8)) == 8
+
+        def test_is_unreadable_after_a_turn(self, timer: TimerWaker, calls: list[object]) -> None:
+            """A turn takes the expiry back, so that the reactor sleeps until the next."""
+            timer.clock.callLater(0, calls.append, "called")
+            timer.doRead()
+            assert calls == ["called"]
+            with pytest.raises(BlockingIOError):
+                os.read(timer.fileno(), 8)
+
+        @pytest.mark.parametrize("end", ["close", "connectionLost", "stop"])
+        def test_closes_its_descriptor(self, timer: TimerWaker, own_reactor: SelectReactor, end: str) -> None:
+            """Closed by hand or by a reactor that stops, the timer gives its descriptor back, once."""
+            fd = timer.fileno()
+            if end == "stop":
+                own_reactor.callWhenRunning(own_reactor.stop)
+                own_reactor.run(installSignalHandlers=False)
+            elif end == "connectionLost":
+                timer.connectionLost(Failure(ConnectionError()))
+            else:
+                timer.close()
+            assert timer.fileno() == -1
+            assert timer not in own_reactor.getReaders()
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(fd)
+            timer.close()
+
+        def test_what_is_asked_of_a_closed_clock_is_never_done(self, timer: TimerWaker) -> None:
+            """A closed clock accepts calls as a stopped reactor does."""
+            timer.clock.close()
+            call = timer.clock.callLater(0, int)
+            assert timer.clock.getDelayedCalls() == [call]

@@ -1,0 +1,111 @@
+import gc
+import math
+import subprocess
+import sys
+
+import attrs
+import pytest
+from twisted.internet.task import Clock
+
+from latebin.timing.garbage import INTERVAL, MARGIN, MOST, WORTHWHILE, Collector
+from tests.support.process import ROOT, environment
+
+
+@attrs.define
+class Heap:
+    """A heap that the test fills, whose collections take a time that the test says."""
+
+    clock: Clock
+    gathered: int = 0
+    takes: float = 0.1
+    due: float = math.inf
+    asked: int = 0
+    collections: int = 0
+
+    def due_within(self, seconds: float) -> bool:
+        return self.due <= seconds
+
+    def collect(self) -> None:
+        self.collections += 1
+        self.gathered = 0
+        self.clock.rightNow += self.takes
+
+
+@pytest.fixture
+def heap() -> Heap:
+    return Heap(Clock())
+
+
+@pytest.fixture
+def collector(heap: Heap) -> Collector:
+    collector = Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect)
+    heap.gathered = MOST
+    collector.look()
+    heap.collections = 0
+    return collector
+
+
+def test_nothing_has_gathered(heap: Heap, collector: Collector) -> None:
+    """What is little is left where it is, though nobody waits."""
+    heap.gathered = WORTHWHILE - 1
+    collector.look()
+    assert heap.collections == 0
+
+
+def test_nobody_waits(heap: Heap, collector: Collector) -> None:
+    """What has gathered is collected when no answer is due."""
+    heap.gathered = WORTHWHILE
+    collector.look()
+    assert heap.collections == 1
+
+
+def test_an_answer_is_due_soon(heap: Heap, collector: Collector) -> None:
+    """A collection that would make an answer late is put off until there is time for it, by what the last one took."""
+    heap.gathered, heap.due = WORTHWHILE, heap.takes * MARGIN
+    collector.look()
+    assert heap.collections == 0
+    heap.due += 0.001
+    collector.look()
+    assert heap.collections == 1
+
+
+def test_somebody_asks(heap: Heap, collector: Collector) -> None:
+    """While requests come, what gathers is those who wait: it is collected when none has come since the last look."""
+    heap.gathered = WORTHWHILE
+    for _ in range(3):
+        heap.asked += 1
+        collector.look()
+    assert heap.collections == 0
+    collector.look()
+    assert heap.collections == 1
+
+
+def test_what_is_too_much(heap: Heap, collector: Collector) -> None:
+    """Memory is bounded: what is too much is collected whatever is due, and whoever asks."""
+    heap.gathered, heap.due, heap.asked = MOST, 0.0, 1
+    collector.look()
+    assert heap.collections == 1
+
+
+def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once started, it collects and freezes what is there, keeps CPython's own schedule off, and goes on looking."""
+    done: list[str] = []
+    monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
+    monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
+    heap.takes = 0.0
+    Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
+    assert done == ["disable", "freeze after 1"]
+    heap.gathered = WORTHWHILE
+    heap.clock.advance(INTERVAL)
+    assert heap.collections == 2
+
+
+def test_counts_while_disabled() -> None:
+    """CPython counts what gathers also while its collector is off, which is what this relies on."""
+    script = (
+        "import gc; from latebin.timing.garbage import _gathered; gc.disable(); gc.collect(); before = _gathered(); "
+        "kept = [[] for _ in range(50_000)]; print(_gathered() - before)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(), cwd=ROOT, timeout=60)
+    assert int(done.stdout) == pytest.approx(50_000, rel=0.01)
