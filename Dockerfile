@@ -1,30 +1,30 @@
-# The service as an image: docker build -t delayed . (podman needs --format docker for the health check)
+# The service as an image: docker build -t latebin . (podman needs --format docker for the health check)
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/delayed
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/latebin
 COPY .lock/ .lock/
 RUN /opt/build/bin/pip install --no-deps --only-binary :all: --require-hashes -r .lock/build.txt \
- && /opt/build/bin/pip --python /opt/delayed/bin/python install \
+ && /opt/build/bin/pip --python /opt/latebin/bin/python install \
     --no-deps --only-binary :all: --require-hashes -r .lock/service.txt
 COPY pyproject.toml README.md ./
 COPY app/ app/
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && /opt/build/bin/pip --python /opt/delayed/bin/python install --no-deps --no-index dist/*.whl
+ && /opt/build/bin/pip --python /opt/latebin/bin/python install --no-deps --no-index dist/*.whl
 
 FROM ${PYTHON_IMAGE}
-LABEL org.opencontainers.image.title="delayed" \
+LABEL org.opencontainers.image.title="latebin" \
       org.opencontainers.image.description="An HTTP service that answers late, on purpose and on time." \
       org.opencontainers.image.version="0.1.0"
-COPY --from=build /opt/delayed /opt/delayed
+COPY --from=build /opt/latebin /opt/latebin
 # What is imported was compiled when it was installed, and nothing is to be written.
-ENV PATH=/opt/delayed/bin:$PATH \
+ENV PATH=/opt/latebin/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    DELAYED_HOST=0.0.0.0
+    LATEBIN_HOST=0.0.0.0
 USER 10001:10001
 EXPOSE 8080
-HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["delayed", "health"]
-ENTRYPOINT ["delayed"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["latebin", "health"]
+ENTRYPOINT ["latebin"]
 CMD ["serve"]

@@ -1,4 +1,4 @@
-"""`python -m latebin`, the same as `delayed`."""
+"""Run the command line by `python -m latebin`."""
 
 from latebin.cli.main import main
 

@@ -130,7 +130,7 @@ async def test_passed_on(via: str, method: str) -> None:
         started = reactor.seconds()
         url = service.url(f"{via}/a%2fb//c%20d/%FF;e?f=%2F&g&f=1+1")
         response = await treq.request(
-            method, url, headers=Headers({"X-Delayed-Delay": ["50ms"]}), data=b"sent", pool=service.pool, timeout=BOUND
+            method, url, headers=Headers({"Latebin-Delay": ["50ms"]}), data=b"sent", pool=service.pool, timeout=BOUND
         )
         assert reactor.seconds() - started >= 0.05
         assert response.code == 200
@@ -145,7 +145,7 @@ async def test_truth(via: str) -> None:
     """What is measured and asked is added to what the upstream tells of its own time."""
     async with echo() as port, before(port) as service:
         response = await treq.get(
-            service.url(via), headers=Headers({"X-Delayed-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
+            service.url(via), headers=Headers({"Latebin-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
         )
         await treq.content(response)
         theirs, ours = response.headers.getRawHeaders("Server-Timing")
@@ -161,7 +161,7 @@ async def test_headers(via: str) -> None:
         await ask(
             service,
             f"{via}/x?",
-            "X-Delayed-Delay: 0",
+            "Latebin-Delay: 0",
             "Connection: keep-alive, X-Hop",
             "X-Hop: 1",
             "Keep-Alive: timeout=5",
@@ -187,7 +187,7 @@ async def test_headers(via: str) -> None:
         f"Host: 127.0.0.1:{up.port}",
         "User-Agent: me",
         "Via: 1.0 other",
-        "Via: 1.1 delayed",
+        "Via: 1.1 latebin",
         "X-Request-Id: a-1",
         "X-Twice: 1",
         "X-Twice: 2",
@@ -348,7 +348,7 @@ async def test_large_upload(via: str) -> None:
     """Every byte of a large body arrives, in its order."""
     body = bytes(range(256)) * 40_000
     async with both() as (up, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nX-Delayed-Delay: 50ms\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 50ms\r\nContent-Length: {len(body)}\r\n\r\n"
         client = await send(service, head.encode() + body)
         peer = await up.asked()
         await until(lambda: len(peer.data.partition(b"\r\n\r\n")[2]) == len(body))
@@ -444,7 +444,7 @@ async def test_upload_waits(via: str) -> None:
     """While the delay passes, a large body stays with the client."""
     size = 64 * MEGABYTE
     async with both() as (_, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nX-Delayed-Delay: 5m\r\nContent-Length: {size}\r\n\r\n".encode()
+        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 5m\r\nContent-Length: {size}\r\n\r\n".encode()
         client = await send(service, head)
         flood = Flood(client.transport, size)
         assert await settled(lambda: flood.written) < size / 2
@@ -464,7 +464,7 @@ async def test_refused(via: str) -> None:
     async with upstream() as up:
         port = up.port
     async with before(port) as service:
-        client = await ask(service, via, "X-Delayed-Delay: 10ms", "Connection: close")
+        client = await ask(service, via, "Latebin-Delay: 10ms", "Connection: close")
         await client.lost
         assert problem(client) == b"502"
         assert b"asked;dur=10.000" in client.data
@@ -630,7 +630,7 @@ async def test_leaving(via: str, moment: Callable[[Upstream, Client], Any], body
 async def test_leaving_in_the_delay(via: str) -> None:
     """A client that leaves while it waits never reaches the upstream."""
     async with both() as (up, service):
-        client = await ask(service, via, "X-Delayed-Delay: 5m")
+        client = await ask(service, via, "Latebin-Delay: 5m")
         await until(lambda: service.pending() == 1)
         client.transport.loseConnection()
         await until(lambda: service.pending() == 0)
@@ -641,10 +641,10 @@ async def test_leaving_in_the_delay(via: str) -> None:
 async def test_answered_instead(via: str) -> None:
     """A status or a fault is answered in place of the upstream, which is not asked."""
     async with both() as (up, service):
-        client = await ask(service, via, "X-Delayed-Status: 503", "Connection: close")
+        client = await ask(service, via, "Latebin-Status: 503", "Connection: close")
         await client.lost
         assert client.data.split(b" ")[1] == b"503"
-        client = await ask(service, via, "X-Delayed-Fault: close:100%")
+        client = await ask(service, via, "Latebin-Fault: close:100%")
         await client.lost
         assert client.data == b""
         assert up.peers == []
@@ -654,10 +654,10 @@ async def test_answered_instead(via: str) -> None:
 async def test_share(via: str) -> None:
     """A share is drawn for each request; those that it misses are passed on."""
     async with both() as (up, service):
-        headers = ("X-Delayed-Status: 503:50%", "X-Delayed-Seed: 1", "Connection: close")
+        headers = ("Latebin-Status: 503:50%", "Latebin-Seed: 1", "Connection: close")
         statuses = []
         for n in range(1, 9):
-            client = await ask(service, via, *headers, f"X-Delayed-N: {n}")
+            client = await ask(service, via, *headers, f"Latebin-N: {n}")
             count = len(up.peers)
             await until(lambda: bool(client.data) or len(up.peers) > count)  # noqa: B023  # awaited within the loop
             for peer in up.peers:
@@ -673,7 +673,7 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 @asynchronous
-@pytest.mark.parametrize("asked", ["X-Delayed-Status: 503", "X-Delayed-Delay: soon"])
+@pytest.mark.parametrize("asked", ["Latebin-Status: 503", "Latebin-Delay: soon"])
 async def test_answered_before_the_body_is_whole(via: str, asked: str) -> None:
     """What follows an early answer is the rest of the body and never a request; after it, the connection goes on."""
     async with both() as (_, service):

@@ -3,7 +3,7 @@
     python -m tests.bench [--rounds 3] [--seconds 10] [--only NAME ...]
 
 Every measurement has a server process of its own, one at a time, and the servers take turns: a round is one
-measurement of each. The load generator is the one that `delayed measure` is, in a process of its own. What is printed
+measurement of each. The load generator is the one that `latebin measure` is, in a process of its own. What is printed
 of a server is the round with the lowest p99 among those in which the generator itself was punctual. How much more two
 workers carry than one is measured by wrk, if that is installed.
 """

@@ -60,7 +60,7 @@ def carried(cores: list[int], seconds: float) -> dict[str, float]:
     workers = Server("", (*SERVE, "--workers", str(len(cores))), "")
     with confined(cores), running(workers, Load(0, 0)) as (port, _):
         # The first accepts connections before the others are there.
-        ready = f"delayed_workers {len(cores):.1f}\n".encode()
+        ready = f"latebin_workers {len(cores):.1f}\n".encode()
         until(lambda: ready in get(port, "/metrics")[1])
         return {style: asked(f"http://127.0.0.1:{port}{path}", len(cores), seconds) for style, path in STYLES.items()}
 

@@ -20,6 +20,7 @@ from latebin.testing import process
 from latebin.testing.process import Subject
 from tests.compare.test_findings import EXAMPLES, SCHEMA_FILE
 from tests.compare.test_html import parsed
+from tests.support import doctored_service
 from tests.support.comparisons import DIFFERENT, EVIL, comparison, turns
 from tests.support.late_server import refusing_port
 from tests.support.process import environment
@@ -41,7 +42,7 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     log = tmp_path_factory.mktemp("doctored") / "log"
-    with process.started(log, ("-m", "tests.support.doctored_service")) as running:
+    with process.started(log, (doctored_service.__file__,)) as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from latebin.cli import main
 from latebin.cli.health_url import PATH, UnhealthyError, ask, url
-from tests.cli.test_main import delayed
+from tests.cli.test_main import latebin
 from tests.server.test_workers import certificate
 from tests.support.process import environment, serving, started
 
@@ -19,13 +19,13 @@ from tests.support.process import environment, serving, started
         ([], "127.0.0.1", 8080, "http://127.0.0.1:8080/healthz"),
         ([], "0.0.0.0", 80, "http://127.0.0.1:80/healthz"),
         ([], "::", 80, "http://[::1]:80/healthz"),
-        ([], "delayed.test", 80, "http://delayed.test:80/healthz"),
+        ([], "latebin.test", 80, "http://latebin.test:80/healthz"),
         (["tcp:81"], "::", 80, "http://127.0.0.1:81/healthz"),
         (["tcp:port=81:interface=10.0.0.1"], "::", 80, "http://10.0.0.1:81/healthz"),
         (["tcp6:81"], "", 80, "http://[::1]:81/healthz"),
         ([r"tcp6:81:interface=fe80\:\:1"], "", 80, "http://[fe80::1]:81/healthz"),
         (
-            ["unix:/run/delayed", "ssl:443:privateKey=a:certKey=b:interface=0.0.0.0"],
+            ["unix:/run/latebin", "ssl:443:privateKey=a:certKey=b:interface=0.0.0.0"],
             "",
             80,
             "https://127.0.0.1:443/healthz",
@@ -38,7 +38,7 @@ def test_url(endpoints: list[str], host: str, port: int, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoints", "port"), [([], 0), (["tcp:0"], 80), (["unix:/run/delayed"], 80), (["haproxy:tcp:80"], 80)]
+    ("endpoints", "port"), [([], 0), (["tcp:0"], 80), (["unix:/run/latebin"], 80), (["haproxy:tcp:80"], 80)]
 )
 def test_nowhere(endpoints: list[str], port: int) -> None:
     """Where it listens in no way that can be asked, that is said."""
@@ -56,16 +56,16 @@ def test_no_url(wrong: str) -> None:
 def test_alive() -> None:
     """The program says by its exit code whether the service that its variables describe is alive."""
     with serving() as process:
-        variables = {"DELAYED_HOST": "0.0.0.0", "DELAYED_PORT": str(process.port)}
-        healthy = delayed("health", **variables)
-        elsewhere = delayed("health", "--url", f"http://127.0.0.1:{process.port}/nowhere")
-    gone = delayed("health", **variables)
+        variables = {"LATEBIN_HOST": "0.0.0.0", "LATEBIN_PORT": str(process.port)}
+        healthy = latebin("health", **variables)
+        elsewhere = latebin("health", "--url", f"http://127.0.0.1:{process.port}/nowhere")
+    gone = latebin("health", **variables)
     assert (healthy.returncode, healthy.stdout, healthy.stderr) == (0, "", "")
     assert (elsewhere.returncode, elsewhere.stderr) == (
-        1, f"delayed: http://127.0.0.1:{process.port}/nowhere answered 404\n",
+        1, f"latebin: http://127.0.0.1:{process.port}/nowhere answered 404\n",
     )  # fmt: skip
     assert gone.returncode == 1
-    assert gone.stderr.startswith(f"delayed: http://127.0.0.1:{process.port}{PATH}: ")
+    assert gone.stderr.startswith(f"latebin: http://127.0.0.1:{process.port}{PATH}: ")
     assert gone.stderr.endswith("Connection refused\n")
 
 
@@ -83,11 +83,11 @@ def test_starts_quickly() -> None:
 
 def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A service that cannot be asked is one line, and exit code 2."""
-    monkeypatch.setattr(sys, "argv", ["delayed", "health", "--listen", "unix:/run/delayed"])
+    monkeypatch.setattr(sys, "argv", ["latebin", "health", "--listen", "unix:/run/latebin"])
     with pytest.raises(SystemExit) as stopped:
         main.main()
     assert stopped.value.code == 2
-    assert "unix:/run/delayed" in capsys.readouterr().err
+    assert "unix:/run/latebin" in capsys.readouterr().err
 
 
 def test_tls(tmp_path: Path) -> None:

@@ -14,32 +14,32 @@ TRACE = Path(__file__).parents[1] / "support" / "two.csv"
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run the command line, which is to refuse its arguments; give back what it says."""
-    monkeypatch.setattr(sys, "argv", ["delayed", *arguments])
+    monkeypatch.setattr(sys, "argv", ["latebin", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main.main()
     assert stopped.value.code == 2
     written = capsys.readouterr()
-    assert re.fullmatch(r"delayed: .*\n", written.err)
+    assert re.fullmatch(r"latebin: .*\n", written.err)
     assert written.out == ""
     return written.err
 
 
-def delayed(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("delayed")), *arguments]
+def latebin(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("latebin")), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=30, env=environment(**variables)
     )
 
 
 def test_version() -> None:
-    """`delayed`, as installed, tells its version."""
-    assert re.fullmatch(r"delayed, version \d+\.\d+\.\d+\n", delayed("--version").stdout)
+    """`latebin`, as installed, tells its version."""
+    assert re.fullmatch(r"latebin, version \d+\.\d+\.\d+\n", latebin("--version").stdout)
 
 
 def test_no_command() -> None:
     """Without a command, it is told how to use the commands, as it is on request, but with exit code 2."""
-    done = delayed()
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", delayed("--help").stdout)
+    done = latebin()
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", latebin("--help").stdout)
 
 
 @pytest.mark.parametrize("command", ["measure", "compare"])
@@ -52,7 +52,7 @@ def test_a_missing_extra(command: str) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert re.fullmatch(
-        rf"delayed: {command} needs [a-z.]+, which is not installed: pip install '\.\[measure\]'\n", done.stderr
+        rf"latebin: {command} needs [a-z.]+, which is not installed: pip install '\.\[measure\]'\n", done.stderr
     )
     listed = subprocess.run(
         [sys.executable, "-c", without, "--help"], capture_output=True, text=True, check=True, env=environment()
@@ -63,7 +63,7 @@ def test_a_missing_extra(command: str) -> None:
 def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """What click tells in several lines, such as a choice that was not made, is told in one."""
     assert refusal(monkeypatch, capsys, "manifest") == (
-        "delayed: Missing argument '{compose|kubernetes}'. Choose from: compose, kubernetes\n"
+        "latebin: Missing argument '{compose|kubernetes}'. Choose from: compose, kubernetes\n"
     )
 
 

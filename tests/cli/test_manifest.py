@@ -3,7 +3,7 @@ from click.testing import CliRunner
 
 from latebin.cli import main
 from latebin.deploy.manifest import PLATFORMS, Fleet, render
-from tests.cli.test_main import delayed, refusal
+from tests.cli.test_main import latebin, refusal
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
@@ -17,8 +17,8 @@ def test_printed(platform: str) -> None:
 
 
 def test_as_installed() -> None:
-    """`delayed`, as installed, has the files that it prints."""
-    done = delayed("manifest", "kubernetes")
+    """`latebin`, as installed, has the files that it prints."""
+    done = latebin("manifest", "kubernetes")
     assert (done.returncode, done.stdout, done.stderr) == (0, render("kubernetes", Fleet()), "")
 
 

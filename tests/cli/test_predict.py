@@ -2,7 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from latebin.cli import main
-from tests.cli.test_main import TRACE, delayed, refusal
+from tests.cli.test_main import TRACE, latebin, refusal
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_prediction_of_what_is_cut() -> None:
 
 def test_prediction_of_a_trace() -> None:
     """A trace is given to `predict` as to `serve`, by the flag or the variable."""
-    assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", DELAYED_TRACE=f"two={TRACE}")
+    assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", LATEBIN_TRACE=f"two={TRACE}")
     assert "mean 625ms" in predicted("trace(two)", "--trace", f"two={TRACE}")
 
 
 def test_prediction_in_ascii() -> None:
     """Where the output cannot take a block, bars are made of what it can."""
-    with_blocks = delayed("predict", "1s..3s").stdout
-    assert delayed("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")
+    with_blocks = latebin("predict", "1s..3s").stdout
+    assert latebin("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")

@@ -8,6 +8,7 @@ import pytest
 from latebin.compare.contract import CONVERSATIONS, Case, Conversation
 from latebin.compare.parity import CLOSED, RESET, SILENT, Address, Exchange, address, compare, converse, transcript
 from latebin.testing import process
+from tests.support import doctored_service
 
 QUICK = [conversation for conversation in CONVERSATIONS if conversation.wait < 0.2]
 
@@ -23,7 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
 @pytest.fixture(scope="module")
 def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     log = tmp_path_factory.mktemp("doctored") / "log"
-    with process.started(log, ("-m", "tests.support.doctored_service")) as running:
+    with process.started(log, (doctored_service.__file__,)) as running:
         yield address(running.url)
 
 

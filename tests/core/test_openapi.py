@@ -81,7 +81,7 @@ def test_upstreams() -> None:
     found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
     validate(found)
     names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
-    assert names == ["X-Delayed-Delay", "X-Delayed-Seed", "X-Delayed-N", "X-Delayed-Status", "X-Delayed-Fault"]
+    assert names == ["Latebin-Delay", "Latebin-Seed", "Latebin-N", "Latebin-Status", "Latebin-Fault"]
     assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
     assert "/via/api" not in DOCUMENT["paths"]
 

@@ -61,7 +61,7 @@ def variables_of(container: Any) -> dict[str, str]:
 
 
 VARIABLES = {
-    "compose": compose(Fleet())["services"]["delayed"]["environment"],
+    "compose": compose(Fleet())["services"]["latebin"]["environment"],
     "kubernetes": variables_of(container(Fleet())),
 }
 
@@ -143,8 +143,8 @@ def test_ports() -> None:
     assert [each["targetPort"] for each in found["Service"]["spec"]["ports"]] == ["http"]
     public, admin = found["NetworkPolicy"]["spec"]["ingress"]
     assert (public, [each["port"] for each in admin["ports"]]) == ({"ports": [{"port": "http"}]}, ["admin"])
-    assert variables_of(pod)["DELAYED_PORT"] == "18080"
-    assert variables_of(pod)["DELAYED_ADMIN_LISTEN"] == "tcp:18081"
+    assert variables_of(pod)["LATEBIN_PORT"] == "18080"
+    assert variables_of(pod)["LATEBIN_ADMIN_LISTEN"] == "tcp:18081"
     assert found["Deployment"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == "18081"
 
 
@@ -166,11 +166,11 @@ def test_paths() -> None:
 
 @pytest.mark.parametrize("platform", VARIABLES)
 def test_variables(platform: str) -> None:
-    """Every variable is one that `delayed serve` has, with a value that it takes and can serve with."""
+    """Every variable is one that `latebin serve` has, with a value that it takes and can serve with."""
     known = {option.envvar for option in serve_command.params if isinstance(option, click.Option)}
     assert set(VARIABLES[platform]) <= known
-    command = compose(Fleet())["services"]["delayed"]["command"] if platform == "compose" else ["serve"]
-    environment = {"DELAYED_HOST": "0.0.0.0", **VARIABLES[platform]}
+    command = compose(Fleet())["services"]["latebin"]["command"] if platform == "compose" else ["serve"]
+    environment = {"LATEBIN_HOST": "0.0.0.0", **VARIABLES[platform]}
     stopping = ["--default-delay", "2s", "--max-delay", "1s"]
     refused = CliRunner().invoke(serve_command, [*command[1:], *stopping], env=environment)
     assert "Error: the default delay, 2s, is above the longest, 1s" in refused.output
@@ -184,7 +184,7 @@ def seconds(text: str) -> float:
 def test_time_to_stop(platform: str) -> None:
     """Whoever stops a replica waits for all that it does before it ends."""
     listening, draining = (
-        seconds(VARIABLES[platform][name]) for name in ("DELAYED_SHUTDOWN_DELAY", "DELAYED_DRAIN_TIMEOUT")
+        seconds(VARIABLES[platform][name]) for name in ("LATEBIN_SHUTDOWN_DELAY", "LATEBIN_DRAIN_TIMEOUT")
     )
     assert draining == Settings().drain_timeout
     if platform == "kubernetes":
@@ -192,7 +192,7 @@ def test_time_to_stop(platform: str) -> None:
         before = container(Fleet())["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert before > 0
     else:
-        grace, before = seconds(compose(Fleet())["services"]["delayed"]["stop_grace_period"]), 0
+        grace, before = seconds(compose(Fleet())["services"]["latebin"]["stop_grace_period"]), 0
     assert grace == before + listening + draining + MARGIN
     assert MARGIN > LAST
 
@@ -202,7 +202,7 @@ def test_balancer_sees_who_stops() -> None:
     text = balancing(Fleet())
     [(interval, fall)] = re.findall(r"inter (\d+)s fall (\d+) rise 1", text)
     [check] = re.findall(r"timeout check (\d+)s", text)
-    listening = seconds(VARIABLES["compose"]["DELAYED_SHUTDOWN_DELAY"])
+    listening = seconds(VARIABLES["compose"]["LATEBIN_SHUTDOWN_DELAY"])
     assert int(fall) * (int(interval) + int(check)) < listening
     patience = re.findall(r"timeout (?:client|server) (\d+s)", text)
     assert [seconds(each) > Settings().max_delay for each in patience] == [True, True]
@@ -218,7 +218,7 @@ def test_balancer_ends_in_time() -> None:
 @pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
 def test_balancer_configuration(tmp_path: Path, fleet: Fleet) -> None:
     """HAProxy takes its configuration, and has a slot for every replica, and one for each that takes its place."""
-    assert re.findall(r"server-template replica 1-(\d+) delayed:8080", balancing(fleet)) == [str(2 * fleet.replicas)]
+    assert re.findall(r"server-template replica 1-(\d+) latebin:8080", balancing(fleet)) == [str(2 * fleet.replicas)]
     if haproxy is None:
         pytest.skip("haproxy is not installed")
     path = tmp_path / "haproxy.cfg"
@@ -247,7 +247,7 @@ def test_nothing_to_write_to_and_no_privilege() -> None:
     """A replica runs as the user that the image has, and with no more than it needs, on either platform."""
     [(user, group)] = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     services = compose(Fleet())["services"]
-    assert services["delayed"]["user"] == f"{user}:{group}"
+    assert services["latebin"]["user"] == f"{user}:{group}"
     for service in services.values():
         assert (service["read_only"], service["cap_drop"], service["security_opt"]) == (
             True, ["ALL"], ["no-new-privileges"],
@@ -268,7 +268,7 @@ def test_nothing_to_write_to_and_no_privilege() -> None:
 
 
 def test_kubernetes_sets_no_variable() -> None:
-    """Kubernetes does not set DELAYED_PORT, which is a setting, to the URL of the Service of that name."""
+    """Kubernetes does not set LATEBIN_PORT, which is a setting, to the URL of the Service of that name."""
     found = objects(Fleet())
     assert f"{found['Service']['metadata']['name']}_port".upper() in {
         option.envvar for option in serve_command.params if isinstance(option, click.Option)
@@ -279,7 +279,7 @@ def test_kubernetes_sets_no_variable() -> None:
 @pytest.mark.parametrize("replicas", [1, 2, 7])
 def test_replicas(replicas: int) -> None:
     """There are as many replicas as were asked for; on Kubernetes the autoscaler alone says how many."""
-    assert compose(Fleet(replicas=replicas))["services"]["delayed"]["deploy"]["replicas"] == replicas
+    assert compose(Fleet(replicas=replicas))["services"]["latebin"]["deploy"]["replicas"] == replicas
     found = objects(Fleet(replicas=replicas))
     scaling = found["HorizontalPodAutoscaler"]["spec"]
     assert scaling["minReplicas"] == replicas
@@ -297,20 +297,20 @@ def test_a_node_can_be_drained() -> None:
 def test_what_is_pending_has_room() -> None:
     """There is a descriptor for whatever may be pending, in a replica and in HAProxy; and the metric has its name."""
     fleet = Fleet()
-    assert compose(fleet)["services"]["delayed"]["ulimits"]["nofile"] > fleet.max_pending
+    assert compose(fleet)["services"]["latebin"]["ulimits"]["nofile"] > fleet.max_pending
     [descriptors] = re.findall(r"fd-hard-limit (\d+)", balancing(fleet))
     assert int(descriptors) > 2 * fleet.replicas * fleet.max_pending
     for platform, variables in VARIABLES.items():
-        assert variables["DELAYED_MAX_PENDING"] == str(fleet.max_pending), platform
-    assert "delayed_pending" in {family.name for family in GAUGES}
-    assert "delayed_pending" in render("kubernetes", fleet)
+        assert variables["LATEBIN_MAX_PENDING"] == str(fleet.max_pending), platform
+    assert "latebin_pending" in {family.name for family in GAUGES}
+    assert "latebin_pending" in render("kubernetes", fleet)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "delayed",
-        "delayed:0.1.0",
+        "latebin",
+        "latebin:0.1.0",
         "null",
         "123",
         "1e3",
@@ -324,14 +324,14 @@ def test_image(name: str) -> None:
     assert parse_image(name) == name
     fleet = Fleet(name)
     assert container(fleet)["image"] == name
-    assert compose(fleet)["services"]["delayed"]["image"] == name
+    assert compose(fleet)["services"]["latebin"]["image"] == name
     assert container(fleet)["imagePullPolicy"] == "IfNotPresent"
 
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Delayed", "de layed", "delayed: x", "delayed\n", 'delayed"', "delayed'", "$image", "delayed:", "-x", "a//b",
-     "delayed:" + 129 * "x", "delayed@sha256:0f", "délayed", "#delayed", "a\\b"],
+    ["", "Latebin", "late bin", "latebin: x", "latebin\n", 'latebin"', "latebin'", "$image", "latebin:", "-x", "a//b",
+     "latebin:" + 129 * "x", "latebin@sha256:0f", "latëbin", "#latebin", "a\\b"],
 )  # fmt: skip
 def test_no_image(name: str) -> None:
     """What is no name of an image does not get into YAML."""

@@ -56,7 +56,7 @@ class Line:
     target: str
 
     def post(self, *headers: str, delay: str = "1s") -> None:
-        lines = [f"POST {self.target} HTTP/1.1", "Host: a", f"X-Delayed-Delay: {delay}", *headers, "", ""]
+        lines = [f"POST {self.target} HTTP/1.1", "Host: a", f"Latebin-Delay: {delay}", *headers, "", ""]
         self.wire.send("\r\n".join(lines).encode())
 
 
@@ -205,7 +205,7 @@ class Flow:
 
 def test_refused_at_once(line: Line) -> None:
     """A refusal does not wait for the body, and comes behind what had asked for it."""
-    line.post("Content-Length: 4", "Expect: 100-continue", "X-Delayed-Size: 1k")
+    line.post("Content-Length: 4", "Expect: 100-continue", "Latebin-Size: 1k")
     assert line.wire.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad Request\r\n")
     line.wire.send(b"body")
     line.wire.send(b"OPTIONS /delayed HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -215,15 +215,15 @@ def test_refused_at_once(line: Line) -> None:
 @pytest.mark.parametrize(
     ("header", "name"),
     [
-        ("X-Delayed-Dleay: 1s", b'"dleay"'),
-        ("X-Delayed-Size: 1k", b'"size"'),
-        ("X-Delayed-At: body", b'"at"'),
-        ("x-delayed-delay: 2s", b'"delay"'),
-        ("X-Delayed-Seed: one", b'"seed"'),
-        ("X-Delayed-N: 1", b'"n"'),
-        ("X-Delayed-Fault: flood", b'"fault"'),
-        ("X-Delayed-Status: 99", b'"status"'),
-        ("X-Delayed-Delay: \xff", b'"delay"'),
+        ("Latebin-Dleay: 1s", b'"dleay"'),
+        ("Latebin-Size: 1k", b'"size"'),
+        ("Latebin-At: body", b'"at"'),
+        ("latebin-delay: 2s", b'"delay"'),
+        ("Latebin-Seed: one", b'"seed"'),
+        ("Latebin-N: 1", b'"n"'),
+        ("Latebin-Fault: flood", b'"fault"'),
+        ("Latebin-Status: 99", b'"status"'),
+        ("Latebin-Delay: \xff", b'"delay"'),
     ],
 )
 def test_wrong_header(line: Line, header: str, name: bytes) -> None:

@@ -233,7 +233,7 @@ def test_refusals_are_told(line: Line) -> None:
         line.wire.send(b"PUT /x?y HTTP/1.1\r\nX-Request-ID: seven\r\nX: 1\r\nX: " + b"x" * PARTS)
     assert [access[:5] for access in accesses(events)] == [("site", "PUT", "/x", "y", 431)]
     assert b"\r\nX-Request-Id: seven\r\n" in line.wire.received
-    assert b'delayed_answers_total{method="PUT",status="431",style="site"} 1.0' in line.root.metrics.page().body
+    assert b'latebin_answers_total{method="PUT",status="431",style="site"} 1.0' in line.root.metrics.page().body
     with capturedLogs() as events:
         Wire(ServiceSite(line.root, line.delays, line.clock), line.clock).send(b"\x16\x03\x01\r\n")
     assert [access[:5] for access in accesses(events)] == [("site", "-", "-", "", 400)]

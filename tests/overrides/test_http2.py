@@ -222,8 +222,8 @@ def test_faults_are_told(client: Client, prefix: str) -> None:
     client.ask(f"{prefix}/delayed/0?fault=reset")
     page = client.ask("/metrics").body.decode()
     style = {each: name for name, each in PREFIXES.items()}[prefix]
-    assert f'delayed_faults_total{{fault="reset",style="{style}"}} 1.0' in page
-    assert f'delayed_left_total{{style="{style}"}} 0.0' in page
+    assert f'latebin_faults_total{{fault="reset",style="{style}"}} 1.0' in page
+    assert f'latebin_left_total{{style="{style}"}} 0.0' in page
 
 
 def test_many_streams(client: Client, style: str, prefix: str) -> None:
@@ -335,7 +335,7 @@ def passing() -> Iterator[tuple[Client, Silent]]:
 def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body is passed on as it comes, and waits with the client while its delay passes."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "5m"))
+    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "5m"))
     sent = client.write(stream, b"x" * 10 * WINDOW)
     assert sent < 3 * WINDOW
     client.advance(*[30] * 9)
@@ -352,7 +352,7 @@ def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
 def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body that stops coming on its way to an upstream is refused, and the upstream is not asked any more."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
     client.write(stream, b"x")
     client.advance(19)
     assert stream.headers == {}
@@ -363,7 +363,7 @@ def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
 def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body that an upstream does not take is not one that does not come, however much of it comes meanwhile."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "0"))
+    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
     client.advance(0)
     client.write(stream, b"x" * (WINDOW // 2))
     agent.body.pauseProducing()
@@ -379,7 +379,7 @@ def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> Non
 def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body that was whole before anybody wanted it is not waited for again."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("x-delayed-delay", "1s"))
+    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "1s"))
     client.write(stream, b"x" * (WINDOW + 1), end=True)
     client.advance(1)
     assert len(agent.upstream.value()) == WINDOW + 1

@@ -50,7 +50,7 @@ def test_full(full: House, style: str, prefix: str, target: str) -> None:
     assert b"\r\nRetry-After: 1" in head
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
     assert json.loads(body).keys() == {"type", "title", "status", "detail"}
-    assert figures(full)["delayed_refused_total", "503", style] == 1
+    assert figures(full)["latebin_refused_total", "503", style] == 1
     full.clock.advance(1)
 
 
@@ -62,7 +62,7 @@ def test_accepted_while_full(full: House, prefix: str) -> None:
     wire.send(f"GET {prefix}/delayed/1s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     full.clock.advance(1)
     assert wire.received.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert figures(full)["delayed_lateness_seconds_sum", "klein"] == 0
+    assert figures(full)["latebin_lateness_seconds_sum", "klein"] == 0
 
 
 @pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip", "/via/api/"])
@@ -178,7 +178,7 @@ def test_few_descriptors() -> None:
         pending = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(25)]
         for connection in pending:
             connection.request("GET", "/raw/delayed/5m")
-        until(lambda: figures_of(process)["delayed_pending", "resource"] == 25)
+        until(lambda: figures_of(process)["latebin_pending", "resource"] == 25)
         assert get(process.port, "/delayed/0")[0].status == 503
         pending[0].close()
         until(lambda: get(process.port, "/delayed/0")[0].status == 200)

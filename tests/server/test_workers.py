@@ -70,7 +70,7 @@ def test_all_answer(process: Process) -> None:
     for _ in each_alone(process):
         assert get(process.port, "/raw/delayed/0")[0].status == 200
     # An answer leaves before it is counted, and it may be the other worker that is asked.
-    until(lambda: figures(process)["delayed_answers_total", "GET", "200", "resource"] == 2)
+    until(lambda: figures(process)["latebin_answers_total", "GET", "200", "resource"] == 2)
     _, output = process.stop()
     events = [json.loads(line) for line in output.splitlines()]
     assert {event["worker"] for event in events} == {0, 1}
@@ -88,10 +88,10 @@ def test_killed(process: Process) -> None:
     until(lambda: not alive(killed))
     for _ in range(20):
         assert get(process.port, "/delayed/0")[0].status == 200
-    until(lambda: figures(process)["delayed_worker_starts_total",] == 3)
+    until(lambda: figures(process)["latebin_worker_starts_total",] == 3)
     after = figures(process)
-    assert after["delayed_answers_total", "GET", "200", "klein"] == 40
-    assert after["delayed_workers",] == 2
+    assert after["latebin_answers_total", "GET", "200", "klein"] == 40
+    assert after["latebin_workers",] == 2
     assert all(after[key] >= value for key, value in before.items() if key[0].endswith("_total"))
     assert len(children(process)) == 2
 
@@ -101,11 +101,11 @@ def test_pending_is_of_the_living(process: Process) -> None:
     connections = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(50)]
     for connection in connections:
         connection.request("GET", "/raw/delayed/5m")
-    until(lambda: figures(process)["delayed_pending", "resource"] == 50)
+    until(lambda: figures(process)["latebin_pending", "resource"] == 50)
     for pid in children(process):
         os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: not alive(pid))  # type: ignore[misc]  # as above
-    until(lambda: figures(process)["delayed_pending", "resource"] == 0)
+    until(lambda: figures(process)["latebin_pending", "resource"] == 0)
     for connection in connections:
         connection.close()
 

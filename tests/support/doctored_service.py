@@ -1,4 +1,4 @@
-"""The service with a raw style that is not quite the same, as a process: `python -m tests.support.doctored_service`."""
+"""The service with a raw style that is not quite the same, as a script."""
 
 import attrs
 

@@ -35,7 +35,7 @@ class Process:
 
 def environment(**variables: str) -> dict[str, str]:
     """Give the environment of this process without the settings of the service, and with those that are named."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DELAYED_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATEBIN_")}
     return inherited | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))} | variables
 
 
@@ -70,7 +70,7 @@ def started(*arguments: str, until: str, **variables: str) -> Iterator[Process]:
 
 @contextmanager
 def serving(*options: str, **variables: str) -> Iterator[Process]:
-    """Run `delayed serve` on a port of its own."""
+    """Run `latebin serve` on a port of its own."""
     arguments = ("-m", "latebin", "serve", "--port", "0", *options)
     with started(*arguments, until=r"serving http://127\.0\.0\.1:(\d+)/delayed", **variables) as process:
         yield process

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.skipif(haproxy is None, reason="haproxy is not installe
 @contextmanager
 def replica(fleet: Fleet, host: str, pool: ThreadPoolExecutor) -> Iterator[Process]:
     """Run a replica as the Compose file does."""
-    service = compose(fleet)["services"]["delayed"]
+    service = compose(fleet)["services"]["latebin"]
     *command, listen = service["command"]
     variables = dict(service["environment"])
-    variables["DELAYED_ADMIN_LISTEN"] += f":interface={host}"
+    variables["LATEBIN_ADMIN_LISTEN"] += f":interface={host}"
     arguments = ("-m", "latebin", *command, f"{listen}:interface={host}")
     with started(*arguments, until=r"serving http://.*:(\d+)/delayed", **variables) as process:
         assert process.popen.stdout is not None
@@ -41,7 +41,7 @@ def replica(fleet: Fleet, host: str, pool: ThreadPoolExecutor) -> Iterator[Proce
 @contextmanager
 def named(port: int, hosts: Path) -> Iterator[None]:
     """Run a name server that knows the replicas, as that of the Compose file's network does."""
-    hosts.write_text("".join(f"{host} delayed\n" for host in REPLICAS))
+    hosts.write_text("".join(f"{host} latebin\n" for host in REPLICAS))
     arguments = ("-m", "twisted", "--log-format", "text", "dns", "--interface", "127.0.0.1", "--port", str(port))
     with started(*arguments, "--hosts-file", str(hosts), until=r"DNSDatagramProtocol starting on (\d+)"):
         yield

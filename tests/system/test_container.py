@@ -20,7 +20,7 @@ from tests.system.test_drain import answer, ask
 
 PROGRAM = os.environ.get("CONTAINER_PROGRAM", shutil.which("podman") or shutil.which("docker") or "")
 
-IMAGE = "delayed-test"
+IMAGE = "latebin-test"
 
 FORMAT = ("--format", "docker") if Path(PROGRAM).name == "podman" else ()
 """Podman's own format, OCI's, has no health check."""
@@ -110,9 +110,9 @@ def test_serves() -> None:
 @pytest.mark.usefixtures("image")
 def test_stop_drains() -> None:
     """To stop the container loses no answer: what is pending is given on time."""
-    with running("--env", "DELAYED_LOG_FORMAT=json") as service:
+    with running("--env", "LATEBIN_LOG_FORMAT=json") as service:
         waiting = [ask(service.port, f"{prefix}/delayed/3s") for prefix in PREFIXES.values()]
-        until(lambda: b'delayed_pending{style="resource"} 1.0' in get(service.port, "/metrics")[1])
+        until(lambda: b'latebin_pending{style="resource"} 1.0' in get(service.port, "/metrics")[1])
         code, output = service.stop()
         assert [answer(connection)[0].status for connection in waiting] == [200, 200]
     assert code == 0
@@ -128,8 +128,8 @@ def test_runs_as_one_of_many() -> None:
     with running(*variables) as service:
         assert get(service.port, "/delayed/0")[0].status == 200
         assert get(service.port, "/readyz")[0].status == 404
-        assert service.execute("delayed", "health") == ""
-        assert service.execute("delayed", "manifest", "kubernetes") == render("kubernetes", Fleet())
+        assert service.execute("latebin", "health") == ""
+        assert service.execute("latebin", "manifest", "kubernetes") == render("kubernetes", Fleet())
 
 
 @container
@@ -139,10 +139,10 @@ def test_is_what_it_says() -> None:
     found = inspected("image", IMAGE)
     config = found["Config"]
     assert config["User"] == "10001:10001"
-    assert (config["Entrypoint"], config["Cmd"]) == (["delayed"], ["serve"])
+    assert (config["Entrypoint"], config["Cmd"]) == (["latebin"], ["serve"])
     # Podman tells it in another place than Docker.
     check = config.get("Healthcheck") or found["Healthcheck"]
-    assert check["Test"] == ["CMD", "delayed", "health"]
+    assert check["Test"] == ["CMD", "latebin", "health"]
     assert list(config["ExposedPorts"]) == ["8080/tcp"]
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert config["Labels"]["org.opencontainers.image.version"] == version

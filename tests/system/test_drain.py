@@ -178,7 +178,7 @@ def _pending(process: Process, count: int) -> Callable[[], bool]:
 
 def _figure(port: int) -> float:
     page = answer(ask(port, "/metrics"))[1].decode()
-    return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith("delayed_pending{"))
+    return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith("latebin_pending{"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -33,7 +33,7 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 @contextmanager
 def behind(*options: str, listen: str = "haproxy:tcp:0:interface=127.0.0.1") -> Iterator[Process]:
-    """Run `delayed serve` for connections of the PROXY protocol."""
+    """Run `latebin serve` for connections of the PROXY protocol."""
     arguments = ("-m", "latebin", "serve", "--listen", listen, "--log-format", "json", *options)
     with started(*arguments, until=r"serving https?://127\.0\.0\.1:(\d+)/delayed") as process:
         yield process

@@ -68,7 +68,7 @@ def test_settings() -> None:
     ]
 
 
-@pytest.mark.parametrize("example", re.findall(r"^delayed serve (.*)$", README, re.MULTILINE))
+@pytest.mark.parametrize("example", re.findall(r"^latebin serve (.*)$", README, re.MULTILINE))
 def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
     """The command line takes every example of serving: all that it finds wrong is what was added to stop it there."""
     monkeypatch.chdir(tmp_path)

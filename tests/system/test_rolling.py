@@ -86,7 +86,7 @@ def answered(port: int, host: str = "127.0.0.1") -> bool:
     with connection.getresponse() as response:
         page = response.read().decode()
     connection.close()
-    lines = [line for line in page.splitlines() if line.startswith("delayed_answers_total{") and "site" not in line]
+    lines = [line for line in page.splitlines() if line.startswith("latebin_answers_total{") and "site" not in line]
     return sum(float(line.split()[1]) for line in lines) > CLIENTS
 
 

@@ -13,7 +13,7 @@ from latebin.cli import main, serve
 from latebin.core.language.trace import Trace
 from latebin.core.settings import Settings
 from latebin.server.machine import cores
-from tests.cli.test_main import TRACE, delayed, refusal
+from tests.cli.test_main import TRACE, latebin, refusal
 from tests.support.process import get, serving
 
 
@@ -30,7 +30,7 @@ def run(*arguments: str, **variables: str) -> Any:
 
 
 def test_defaults(chosen: list[Settings]) -> None:
-    """Told nothing, `delayed serve` serves with the defaults."""
+    """Told nothing, `latebin serve` serves with the defaults."""
     assert run().exit_code == 0
     assert chosen == [Settings()]
 
@@ -61,7 +61,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
 def test_flags_and_variables(chosen: list[Settings], flag: str) -> None:
     """Every setting has a flag, and a variable that says the same."""
     value, expected = FLAGS[flag]
-    variable = "DELAYED_" + flag.strip("-").replace("-", "_").upper()
+    variable = "LATEBIN_" + flag.strip("-").replace("-", "_").upper()
     assert run(flag, value).exit_code == 0
     assert run(**{variable: value}).exit_code == 0
     assert chosen == [Settings(**expected), Settings(**expected)]
@@ -74,30 +74,30 @@ def test_every_option_is_tried() -> None:
 
 def test_flag_wins(chosen: list[Settings]) -> None:
     """A flag wins over the variable."""
-    run("--max-delay", "1h", DELAYED_MAX_DELAY="2h")
+    run("--max-delay", "1h", LATEBIN_MAX_DELAY="2h")
     assert chosen[0].max_delay == 3600
 
 
 def test_listen_against_port(chosen: list[Settings]) -> None:
     """Of --listen and --port the one that is a flag wins; two flags, or two variables, are refused."""
-    run("--port", "1", DELAYED_LISTEN="tcp:2 tcp:3")
-    run("--listen", "tcp:2", "--listen", "tcp:3", DELAYED_PORT="1")
+    run("--port", "1", LATEBIN_LISTEN="tcp:2 tcp:3")
+    run("--listen", "tcp:2", "--listen", "tcp:3", LATEBIN_PORT="1")
     assert [settings.listen for settings in chosen] == [(), ("tcp:2", "tcp:3")]
     assert run("--port", "1", "--listen", "tcp:2").exit_code == 2
-    assert run(DELAYED_PORT="1", DELAYED_LISTEN="tcp:2").exit_code == 2
+    assert run(LATEBIN_PORT="1", LATEBIN_LISTEN="tcp:2").exit_code == 2
 
 
 def test_upstreams(chosen: list[Settings]) -> None:
     """--upstream may be given more than once; in the variable, spaces separate the upstreams."""
     run("--upstream", "a=http://b", "--upstream", "c=https://d")
-    run(DELAYED_UPSTREAM="a=http://b c=https://d")
+    run(LATEBIN_UPSTREAM="a=http://b c=https://d")
     assert [settings.upstreams for settings in chosen] == [{"a": "http://b", "c": "https://d"}] * 2
 
 
 def test_proxy_headers(chosen: list[Settings]) -> None:
     """--proxy-headers may be given more than once; in the variable, spaces separate the networks."""
     run("--proxy-headers", "127.0.0.1", "--proxy-headers", "2001:db8::/32")
-    run(DELAYED_PROXY_HEADERS="127.0.0.1/32 2001:db8::/32")
+    run(LATEBIN_PROXY_HEADERS="127.0.0.1/32 2001:db8::/32")
     expected = (ip_network("127.0.0.1"), ip_network("2001:db8::/32"))
     assert [settings.proxy_headers for settings in chosen] == [expected] * 2
 
@@ -161,7 +161,7 @@ def test_a_worker_needs_a_parent() -> None:
 
 def test_wrong_variable() -> None:
     """A wrong variable is refused like a wrong flag."""
-    assert run(DELAYED_PORT="http").exit_code == 2
+    assert run(LATEBIN_PORT="http").exit_code == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -180,7 +180,7 @@ def test_process(number: int) -> None:
 
 def test_process_with_json() -> None:
     """With --log-format json, every line of output is a JSON object."""
-    with serving(DELAYED_LOG_FORMAT="json") as process:
+    with serving(LATEBIN_LOG_FORMAT="json") as process:
         get(process.port, "/raw/delayed/10ms")
         _, output = process.stop()
     event, *others = [json.loads(line) for line in output.splitlines()]
@@ -192,9 +192,9 @@ def test_process_with_json() -> None:
 def test_port_is_taken() -> None:
     """A port that somebody else listens on is one line and exit code 1."""
     with serving() as process:
-        second = delayed("serve", "--port", str(process.port))
+        second = latebin("serve", "--port", str(process.port))
     assert second.returncode == 1
-    assert re.fullmatch(rf"delayed: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
+    assert re.fullmatch(rf"latebin: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,6 @@ def test_port_is_taken() -> None:
 )
 def test_nowhere_to_listen(endpoint: str, code: int, reason: str) -> None:
     """An endpoint that reads well and cannot be listened on is one line; a port that is none is a wrong value."""
-    done = delayed("serve", "--listen", endpoint)
+    done = latebin("serve", "--listen", endpoint)
     assert (done.returncode, done.stdout) == (code, "")
-    assert re.fullmatch(rf"delayed: .*{reason}.*\n", done.stderr)
+    assert re.fullmatch(rf"latebin: .*{reason}.*\n", done.stderr)

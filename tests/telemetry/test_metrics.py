@@ -38,7 +38,7 @@ def test_page(house: House) -> None:
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n" in head
     families = list(text_string_to_metric_families(body.decode()))
-    assert "delayed_lateness_seconds" in {family.name for family in families}
+    assert "latebin_lateness_seconds" in {family.name for family in families}
     assert all(family.documentation and family.type != "unknown" for family in families)
 
 
@@ -57,16 +57,16 @@ def test_answers(house: House, style: str) -> None:
         ask(house, target, method)
         house.clock.advance(0)
     samples = figures(house)
-    assert samples["delayed_answers_total", "GET", "200", style] == 2
-    assert samples["delayed_answers_total", "POST", "503", style] == 1
-    assert samples["delayed_answers_total", "other", "405", style] == 1
-    assert sum(value for (name, *_), value in samples.items() if name == "delayed_answers_total") == 4
+    assert samples["latebin_answers_total", "GET", "200", style] == 2
+    assert samples["latebin_answers_total", "POST", "503", style] == 1
+    assert samples["latebin_answers_total", "other", "405", style] == 1
+    assert sum(value for (name, *_), value in samples.items() if name == "latebin_answers_total") == 4
 
 
 def test_site(house: House) -> None:
     """What belongs to neither style is the site's."""
     ask(house, "/healthz")
-    assert figures(house)["delayed_answers_total", "GET", "200", "site"] == 1
+    assert figures(house)["latebin_answers_total", "GET", "200", "site"] == 1
 
 
 def test_refused(house: House, style: str) -> None:
@@ -75,16 +75,16 @@ def test_refused(house: House, style: str) -> None:
     ask(house, f"{PREFIXES[style]}/delayed/0?status=400")
     house.clock.advance(0)
     samples = figures(house)
-    assert samples["delayed_answers_total", "GET", "400", style] == 2
-    assert samples["delayed_refused_total", "400", style] == 1
+    assert samples["latebin_answers_total", "GET", "400", style] == 2
+    assert samples["latebin_refused_total", "400", style] == 1
 
 
 def test_pending(house: House, style: str) -> None:
     """Who waits is counted until the answer."""
     ask(house, f"{PREFIXES[style]}/delayed/1s")
-    assert figures(house)["delayed_pending", style] == 1
+    assert figures(house)["latebin_pending", style] == 1
     house.clock.advance(1)
-    assert figures(house)["delayed_pending", style] == 0
+    assert figures(house)["latebin_pending", style] == 0
 
 
 def test_left(house: House, style: str) -> None:
@@ -93,9 +93,9 @@ def test_left(house: House, style: str) -> None:
     wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     wire.leave()
     samples = figures(house)
-    assert samples["delayed_left_total", style] == 1
-    assert samples["delayed_lateness_seconds_count", style] == 0
-    assert not any(name == "delayed_answers_total" for name, *_ in samples)
+    assert samples["latebin_left_total", style] == 1
+    assert samples["latebin_lateness_seconds_count", style] == 0
+    assert not any(name == "latebin_answers_total" for name, *_ in samples)
 
 
 def test_faults(house: House, style: str) -> None:
@@ -103,8 +103,8 @@ def test_faults(house: House, style: str) -> None:
     ask(house, f"{PREFIXES[style]}/delayed/0?fault=close")
     house.clock.advance(0)
     samples = figures(house)
-    assert samples["delayed_faults_total", "close", style] == 1
-    assert samples["delayed_left_total", style] == 0
+    assert samples["latebin_faults_total", "close", style] == 1
+    assert samples["latebin_left_total", style] == 0
 
 
 def test_broken(house: House, style: str) -> None:
@@ -115,8 +115,8 @@ def test_broken(house: House, style: str) -> None:
     request.broken = True
     wire.leave()
     samples = figures(house)
-    assert samples["delayed_broken_total", style] == 1
-    assert samples["delayed_left_total", style] == 0
+    assert samples["latebin_broken_total", style] == 1
+    assert samples["latebin_left_total", style] == 0
 
 
 def test_cut(house: House, style: str) -> None:
@@ -127,7 +127,7 @@ def test_cut(house: House, style: str) -> None:
     wire.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     wire.leave()
     house.clock.advance(600)
-    assert figures(house)["delayed_cut_total", style] == 2
+    assert figures(house)["latebin_cut_total", style] == 2
 
 
 def test_lateness(house: House, style: str) -> None:
@@ -135,11 +135,11 @@ def test_lateness(house: House, style: str) -> None:
     ask(house, f"{PREFIXES[style]}/delayed/1s")
     house.clock.advance(1.125)
     samples = figures(house)
-    buckets = [samples["delayed_lateness_seconds_bucket", bound, style] for bound in ("0.0005", "0.1", "0.25", "+Inf")]
+    buckets = [samples["latebin_lateness_seconds_bucket", bound, style] for bound in ("0.0005", "0.1", "0.25", "+Inf")]
     assert buckets == [0, 0, 1, 1]
-    assert samples["delayed_lateness_seconds_sum", style] == 0.125
-    assert samples["delayed_lateness_seconds_count", style] == 1
-    assert sum(key[0] == "delayed_lateness_seconds_bucket" and key[2] == style for key in samples) == len(BUCKETS)
+    assert samples["latebin_lateness_seconds_sum", style] == 0.125
+    assert samples["latebin_lateness_seconds_count", style] == 1
+    assert sum(key[0] == "latebin_lateness_seconds_bucket" and key[2] == style for key in samples) == len(BUCKETS)
 
 
 @pytest.fixture
@@ -154,9 +154,9 @@ def test_loop_lag(looking: House) -> None:
     looking.clock.advance(INTERVAL)
     looking.clock.advance(INTERVAL + 0.125)
     samples = figures(looking)
-    assert samples["delayed_loop_lag_seconds_count",] == 2
-    assert samples["delayed_loop_lag_seconds_bucket", "0.0005"] == 1
-    assert samples["delayed_loop_lag_seconds_sum",] == 0.125
+    assert samples["latebin_loop_lag_seconds_count",] == 2
+    assert samples["latebin_loop_lag_seconds_bucket", "0.0005"] == 1
+    assert samples["latebin_loop_lag_seconds_sum",] == 0.125
 
 
 def test_process(looking: House) -> None:
@@ -165,14 +165,14 @@ def test_process(looking: House) -> None:
     assert samples["process_cpu_seconds_total",] > 0
     assert samples["process_resident_memory_bytes",] > 1_000_000
     assert samples["process_max_fds",] > samples["process_open_fds",] > 3
-    assert samples["delayed_workers",] == samples["delayed_worker_starts_total",] == 1
+    assert samples["latebin_workers",] == samples["latebin_worker_starts_total",] == 1
 
 
 def test_build(house: House) -> None:
     """What runs is told by its versions."""
     body = house.root.metrics.page().body.decode()
     versions = r'klein="24\.\S+",python="3\.\S+",twisted="\S+",version="\d+\.\d+\.\d+"'
-    assert re.search(rf"^delayed_build_info{{{versions}}} 1\.0$", body, re.MULTILINE)
+    assert re.search(rf"^latebin_build_info{{{versions}}} 1\.0$", body, re.MULTILINE)
 
 
 def test_workers_add_up() -> None:
@@ -184,12 +184,12 @@ def test_workers_add_up() -> None:
         metrics.start()
     for metrics in (first, second):
         samples = read(metrics.page().body)
-        assert (samples["delayed_pending", "klein"], samples["delayed_workers",]) == (7, 2)
+        assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (7, 2)
     second.stop()
     bury(board.row(1))
     samples = read(first.page().body)
-    assert (samples["delayed_pending", "klein"], samples["delayed_workers",]) == (3, 1)
-    assert samples["delayed_worker_starts_total",] == 2
+    assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (3, 1)
+    assert samples["latebin_worker_starts_total",] == 2
     first.stop()
 
 

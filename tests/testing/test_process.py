@@ -23,7 +23,7 @@ def test_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It serves while it is wanted, wherever it is started and whatever the environment's settings; then it is gone."""
     (tmp_path / "app.py").write_text("raise SystemExit('another app')")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DELAYED_PORT", "1")
+    monkeypatch.setenv("LATEBIN_PORT", "1")
     with started(tmp_path / "log") as subject:
         assert status(subject.url) == 200
         [pid] = subject.pids

@@ -261,7 +261,7 @@ def passed_on(request: Request) -> Headers:
     headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
     if told := identity(request):
         headers.addRawHeader(HEADER, told.encode("ascii"))
-    headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" delayed")
+    headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" latebin")
     return headers
 
 

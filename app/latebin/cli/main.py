@@ -1,4 +1,4 @@
-"""The command line: `delayed serve` and its company."""
+"""The command line: `latebin serve` and its company."""
 
 import re
 import sys
@@ -54,7 +54,7 @@ def _unavailable(name: str, missing: str, extra: str) -> click.Command:
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="delayed", prog_name="delayed")
+@click.version_option(package_name="latebin", prog_name="latebin")
 def cli() -> None:
     """Answer HTTP requests late, on purpose and on time."""
 
@@ -69,6 +69,6 @@ def main() -> NoReturn:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
-        click.echo(f"delayed: {_LINES.sub(' ', error.format_message())}", err=True)
+        click.echo(f"latebin: {_LINES.sub(' ', error.format_message())}", err=True)
         sys.exit(error.exit_code)
     sys.exit(0)

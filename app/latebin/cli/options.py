@@ -101,7 +101,7 @@ def _lines(path: Path) -> list[str]:
 
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option with the environment variable that goes with it; the flag wins."""
-    variable = "DELAYED_" + flag.removeprefix("--").replace("-", "_").upper()
+    variable = "LATEBIN_" + flag.removeprefix("--").replace("-", "_").upper()
     return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **attributes)
 
 

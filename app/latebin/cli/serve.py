@@ -182,7 +182,7 @@ def _listen(context: click.Context) -> tuple[str, ...]:
 
 @click.command("worker", hidden=True)
 def worker_command() -> None:
-    """Be one of several workers, started by `delayed serve --workers`."""
+    """Be one of several workers, started by `latebin serve --workers`."""
     try:
         inheritance = inherited(sys.stdin.buffer)
     except ValueError as error:
@@ -218,5 +218,5 @@ def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[
 def _unable(failure: Failure) -> NoReturn:
     # Twisted wraps what the system says of an address, but not of a lock or a number.
     failure.trap(CannotListenError, OSError, OverflowError, StillbornError)
-    click.echo(f"delayed: {failure.value}", err=True)
+    click.echo(f"latebin: {failure.value}", err=True)
     raise SystemExit(2 if failure.check(OverflowError) else 1)

@@ -32,7 +32,7 @@ _VARIABLES: Final = {INK: "--ink", KLEIN: "--klein", RAW: "--raw", GRID: "--grid
 
 _RC: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "delayed",
+    "svg.hashsalt": "latebin",
     "font.family": "sans-serif",
     "font.size": 11,
     "text.color": INK,

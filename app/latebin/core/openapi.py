@@ -14,7 +14,7 @@ from latebin.core.settings import Settings
 
 Json = Mapping[str, Any]
 
-TITLE: Final = "delayed"
+TITLE: Final = "latebin"
 
 _NUMBER: Final = {"type": "number", "minimum": 0}
 

@@ -377,7 +377,7 @@ VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"del
 """What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
 the upstream's business."""
 
-PREFIX: Final = "x-delayed-"
+PREFIX: Final = "latebin-"
 """How the headers begin that ask for something, in small letters; the name of a parameter follows."""
 
 

@@ -14,7 +14,7 @@ LOG_FORMATS: Final = ("text", "json")
 
 @attrs.frozen
 class Settings:
-    """What the operator chose; the defaults are what `delayed serve` does when told nothing.
+    """What the operator chose; the defaults are what `latebin serve` does when told nothing.
 
     Attributes:
         host: the address that `port` is bound to; loopback, unless the operator exposes the service.

@@ -51,7 +51,7 @@ class Fleet:
         drain_timeout: from then on, for what is pending.
     """
 
-    image: str = "delayed"
+    image: str = "latebin"
     replicas: int = 2
     port: int = _DEFAULTS.port
     admin_port: int = 8081

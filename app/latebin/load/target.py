@@ -44,7 +44,7 @@ class Target:
         lines = (
             f"GET {self.resource} HTTP/1.1",
             f"Host: {self.authority}",
-            "User-Agent: delayed-measure",
+            "User-Agent: latebin-measure",
             "Accept: */*",
             f"Connection: {'keep-alive' if keep else 'close'}",
         )

@@ -75,7 +75,7 @@ def inherited(pipe: BinaryIO) -> Inheritance:
     try:
         given = pickle.load(pipe)  # noqa: S301  # the pipe's other end is the process that started this one
     except (EOFError, pickle.UnpicklingError) as error:
-        raise ValueError("a worker is started by `delayed serve --workers`") from error
+        raise ValueError("a worker is started by `latebin serve --workers`") from error
     if not isinstance(given, Inheritance):
         raise ValueError(f"{given!r} is nothing to inherit")  # noqa: TRY004  # it is wrong input, as above
     return given

@@ -53,11 +53,11 @@ class EndpointsElement(Element):
           <head>
             <meta charset="utf-8" />
             <meta name="viewport" content="width=device-width" />
-            <title>delayed</title>
+            <title>latebin</title>
             <style>{STYLE}</style>
           </head>
           <body>
-            <h1>delayed</h1>
+            <h1>latebin</h1>
             <p>This service answers late, on purpose and on time. It is written twice: as Klein routes, and as raw
               Twisted resources under <code>/raw</code>. Both give the same answers.</p>
             <table>
@@ -222,7 +222,7 @@ def description(settings: Settings) -> PageResource:
 
 def _version() -> str:
     try:
-        return metadata.version("delayed")
+        return metadata.version("latebin")
     except metadata.PackageNotFoundError:
         return "unknown"  # it runs from its sources, and was never installed
 

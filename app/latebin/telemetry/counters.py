@@ -45,7 +45,7 @@ def shared(width: int, rows: int) -> int:
         A descriptor that other processes can inherit, memfd_create(2); where there is none, of a file without a name.
     """
     if sys.platform == "linux":
-        descriptor = os.memfd_create("delayed-board")
+        descriptor = os.memfd_create("latebin-board")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())

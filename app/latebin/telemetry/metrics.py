@@ -75,28 +75,28 @@ _STYLES: Final = {"style": STYLES}
 _LATE_STYLES: Final = {"style": STYLES[:2]}
 
 BY_STATUS: Final = (
-    Family("delayed_answers", "Answers given.", {**_STYLES, "method": METHODS}, len(STATUSES)),
-    Family("delayed_refused", "Requests answered with a problem at once.", _STYLES, len(STATUSES)),
+    Family("latebin_answers", "Answers given.", {**_STYLES, "method": METHODS}, len(STATUSES)),
+    Family("latebin_refused", "Requests answered with a problem at once.", _STYLES, len(STATUSES)),
 )
 """Counters with a label more, `status`, and a cell for each of STATUSES."""
 
 COUNTERS: Final = (
-    Family("delayed_left", "Clients that left before their answer was whole.", _STYLES),
-    Family("delayed_broken", "Answers that an upstream broke off.", _LATE_STYLES),
-    Family("delayed_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
-    Family("delayed_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
-    Family("delayed_worker_starts", "Worker processes started."),
+    Family("latebin_left", "Clients that left before their answer was whole.", _STYLES),
+    Family("latebin_broken", "Answers that an upstream broke off.", _LATE_STYLES),
+    Family("latebin_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
+    Family("latebin_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
+    Family("latebin_worker_starts", "Worker processes started."),
     Family("process_cpu_seconds", "CPU time used by all workers, in the system too."),
 )
 
 HISTOGRAMS: Final = (
-    Family("delayed_lateness_seconds", "How much later than asked an answer left.", _LATE_STYLES, _DEPTH),
-    Family("delayed_loop_lag_seconds", "How late the event loop came to what was due.", depth=_DEPTH),
+    Family("latebin_lateness_seconds", "How much later than asked an answer left.", _LATE_STYLES, _DEPTH),
+    Family("latebin_loop_lag_seconds", "How late the event loop came to what was due.", depth=_DEPTH),
 )
 
 GAUGES: Final = (
-    Family("delayed_pending", "Answers that are waited for.", _LATE_STYLES),
-    Family("delayed_workers", "Worker processes alive."),
+    Family("latebin_pending", "Answers that are waited for.", _LATE_STYLES),
+    Family("latebin_workers", "Worker processes alive."),
     Family("process_resident_memory_bytes", "Memory of all workers that is in RAM.", zeros=False),
     Family("process_open_fds", "File descriptors open in all workers.", zeros=False),
     Family("process_max_fds", "File descriptors that may be open in all workers."),
@@ -111,16 +111,16 @@ _AT: Final = {family.name: end - family.width for family, end in zip(_FAMILIES, 
 WIDTH: Final = _ENDS[-1]
 """How many cells of a board a worker needs."""
 
-_ANSWERS: Final = _AT["delayed_answers"]
-_REFUSED: Final = _AT["delayed_refused"]
-_LEFT: Final = _AT["delayed_left"]
-_BROKEN: Final = _AT["delayed_broken"]
-_FAULTS: Final = _AT["delayed_faults"]
-_CUT: Final = _AT["delayed_cut"]
-_STARTS: Final = _AT["delayed_worker_starts"]
+_ANSWERS: Final = _AT["latebin_answers"]
+_REFUSED: Final = _AT["latebin_refused"]
+_LEFT: Final = _AT["latebin_left"]
+_BROKEN: Final = _AT["latebin_broken"]
+_FAULTS: Final = _AT["latebin_faults"]
+_CUT: Final = _AT["latebin_cut"]
+_STARTS: Final = _AT["latebin_worker_starts"]
 _CPU: Final = _AT["process_cpu_seconds"]
-_LATENESS: Final = _AT["delayed_lateness_seconds"]
-_LAG: Final = _AT["delayed_loop_lag_seconds"]
+_LATENESS: Final = _AT["latebin_lateness_seconds"]
+_LAG: Final = _AT["latebin_loop_lag_seconds"]
 _LIVING: Final = _AT[GAUGES[0].name]
 
 _STYLE: Final = {style: number for number, style in enumerate(STYLES)}
@@ -139,11 +139,11 @@ def _version(name: str) -> str:
 
 
 BUILD: Final = {
-    "version": _version("delayed"),
+    "version": _version("latebin"),
     "python": platform.python_version(),
     **{name: _version(name) for name in ("twisted", "klein")},
 }
-"""What `delayed_build_info` tells, as its labels."""
+"""What `latebin_build_info` tells, as its labels."""
 
 
 class Metrics:
@@ -268,7 +268,7 @@ class _Whole(Collector):
             yield self._histogram(family)
         for family in GAUGES:
             yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
-        yield InfoMetricFamily("delayed_build", "What is running.", BUILD)
+        yield InfoMetricFamily("latebin_build", "What is running.", BUILD)
 
     def _by_status(self, family: Family) -> Metric:
         """Tell of the statuses that there were: zeros for the others would be 10,000 lines."""

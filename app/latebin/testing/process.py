@@ -74,7 +74,7 @@ def started(log: Path, program: Sequence[str] = SERVE) -> Iterator[Subject]:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DELAYED_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATEBIN_")}
     paths = (str(_SOURCE), *filter(None, [os.environ.get("PYTHONPATH")]))
     return inherited | {"PYTHONPATH": os.pathsep.join(paths)}
 
