@@ -1,73 +1,74 @@
+"""Which room of the house may import which, and what keeps the core pure."""
+
 import ast
 from pathlib import Path
 
 import pytest
 
-APP = Path(__file__).parent.parent / "app"
+HOUSE = Path(__file__).parent.parent / "app" / "latebin"
 
-PURE = (
-    "body",
-    "chart",
-    "contract",
-    "delay",
-    "distribution",
-    "draw",
-    "duration",
-    "duties",
-    "echo",
-    "endpoints",
-    "fault",
-    "forwarded",
-    "head",
-    "host",
-    "identity",
-    "manifest",
-    "networks",
-    "openapi",
-    "parameters",
-    "plan",
-    "preamble",
-    "predict",
-    "reply",
-    "settings",
-    "share",
-    "size",
-    "destination",
-    "trace",
-    "turns",
+FLOORS = (
+    {"core"},
+    {"timing", "load", "testing"},
+    {"answers", "deploy"},
+    {"compare", "overrides", "styles", "telemetry"},
+    {"site"},
+    {"server"},
+    {"cli"},
 )
+"""The rooms from the ground up: each imports from the floors below it and from itself."""
 
-IMPURE = {"twisted", "klein", "time", "random", "os", "zope", "treq", "werkzeug"}
+BELOW = {room: set().union(*FLOORS[:floor]) for floor, rooms in enumerate(FLOORS) for room in rooms}
 
-MODULES = {path.stem for path in APP.glob("*.py")}
+IMPURE = {"asyncio", "klein", "os", "random", "socket", "time", "treq", "twisted", "werkzeug", "zope"}
+"""Libraries that do I/O, read a clock or draw at random: the core works on data alone."""
+
+MODULES = sorted(path.relative_to(HOUSE) for path in HOUSE.rglob("*.py") if path.parent != HOUSE)
 
 
-def imports(module: str) -> set[str]:
-    """Give the full names of what a module of the project imports."""
+def imports(module: Path) -> set[str]:
+    """Give the full names of all that a module imports, under TYPE_CHECKING and in functions too."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse((APP / f"{module}.py").read_text())):
+    for node in ast.walk(ast.parse((HOUSE / module).read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_pure(module: str) -> None:
-    """A pure module imports neither Twisted, Klein nor the time, and of the project only what is pure."""
-    names = imports(module)
-    assert not {name.split(".")[0] for name in names} & IMPURE
-    own = {name.split(".")[1] for name in names if name.startswith("latebin.")} & MODULES
-    assert own <= set(PURE)
+def rooms(module: Path) -> set[str]:
+    return {name.split(".")[1] for name in imports(module) if name.startswith("latebin.")}
 
 
-def test_styles_do_not_know_each_other() -> None:
-    """The two style files never import each other."""
-    assert not {name for name in imports("style_klein") if "style_resource" in name}
-    assert not {name for name in imports("style_resource") if "style_klein" in name}
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_direction(module: Path) -> None:
+    """A module imports from its own room and from the floors below when it imports from the house."""
+    room = module.parts[0]
+    assert rooms(module) <= BELOW[room] | {room}
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if each.parts[0] == "core"], ids=str)
+def test_pure(module: Path) -> None:
+    """A module of the core imports no library that does I/O, reads a clock or draws at random."""
+    assert not {name.split(".")[0] for name in imports(module)} & IMPURE
+
+
+def test_pair() -> None:
+    """Neither style file imports the other."""
+    assert not any(
+        name.startswith("latebin.styles")
+        for style in ("klein", "resource")
+        for name in imports(Path(f"styles/{style}.py"))
+    )
+
+
+def test_rooms() -> None:
+    """Every room has its floor."""
+    assert {module.parts[0] for module in MODULES} == set(BELOW)
 
 
 def test_global_reactor() -> None:
-    """Only the clock of the process, what installs the reactor that serves, and the examples touch the global one."""
-    assert {module for module in MODULES if "twisted.internet.reactor" in imports(module)} == {"clock", "reactor"}
+    """The process clock and the module that installs the reactor import the global one, and no other module does."""
+    touching = {str(module) for module in MODULES if "twisted.internet.reactor" in imports(module)}
+    assert touching == {"overrides/reactor.py", "timing/clock.py"}

@@ -1,57 +1,150 @@
+"""The registry of pending answers, and the one delayed call of each."""
+
+from typing import Any
+
+import attrs
+import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import Clock, deferLater
+from zope.interface.verify import verifyObject
 
-from latebin.answers.pending import Room
-
-
-def test_fires() -> None:
-    """An answer is pending until its Deferred fires, whose result passes through."""
-    pending, d, results = Room().share(), Deferred[str](), list[str]()
-    assert pending.enter(d, 5.0) is d
-    assert len(pending) == 1
-    d.addCallback(results.append)
-    d.callback("late")
-    assert (len(pending), results) == (0, ["late"])
+from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
+from latebin.core.http.reply import STOPPING
+from latebin.core.plan import Plan
 
 
-def test_fails() -> None:
-    """A Deferred that fails, or is cancelled, is no longer pending, and its failure passes through."""
-    pending, d, failures = Room().share(), Deferred[str](), list[object]()
-    pending.enter(d, 5.0).addErrback(lambda failure: failures.append(failure.type))
+@attrs.frozen
+class Waiting:
+    """Answers of one style, on a clock that the test moves."""
+
+    clock: Clock = attrs.field(factory=Clock)
+    pending: PendingAnswers = attrs.field(factory=lambda: PendingAnswers(Capacity()))
+
+    def accept(self, wait: float) -> PendingAnswer:
+        return PendingAnswer(Plan(wait), self.clock, self.pending, self.clock.seconds())
+
+    def wait(self, seconds: float) -> tuple[PendingAnswer, Deferred[str], list[Any]]:
+        """Accept an answer and wait for it as the styles do."""
+        answer, results = self.accept(seconds), list[Any]()
+        d = deferLater(answer, answer.wait, lambda: "late")
+        d.addBoth(results.append)
+        return answer, d, results
+
+
+@pytest.fixture
+def waiting() -> Waiting:
+    return Waiting()
+
+
+def test_interfaces(waiting: Waiting) -> None:
+    """An answer is a clock and a delayed call when it is asked as either."""
+    answer, _, _ = waiting.wait(5)
+    assert verifyObject(IReactorTime, answer)
+    assert verifyObject(IDelayedCall, answer)
+
+
+def test_fires(waiting: Waiting) -> None:
+    """An answer is pending until it is due when nothing else happens."""
+    answer, _, results = waiting.wait(5)
+    waiting.clock.advance(4.75)
+    assert (len(waiting.pending), results, answer.active(), answer.getTime()) == (1, [], True, 5)
+    waiting.clock.advance(0.25)
+    assert (len(waiting.pending), results, answer.active()) == (0, ["late"], False)
+
+
+def test_cancelled(waiting: Waiting) -> None:
+    """An answer leaves the registry and the clock when its Deferred is cancelled."""
+    _, d, results = waiting.wait(5)
     d.cancel()
-    assert (len(pending), failures) == (0, [CancelledError])
+    assert (len(waiting.pending), results[0].type) == (0, CancelledError)
+    assert waiting.clock.getDelayedCalls() == []
 
 
-def test_each_has_a_place_of_its_own() -> None:
-    """One answer that is given leaves the others pending."""
-    pending = Room().share()
-    first, second = Deferred[None](), Deferred[None]()
-    pending.enter(first, 5.0)
-    pending.enter(second, 5.0)
-    first.callback(None)
-    assert len(pending) == 1
+def test_release(waiting: Waiting) -> None:
+    """An answer goes at once, as planned, when it is released by its id."""
+    first, _, results = waiting.wait(5)
+    _, _, others = waiting.wait(5)
+    waiting.pending.release(1)
+    assert (results, others, len(waiting.pending), first.refusal) == (["late"], [], 1, None)
+    with pytest.raises(KeyError):
+        waiting.pending.release(1)
+    waiting.clock.advance(5)
+    assert (results, others, waiting.clock.getDelayedCalls()) == (["late"], ["late"], [])
 
 
-def test_due_by() -> None:
-    """An answer that is due by a moment is known, and forgotten when it is given."""
-    pending, d = Room().share(), Deferred[None]()
-    assert not pending.due_by(3.0)
-    pending.enter(Deferred[None](), 5.0)
-    pending.enter(d, 3.0)
-    assert (pending.due_by(2.9), pending.due_by(3.0)) == (False, True)
-    d.callback(None)
-    assert (pending.due_by(3.0), pending.due_by(5.0)) == (False, True)
+def test_end(waiting: Waiting) -> None:
+    """An answer goes at once, with a problem in its place, when it is ended by its id."""
+    answer, _, results = waiting.wait(5)
+    waiting.pending.end(1, STOPPING)
+    assert (results, answer.refusal, len(waiting.pending)) == (["late"], STOPPING, 0)
+    assert waiting.clock.getDelayedCalls() == []
 
 
-def test_room() -> None:
-    """Those that share a room fill it together, and whoever is answered gives its place back."""
-    room = Room(2)
-    first, second, unlimited = room.share(), room.share(), Room()
-    d, other = Deferred[None](), Deferred[None]()
-    first.enter(d, 5.0)
-    unlimited.share().enter(Deferred[None](), 5.0)
-    assert not room.full
-    second.enter(other, 5.0)
-    assert (room.full, unlimited.full) == (True, False)
-    other.addErrback(lambda _: None)
-    other.cancel()
-    assert (room.full, room.taken) == (False, 1)
+def test_later_and_earlier(waiting: Waiting) -> None:
+    """An answer waits for the new time when its delayed call is delayed or reset."""
+    answer, _, results = waiting.wait(5)
+    answer.delay(1)
+    waiting.clock.advance(5)
+    assert results == []
+    answer.reset(2)
+    waiting.clock.advance(2)
+    assert results == ["late"]
+
+
+@pytest.mark.parametrize(("end", "error"), [("fire", AlreadyCalled), ("cancel", AlreadyCancelled)])
+@pytest.mark.parametrize("method", ["cancel", "release", "getTime"])
+def test_once(waiting: Waiting, end: str, error: type[Exception], method: str) -> None:
+    """An answer that waits no longer refuses to be cancelled, released or asked for its time."""
+    answer, d, results = waiting.wait(5)
+    d.addErrback(results.append)
+    waiting.clock.advance(5) if end == "fire" else d.cancel()
+    with pytest.raises(error):
+        getattr(answer, method)()
+
+
+def test_getDelayedCalls(waiting: Waiting) -> None:
+    """An answer is its only delayed call while it waits."""
+    answer = waiting.accept(5)
+    assert answer.getDelayedCalls() == []
+    d = deferLater(answer, answer.wait, lambda: None)
+    assert answer.getDelayedCalls() == [answer]
+    waiting.clock.advance(5)
+    assert (answer.getDelayedCalls(), d.called) == ([], True)
+
+
+def test_due_by(waiting: Waiting) -> None:
+    """The registry knows whether an answer is due by a moment until that answer is given."""
+    assert not waiting.pending.due_by(3.0)
+    waiting.wait(5)
+    waiting.wait(3)
+    assert (waiting.pending.due_by(2.9), waiting.pending.due_by(3.0)) == (False, True)
+    waiting.clock.advance(3)
+    assert (waiting.pending.due_by(3.0), waiting.pending.due_by(5.0)) == (False, True)
+
+
+def test_capacity() -> None:
+    """Registries that share a capacity fill it together, and an answer that leaves gives its part back."""
+    capacity = Capacity(2)
+    first, second, unlimited = (Waiting(pending=PendingAnswers(each)) for each in (capacity, capacity, Capacity()))
+    first.wait(5)
+    unlimited.wait(5)
+    assert not capacity.full
+    _, d, _ = second.wait(5)
+    assert (capacity.full, unlimited.pending.capacity.full) == (True, False)
+    d.cancel()
+    assert (capacity.full, capacity.taken) == (False, 1)
+
+
+def test_due() -> None:
+    """An answer is due when its wait is over, counted from its acceptance."""
+    assert PendingAnswer(Plan(0.25), Clock(), PendingAnswers(Capacity()), 10.0).due == 10.25
+
+
+def test_answered() -> None:
+    """An answer has a measured time, and the fault of its plan, from the moment it is given."""
+    answer = PendingAnswer(Plan(0.25, fault="reset"), Clock(), PendingAnswers(Capacity()), 10.0)
+    assert (answer.measured, answer.fault) == (None, None)
+    assert answer.answered(10.5) == answer.measured == 0.5
+    assert answer.fault == "reset"

@@ -5,7 +5,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.testing import StringTransport
 from twisted.web.iweb import UNKNOWN_LENGTH
 
-from latebin.answers.request_body import WINDOW, Upload
+from latebin.answers.request_body import WINDOW, StreamedBody
 
 MOST = 1024**2
 
@@ -30,8 +30,8 @@ def source() -> Source:
 
 
 @pytest.fixture
-def upload(source: Source) -> Upload:
-    return Upload(None, source, MOST)
+def upload(source: Source) -> StreamedBody:
+    return StreamedBody(None, source, MOST)
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def consumer() -> Any:
 
 def test_length(source: Source) -> None:
     """A body has the length that was announced, or none that is known."""
-    assert Upload(5, source, MOST).length == 5
-    assert Upload(None, source, MOST).length is UNKNOWN_LENGTH
+    assert StreamedBody(5, source, MOST).length == 5
+    assert StreamedBody(None, source, MOST).length is UNKNOWN_LENGTH
 
 
-def test_kept(upload: Upload, source: Source, consumer: Any) -> None:
+def test_kept(upload: StreamedBody, source: Source, consumer: Any) -> None:
     """What comes before anybody wants it is kept up to a window, then the source is held until it is wanted."""
     upload.write(b"x" * (WINDOW - 1))
     assert not source.held
@@ -56,7 +56,7 @@ def test_kept(upload: Upload, source: Source, consumer: Any) -> None:
     assert consumer.value() == b"x" * (WINDOW - 1) + b"y"
 
 
-def test_paused(upload: Upload, source: Source, consumer: Any) -> None:
+def test_paused(upload: StreamedBody, source: Source, consumer: Any) -> None:
     """What comes in a pause is kept up to a window as well."""
     upload.startProducing(consumer)
     upload.pauseProducing()
@@ -69,7 +69,7 @@ def test_paused(upload: Upload, source: Source, consumer: Any) -> None:
 
 
 @pytest.mark.parametrize("paused", [False, True])
-def test_whole(upload: Upload, consumer: Any, paused: bool) -> None:  # noqa: FBT001  # both ways
+def test_whole(upload: StreamedBody, consumer: Any, paused: bool) -> None:  # noqa: FBT001  # both ways
     """A body is produced once all of it has come and was passed on, and it never passes on nothing."""
     produced: list[object] = []
     upload.startProducing(consumer).addCallback(produced.append)
@@ -83,7 +83,7 @@ def test_whole(upload: Upload, consumer: Any, paused: bool) -> None:  # noqa: FB
     assert consumer.value() == b"all"
 
 
-def test_starved(upload: Upload, consumer: Any) -> None:
+def test_starved(upload: StreamedBody, consumer: Any) -> None:
     """It is the client who is waited for, unless something of the body is here, or all of it."""
     assert upload.starved
     upload.write(b"x")
@@ -97,7 +97,7 @@ def test_starved(upload: Upload, consumer: Any) -> None:
     assert not upload.starved
 
 
-def test_closed(upload: Upload, source: Source, consumer: Any) -> None:
+def test_closed(upload: StreamedBody, source: Source, consumer: Any) -> None:
     """When the request is over, what was kept and what still comes is dropped, and whoever was to have it is told."""
     failures: list[Any] = []
     upload.startProducing(consumer).addErrback(failures.append)
@@ -112,7 +112,7 @@ def test_closed(upload: Upload, source: Source, consumer: Any) -> None:
     assert consumer.value() == b""
 
 
-def test_stopped(upload: Upload, source: Source, consumer: Any) -> None:
+def test_stopped(upload: StreamedBody, source: Source, consumer: Any) -> None:
     """A consumer that wants no more is told no more, and the rest is dropped."""
     fired: list[object] = []
     upload.startProducing(consumer).addBoth(fired.append)

@@ -1,16 +1,16 @@
-from latebin.answers.seed_counter import MAX_KEYS, Turns
+from latebin.answers.seed_counter import MAX_KEYS, SeedCounter
 
 
 def test_counts_each_pair() -> None:
     """Each seed and expression has a count of its own, from 1."""
-    turns = Turns()
+    turns = SeedCounter()
     asked = [(7, "1s"), (7, "1s"), (8, "1s"), (7, "2s"), (None, "1s"), (7, "1s")]
     assert [turns.next(*pair) for pair in asked] == [1, 2, 1, 1, 1, 3]
 
 
 def test_is_bounded() -> None:
     """Of more pairs than are counted, the one that was used the longest ago starts anew, and no other."""
-    turns = Turns()
+    turns = SeedCounter()
     for seed in range(MAX_KEYS):
         turns.next(seed, "1s")
     assert turns.next(0, "1s") == 2

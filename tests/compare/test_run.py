@@ -9,7 +9,7 @@ from latebin.compare.parity import Parity
 from latebin.compare.run import Agenda, Kept, bracket, kept_up, plan, search
 from latebin.load.percentiles import Percentiles
 from latebin.load.run import Report
-from latebin.load.schedule import RefusalError
+from latebin.load.schedule import RunError
 from latebin.testing.process import Subject
 from tests.support.comparisons import BOTTLENECK, SCHEDULE, report
 
@@ -30,7 +30,7 @@ def test_plan_without_load() -> None:
 
 def test_too_little_time() -> None:
     """A bound that cannot be kept is refused before anything is begun."""
-    with pytest.raises(RefusalError, match=r"3 rounds take at least \d+ s; the bound is 10 s"):
+    with pytest.raises(RunError, match=r"3 rounds take at least \d+ s; the bound is 10 s"):
         plan(pending=2000, rounds=3, longest=5, bound=10)
 
 

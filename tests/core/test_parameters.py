@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latebin.answers.seed_counter import Turns
+from latebin.answers.seed_counter import SeedCounter
 from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
 from latebin.core.parameters import DELAYED, DRIP, PREDICT, SECONDS, Parameter, read_text
-from latebin.core.plan import Source, ask, drip, echo, foresee, planner
+from latebin.core.plan import Source, plan_drip, plan_echo, predict, prepare, read_arguments
 from latebin.core.settings import Settings
 
 SETTINGS = Settings(default_delay=2, max_delay=60)
@@ -25,15 +25,15 @@ PARAMETERS = [SECONDS, *(parameter for _, parameter in EVERY)]
 
 
 def planned(query: str, random: Callable[[], float] = lambda: 0.5) -> Any:
-    return planner(ask(query.encode(), None, SETTINGS), SETTINGS, Source(Turns().next, random))()
+    return prepare(read_arguments(query.encode(), None, SETTINGS), SETTINGS, Source(SeedCounter().next, random))()
 
 
 def predicted(query: str) -> Prediction:
-    return foresee(query.encode(), SETTINGS)
+    return predict(query.encode(), SETTINGS)
 
 
 def dripped(query: str) -> Any:
-    return drip(query.encode(), SETTINGS)
+    return plan_drip(query.encode(), SETTINGS)
 
 
 READERS: dict[str, Callable[[str], Any]] = {"delayed": planned, "drip": dripped, "predict": predicted}
@@ -45,7 +45,7 @@ def test_example(parameter: Parameter, target: str) -> None:
     read_text(parameter, parameter.example, Settings())
     path, _, query = target.strip("/").partition("?")
     place, _, segment = path.partition("/")
-    assert echo(segment, b"", SETTINGS) if segment else READERS[place](query)
+    assert plan_echo(segment, b"", SETTINGS) if segment else READERS[place](query)
 
 
 DEFAULTS: dict[str, Callable[[], bool]] = {

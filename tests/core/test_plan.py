@@ -2,20 +2,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.answers.seed_counter import Turns
+from latebin.answers.seed_counter import SeedCounter
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.plan import Plan, Source, ask, planner
+from latebin.core.plan import Plan, Source, prepare, read_arguments
 from latebin.core.settings import Settings
 
 SETTINGS = Settings(default_delay=5, max_delay=60)
 
 
 def read(query: bytes, path_delay: str | None, settings: Settings, source: Source) -> Plan:
-    return planner(ask(query, path_delay, settings), settings, source)()
+    return prepare(read_arguments(query, path_delay, settings), settings, source)()
 
 
 def source() -> Source:
-    return Source(Turns().next, lambda: 0.5)
+    return Source(SeedCounter().next, lambda: 0.5)
 
 
 def problem(query: bytes, path_delay: str | None = None) -> Problem:
@@ -83,8 +83,8 @@ def test_any_query(query: bytes, path_delay: str | None) -> None:
         assert outcome.reply().body.isascii()
 
 
-def plan(query: str, turns: Turns | None = None) -> Plan:
-    return read(query.encode(), None, SETTINGS, Source((turns or Turns()).next, lambda: 0.5))
+def plan(query: str, turns: SeedCounter | None = None) -> Plan:
+    return read(query.encode(), None, SETTINGS, Source((turns or SeedCounter()).next, lambda: 0.5))
 
 
 def test_everything_at_once() -> None:
@@ -106,7 +106,7 @@ def test_everything_at_once() -> None:
 
 def test_seed_repeats() -> None:
     """Two services that are asked the same, in the same order, draw the same; another seed draws otherwise."""
-    first, second = Turns(), Turns()
+    first, second = SeedCounter(), SeedCounter()
     query = "delay=lognormal(median=80ms,p99=1.2s)&fault=reset:50%25&status=503:0.5&seed=7"
     drawn = [plan(query, first) for _ in range(50)]
     assert drawn == [plan(query, second) for _ in range(50)]
@@ -117,7 +117,7 @@ def test_seed_repeats() -> None:
 
 def test_n_asks_for_a_draw() -> None:
     """The n-th draw can be had at once, and asking for it moves nothing."""
-    turns = Turns()
+    turns = SeedCounter()
     query = "delay=exponential(1s)&seed=7"
     third = plan(query + "&n=3", turns)
     assert [plan(query, turns) for _ in range(3)][2] == third
@@ -152,7 +152,7 @@ def test_every_draw_above_the_longest() -> None:
 def test_without_a_seed_draws_differ() -> None:
     """Without a seed the draws come from the source's own randomness."""
     random = iter([0.0, 0.999]).__next__
-    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(Turns().next, random)) for _ in range(2))
+    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(SeedCounter().next, random)) for _ in range(2))
     assert low.wait < high.wait
 
 
@@ -218,7 +218,7 @@ def test_as_many_pieces_as_bytes(size: int, most: int) -> None:
 def test_one_plan_where_nothing_is_drawn(query: bytes, alike: bool) -> None:  # noqa: FBT001  # a parameter
     """Requests for the same are promised the same, without its being worked out again; what is drawn is drawn anew."""
     random = iter(number / 50 for number in range(50))
-    planned = planner(ask(query, None, SETTINGS), SETTINGS, Source(Turns().next, lambda: next(random)))
+    planned = prepare(read_arguments(query, None, SETTINGS), SETTINGS, Source(SeedCounter().next, lambda: next(random)))
     plans = [planned() for _ in range(50)]
     assert (len({id(plan) for plan in plans}) == 1) == alike
     assert (len(set(plans)) == 1) == alike
@@ -226,8 +226,8 @@ def test_one_plan_where_nothing_is_drawn(query: bytes, alike: bool) -> None:  # 
 
 def test_a_seed_is_counted_where_nothing_is_drawn() -> None:
     """A turn of a seed is one also where its delay is fixed and its shares are whole: it is a request all the same."""
-    turns, query = Turns(), b"delay=1s&seed=7"
-    planned = planner(ask(query, None, SETTINGS), SETTINGS, Source(turns.next, lambda: 0.5))
+    turns, query = SeedCounter(), b"delay=1s&seed=7"
+    planned = prepare(read_arguments(query, None, SETTINGS), SETTINGS, Source(turns.next, lambda: 0.5))
     for _ in range(3):
         planned()
     assert turns.next(7, "1s") == 4

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from latebin.load.epoll_timer import Alarm
+from latebin.load.epoll_timer import EpollTimer
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def epoll() -> Iterator[select.epoll]:
 
 def test_an_alarm_is_never_early(epoll: select.epoll) -> None:
     """Without any other event, waiting ends at the moment or after it, each time anew."""
-    alarm = Alarm(epoll)
+    alarm = EpollTimer(epoll)
     for _ in range(5):
         until = time.monotonic() + 0.003
         alarm.wait(until)
@@ -28,7 +28,7 @@ def test_an_alarm_is_never_early(epoll: select.epoll) -> None:
 
 def test_an_event_ends_the_wait(epoll: select.epoll) -> None:
     """Bytes that are there are told at once, long before the moment."""
-    alarm = Alarm(epoll)
+    alarm = EpollTimer(epoll)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         epoll.register(ours, select.EPOLLIN)
@@ -39,6 +39,6 @@ def test_an_event_ends_the_wait(epoll: select.epoll) -> None:
 
 def test_a_moment_that_has_passed_is_not_waited_for(epoll: select.epoll) -> None:
     """Being late already, an alarm only looks."""
-    alarm = Alarm(epoll)
+    alarm = EpollTimer(epoll)
     alarm.wait(time.monotonic() - 1)
     alarm.close()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from latebin.load import footprint
-from latebin.load.schedule import RefusalError
+from latebin.load.schedule import RunError
 
 HUNGRY = """
 import time
@@ -50,5 +50,5 @@ def test_a_process_that_has_ended_is_refused() -> None:
     """A wrong --pid is told before the run, not as a server without cost."""
     with subprocess.Popen((sys.executable, "-c", "")) as ended:
         ended.wait()
-    with pytest.raises(RefusalError, match=str(ended.pid)):
+    with pytest.raises(RunError, match=str(ended.pid)):
         footprint.read([ended.pid])

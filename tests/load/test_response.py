@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.load.response import CLOSED, GARBAGE, MAX_HEAD, SHORT, Answer, FlawError, Reader
+from latebin.load.response import CLOSED, GARBAGE, MAX_HEAD, SHORT, Answer, ProtocolError, ResponseParser
 
 GOOD = Answer(200, reusable=True, surplus=False)
 
@@ -54,7 +54,7 @@ BROKEN = (
 )
 
 
-def feed_cut(reader: Reader, text: bytes, cuts: set[int]) -> Answer | None:
+def feed_cut(reader: ResponseParser, text: bytes, cuts: set[int]) -> Answer | None:
     """Feed a text in pieces, whose last one alone may complete an answer."""
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
     *answers, last = [reader.feed(text[begin:end]) for begin, end in pairwise(edges)]
@@ -65,7 +65,7 @@ def feed_cut(reader: Reader, text: bytes, cuts: set[int]) -> Answer | None:
 @given(text=st.sampled_from(list(WHOLE)), cuts=st.sets(st.integers(1, 200)))
 def test_an_answer_is_whole_at_its_last_byte(text: bytes, cuts: set[int]) -> None:
     """However it is cut, an answer is complete with its last byte and not before, twice on one connection."""
-    reader = Reader()
+    reader = ResponseParser()
     assert feed_cut(reader, text, cuts) == WHOLE[text]
     assert not reader.begun
     assert feed_cut(reader, text, set()) == WHOLE[text]
@@ -74,7 +74,7 @@ def test_an_answer_is_whole_at_its_last_byte(text: bytes, cuts: set[int]) -> Non
 @given(text=st.sampled_from(ENDED), cuts=st.sets(st.integers(1, 200)))
 def test_without_a_length_the_end_of_the_connection_ends_an_answer(text: bytes, cuts: set[int]) -> None:
     """Such an answer is whole when the connection ends, and the connection is not used again."""
-    reader = Reader()
+    reader = ResponseParser()
     assert feed_cut(reader, text, cuts) is None
     assert reader.begun
     assert reader.end() == Answer(200, reusable=False, surplus=False)
@@ -83,35 +83,35 @@ def test_without_a_length_the_end_of_the_connection_ends_an_answer(text: bytes, 
 @given(text=st.sampled_from(list(WHOLE)), data=st.data())
 def test_an_end_inside_an_answer_is_a_short_one(text: bytes, data: st.DataObject) -> None:
     """No length lost goes unnoticed."""
-    reader = Reader()
+    reader = ResponseParser()
     last_head = text.rfind(b"HTTP/1.")
     reader.feed(text[: data.draw(st.integers(last_head + 1, len(text) - 1))])
-    with pytest.raises(FlawError, match=SHORT):
+    with pytest.raises(ProtocolError, match=SHORT):
         reader.end()
 
 
 def test_an_end_before_an_answer_is_a_closed_connection() -> None:
     """An interim answer is not yet an answer."""
-    with pytest.raises(FlawError, match=CLOSED):
-        Reader().end()
-    reader = Reader()
+    with pytest.raises(ProtocolError, match=CLOSED):
+        ResponseParser().end()
+    reader = ResponseParser()
     assert reader.feed(b"HTTP/1.1 100 Continue\r\n\r\n") is None
     assert not reader.begun
-    with pytest.raises(FlawError, match=CLOSED):
+    with pytest.raises(ProtocolError, match=CLOSED):
         reader.end()
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: repr(text[:60]))
 def test_what_is_not_http_is_garbage(text: bytes) -> None:
     """Bytes that no HTTP/1 server may send are refused, not guessed at."""
-    with pytest.raises(FlawError, match=GARBAGE):
-        Reader().feed(text)
+    with pytest.raises(ProtocolError, match=GARBAGE):
+        ResponseParser().feed(text)
 
 
 @pytest.mark.parametrize("text", list(WHOLE), ids=lambda text: repr(text[:60]))
 def test_bytes_behind_an_answer_are_noticed(text: bytes) -> None:
     """What nobody asked for is told with the answer that it follows."""
-    answer = Reader().feed(text + b"H")
+    answer = ResponseParser().feed(text + b"H")
     assert answer is not None
     assert answer.surplus
 
@@ -119,9 +119,9 @@ def test_bytes_behind_an_answer_are_noticed(text: bytes) -> None:
 @given(st.binary(min_size=1, max_size=300))
 def test_any_bytes_are_an_answer_a_flaw_or_a_wait(data: bytes) -> None:
     """Nothing that comes in makes the reader fail in any other way."""
-    reader = Reader()
+    reader = ResponseParser()
     try:
         reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
         reader.end()
-    except FlawError:
+    except ProtocolError:
         pass

@@ -16,7 +16,7 @@ from latebin.load import run as measure
 from latebin.load.generator import Connections
 from latebin.load.percentiles import Percentiles
 from latebin.load.run import CPU_BOUND, LAG_BOUND, SCHEMA, Report, Verdict, as_json, run, run_apart
-from latebin.load.schedule import RefusalError, agree
+from latebin.load.schedule import RunError, agree
 from tests.support.late_server import CYCLE, LateServer, late_server, refusing_port
 
 DELAY = 0.05
@@ -106,7 +106,7 @@ def test_a_server_that_dies_has_no_cost(server: LateServer, monkeypatch: pytest.
     def read_once(pids: object) -> object:
         for found in footprints:
             return found
-        raise RefusalError
+        raise RunError
 
     monkeypatch.setattr(footprint, "read", read_once)
     assert run(server.url("/sized"), SCHEDULE, grace=GRACE, pids=[1]).cost is None
@@ -146,13 +146,13 @@ def test_a_run_can_have_a_process_of_its_own(server: LateServer) -> None:
 )
 def test_a_run_that_cannot_be_is_refused(url: str, options: dict[str, Any], words: str) -> None:
     """Every refusal comes before anything is sent and says what is wrong."""
-    with pytest.raises(RefusalError, match=words):
+    with pytest.raises(RunError, match=words):
         run(url, SCHEDULE, **options)
 
 
 def test_more_pending_than_descriptors_is_refused() -> None:
     """A run that would break its own process's limit of open files is told beforehand."""
-    with pytest.raises(RefusalError, match="ulimit"):
+    with pytest.raises(RunError, match="ulimit"):
         run("http://127.0.0.1/", agree(pending=1_900_000, delay=600, duration=1))
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    with pytest.raises(RefusalError, match="Name or service not known"):
+    with pytest.raises(RunError, match="Name or service not known"):
         run("http://nowhere.invalid/", SCHEDULE)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.load.schedule import MAX_DELAY, MAX_DURATION, MAX_REQUESTS, RefusalError, Schedule, agree
+from latebin.load.schedule import MAX_DELAY, MAX_DURATION, MAX_REQUESTS, RunError, Schedule, agree
 
 rates = st.floats(0.5, 5000)
 delays = st.floats(0, 60)
@@ -93,5 +93,5 @@ def test_without_a_delay_nothing_is_pending() -> None:
 )
 def test_a_run_that_cannot_be_is_refused(figures: dict[str, float], words: str) -> None:
     """Every refusal says which figure is wrong."""
-    with pytest.raises(RefusalError, match=words.replace("+", r"\+")):
+    with pytest.raises(RunError, match=words.replace("+", r"\+")):
         agree(**figures)

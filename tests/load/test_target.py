@@ -2,7 +2,7 @@
 
 import pytest
 
-from latebin.load.schedule import RefusalError
+from latebin.load.schedule import RunError
 from latebin.load.target import parse
 
 
@@ -54,7 +54,7 @@ def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes
 )
 def test_a_url_that_cannot_be_sent_to_is_refused(url: str) -> None:
     """TLS, other schemes, passwords, no host, or a host or a port that is none are refused before anything is sent."""
-    with pytest.raises(RefusalError):
+    with pytest.raises(RunError):
         parse(url, 1)
 
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from latebin.answers.pending import Room
+from latebin.answers.pending import Capacity
 from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
@@ -26,8 +26,8 @@ ROOM = 2
 @pytest.fixture
 def full(house: House) -> House:
     """The whole service with an answer of each style pending, and no room for another."""
-    room, clock = Room(ROOM), house.clock
-    klein, resource = Service(clock, Settings(), room=room), Service(clock, Settings(), room=room)
+    capacity, clock = Capacity(ROOM), house.clock
+    klein, resource = (Service(clock, Settings(), capacity=capacity) for _ in PREFIXES)
     root = Root(klein, resource, Settings())
     full = attrs.evolve(house, klein=klein, resource=resource, root=root, site=ServiceSite(root, clock, Clock()))
     for prefix in PREFIXES.values():

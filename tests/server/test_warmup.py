@@ -6,7 +6,7 @@ import sys
 from twisted.logger import capturedLogs
 
 from latebin.core.settings import Settings
-from latebin.server.warmup import PATHS, rehearse
+from latebin.server.warmup import PATHS, warm_up
 
 
 def layout(*words: str) -> tuple[int, int]:
@@ -24,7 +24,7 @@ def test_layout() -> None:
 
 def test_both_styles_answer() -> None:
     """Each style answers, from beginning to end."""
-    answers = rehearse(Settings())
+    answers = warm_up(Settings())
     assert len(answers) == len(PATHS) == 2
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -34,5 +34,5 @@ def test_both_styles_answer() -> None:
 def test_nobody_hears_of_it() -> None:
     """Nothing is logged, not even by a service that refuses whatever it is asked."""
     with capturedLogs() as events:
-        rehearse(Settings(max_pending=0))
+        warm_up(Settings(max_pending=0))
     assert not events

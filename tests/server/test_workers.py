@@ -23,7 +23,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
-from latebin.server.workers import ATTEMPTS, LIVED, LONGEST, READY, StillbornError, Workers
+from latebin.server.workers import ATTEMPTS, LIVED, LONGEST, READY, Workers, WorkersFailedError
 from latebin.telemetry.counters import shared
 from latebin.telemetry.metrics import WIDTH
 from tests.support.process import BOUND, Process, get, serving, started, until
@@ -241,7 +241,7 @@ def test_stillborn(clock: Clock, processes: Processes, workers: Workers) -> None
         assert not accepting
         processes.die(-1)
         clock.advance(LONGEST)
-    assert accepting[0].check(StillbornError)
+    assert accepting[0].check(WorkersFailedError)
     assert re.search("worker 1 cannot be started: .*exit code 1", accepting[0].getErrorMessage())
     assert clock.getDelayedCalls() == []
 

@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 
 from latebin.answers.service import Service
-from latebin.compare import duties
+from latebin.compare import source
 from latebin.core.settings import Settings
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
@@ -101,7 +101,7 @@ def test_via(style: str) -> None:
 
 def definitions(module: str) -> list[str]:
     """Give what a style file defines in its classes, in its order, by names that do not depend on the style."""
-    found = duties.definitions((STYLES / f"{module}.py").read_text())
+    found = source.definitions((STYLES / f"{module}.py").read_text())
     return [each.common for each in found if "." in each.name]
 
 

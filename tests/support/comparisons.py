@@ -5,10 +5,10 @@ from typing import Any
 
 import attrs
 
-from latebin.compare.duties import code_lines, definitions
 from latebin.compare.findings import Ceiling, Comparison, Round, Sample
 from latebin.compare.parity import Difference, Parity
 from latebin.compare.run import _source
+from latebin.compare.source import code_lines, definitions
 from latebin.load.percentiles import Percentiles
 from latebin.load.run import Cost, Report
 from latebin.load.schedule import Schedule

@@ -2,21 +2,21 @@
 
 import attrs
 
+from latebin.answers.interfaces import ServedRequest
 from latebin.cli import main
 from latebin.core.http.reply import NOT_FOUND, Refused, Reply
-from latebin.overrides.request import Request
 from latebin.styles import resource
 
 RawResource = resource.RawResource
 
 
-def not_found(self: RawResource, request: Request) -> None:
+def not_found(self: RawResource, request: ServedRequest) -> None:
     """Say the same in another order."""
     reply = NOT_FOUND.reply()
     self._send(request, attrs.evolve(reply, headers=reply.headers[::-1]))
 
 
-def refused(self: RawResource, request: Request, error: Refused) -> None:
+def refused(self: RawResource, request: ServedRequest, error: Refused) -> None:
     """Take what a caller sent for markup."""
     given = (error.problem.given or "").encode("utf-8", "replace")
     self._send(request, Reply(400, ((b"Content-Type", b"text/html"),), b"<p>%s</p>" % given))

@@ -12,7 +12,7 @@ import click
 from twisted.internet.task import Clock
 
 from latebin.core.settings import Settings
-from latebin.server.warmup import Stage, rehearse
+from latebin.server.warmup import MemoryTransport, warm_up
 from latebin.site.factory import ServiceSite, root
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def sizes() -> tuple[int, int]:
     clock = Clock()
     site = Keeping(clock)
     connections = [site.buildProtocol(None) for _ in range(100)]
-    stages = [Stage() for _ in connections]
+    stages = [MemoryTransport() for _ in connections]
     for connection, stage in zip(connections, stages, strict=True):
         connection.makeConnection(stage)
     for connection in connections:
@@ -55,5 +55,5 @@ def _largest(objects: "Sequence[object]") -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["rehearsed"]:
-        rehearse(SETTINGS)
+        warm_up(SETTINGS)
     click.echo("{} {}".format(*sizes()))

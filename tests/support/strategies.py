@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 
 from latebin.core.language.distributions import (
-    Delay,
+    Distribution,
     Exponential,
     Fixed,
     Lognormal,
@@ -29,12 +29,12 @@ wild = st.floats(min_value=1e-12, max_value=LONGEST)
 """Durations that no person would choose, with all the digits that a float can have."""
 
 
-def delays(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Delay]:
+def delays(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Distribution]:
     """Give any delay that can be parsed, made of the given durations, all above 0."""
     return st.recursive(_simple(durations), _mixes, max_leaves=8)
 
 
-def _simple(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Delay]:
+def _simple(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Distribution]:
     return st.one_of(
         (durations | st.just(0.0)).map(Fixed),
         _ascending(durations, 2).map(lambda ends: Uniform(*ends)),
@@ -59,14 +59,14 @@ def _shares(size: int) -> st.SearchStrategy[tuple[float, ...]]:
     return tenths_of_percent.map(lambda some: tuple(sorted(tenths / 1000 for tenths in some)))
 
 
-def _mixes(inner: st.SearchStrategy[Delay]) -> st.SearchStrategy[Delay]:
+def _mixes(inner: st.SearchStrategy[Distribution]) -> st.SearchStrategy[Distribution]:
     return st.lists(st.tuples(st.integers(0, 100), inner), min_size=1, max_size=4).filter(_some_weight).map(_mix)
 
 
-def _some_weight(parts: list[tuple[int, Delay]]) -> bool:
+def _some_weight(parts: list[tuple[int, Distribution]]) -> bool:
     return any(weight for weight, _ in parts)
 
 
-def _mix(parts: list[tuple[int, Delay]]) -> Mix:
+def _mix(parts: list[tuple[int, Distribution]]) -> Mix:
     total = sum(weight for weight, _ in parts)
     return Mix(tuple((weight / total, delay) for weight, delay in parts))

@@ -17,7 +17,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor, StringTransport
 
-from latebin.overrides.haproxy import Preceding
+from latebin.overrides.haproxy import ProxyProtocolReactor
 from tests.core.http.test_proxy_protocol import BEHIND, FOUR, MALFORMED, SIGNATURE, SIX, binary
 from tests.server.test_workers import certificate
 from tests.support.process import Process, serving, started
@@ -252,7 +252,7 @@ LISTENING: dict[str, Callable[[Any, Any], object]] = {
 def test_listening(kind: str) -> None:
     """Whatever is listened on, a connection begins with its preamble, and goes on with what is behind it."""
     reactor = Adopter()
-    LISTENING[kind](Preceding(reactor), Factory.forProtocol(Remembering))
+    LISTENING[kind](ProxyProtocolReactor(reactor), Factory.forProtocol(Remembering))
     servers: list[Any] = [*reactor.tcpServers, *reactor.unixServers]
     connection = servers[0][1].buildProtocol(None)
     connection.makeConnection(StringTransport())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs, formatEvent
 
 from latebin.compare.contract import Case
-from latebin.core.http.request_id import PATTERN, Identities
+from latebin.core.http.request_id import PATTERN, RequestIds
 from latebin.site.factory import ServiceSite
 from tests.support.process import serving
 from tests.support.wire import House
@@ -21,25 +21,25 @@ SPAN = b"00f067aa0ba902b7"
 MADE = re.compile(rb"[0-9a-f]{32}")
 
 
-def identities() -> Identities:
-    return Identities("0123456789abcdef0123")
+def identities() -> RequestIds:
+    return RequestIds("0123456789abcdef0123")
 
 
 def made(given: list[bytes] | None = None, parents: list[bytes] | None = None) -> bool:
     """Tell whether an id is a new one."""
-    return identities().identify(given, parents) == b"0123456789abcdef0123000000000000"
+    return identities().assign(given, parents) == b"0123456789abcdef0123000000000000"
 
 
 @given(st.from_regex(PATTERN.encode(), fullmatch=True))
 def test_given(value: bytes) -> None:
     """An id of 1 to 128 letters, digits, dots, underscores and dashes is taken as it is."""
-    assert identities().identify([value], None) == value
+    assert identities().assign([value], None) == value
 
 
 @given(st.binary(max_size=200))
 def test_harmless(value: bytes) -> None:
     """Whatever is given, an id is one that a header and a log can hold."""
-    assert re.fullmatch(PATTERN.encode(), identities().identify([value], [value]))
+    assert re.fullmatch(PATTERN.encode(), identities().assign([value], [value]))
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_harmless(value: bytes) -> None:
 def test_not_given(values: list[bytes]) -> None:
     """What is too long, has any other character, or is there twice is no id; then the trace may have one."""
     assert made(values)
-    assert identities().identify(values, [b"00-%b-%b-01" % (TRACE, SPAN)]) == TRACE
+    assert identities().assign(values, [b"00-%b-%b-01" % (TRACE, SPAN)]) == TRACE
 
 
 def test_given_before_traced() -> None:
     """An id that is given for the request counts more than that of its trace."""
-    assert identities().identify([b"a"], [b"00-%b-%b-01" % (TRACE, SPAN)]) == b"a"
+    assert identities().assign([b"a"], [b"00-%b-%b-01" % (TRACE, SPAN)]) == b"a"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_given_before_traced() -> None:
 )
 def test_trace(parent: bytes) -> None:
     """The id of a trace is taken, of later versions too, whatever these add."""
-    assert identities().identify(None, [parent % (TRACE, SPAN)]) == TRACE
+    assert identities().assign(None, [parent % (TRACE, SPAN)]) == TRACE
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_two_parents() -> None:
 
 def test_every_id_is_another() -> None:
     """No id is made twice, in one process or in two."""
-    one, other = identities(), Identities("0123456789abcdef0124")
-    ids = [each.identify(None, None) for _ in range(1000) for each in (one, other)]
+    one, other = identities(), RequestIds("0123456789abcdef0124")
+    ids = [each.assign(None, None) for _ in range(1000) for each in (one, other)]
     assert len(set(ids)) == len(ids)
     assert all(map(MADE.fullmatch, ids))
 
@@ -114,7 +114,7 @@ def test_every_id_is_another() -> None:
 def test_every_site_has_ids_of_its_own(house: House) -> None:
     """Two processes that serve the same do not make the same ids."""
     sites = house.site, ServiceSite(house.root, house.clock)
-    origins = {site.identify(None, None)[:20] for site in sites}
+    origins = {site.assign(None, None)[:20] for site in sites}
     assert len(origins) == 2
 
 

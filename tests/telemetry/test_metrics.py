@@ -6,8 +6,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 
 from latebin.core.endpoints import PREFIXES
-from latebin.telemetry.counters import Board
-from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, bury
+from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
 from tests.support.wire import House
 
 Samples = dict[tuple[str, ...], float]
@@ -177,7 +177,7 @@ def test_build(house: House) -> None:
 
 def test_workers_add_up() -> None:
     """Each worker tells the sum over all; one that died leaves what it counted, and takes what only the living have."""
-    clock, board = Clock(), Board(WIDTH, 2)
+    clock, board = Clock(), SharedCounters(WIDTH, 2)
     waiting = [{"klein": range(3), "resource": range(1)}, {"klein": range(4), "resource": range(0)}]
     first, second = (Metrics(clock, pending, board, number) for number, pending in enumerate(waiting))
     for metrics in (first, second):
@@ -186,7 +186,7 @@ def test_workers_add_up() -> None:
         samples = read(metrics.page().body)
         assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (7, 2)
     second.stop()
-    bury(board.row(1))
+    clear_gauges(board.row(1))
     samples = read(first.page().body)
     assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (3, 1)
     assert samples["latebin_worker_starts_total",] == 2
@@ -195,12 +195,12 @@ def test_workers_add_up() -> None:
 
 def test_a_worker_goes_on_where_the_one_before_it_died() -> None:
     """CPU time that a worker's predecessor used stays used."""
-    board = Board(WIDTH)
+    board = SharedCounters(WIDTH)
     used = [cpu_after_a_life(board) for _ in range(3)]
     assert used[2] - used[1] > used[0]
 
 
-def cpu_after_a_life(board: Board) -> float:
+def cpu_after_a_life(board: SharedCounters) -> float:
     metrics = Metrics(Clock(), {"klein": (), "resource": ()}, board)
     metrics.start()
     metrics.stop()

@@ -42,7 +42,7 @@ PATIENCE = 30.0
 """Seconds after which a wait that should have ended long ago is given up."""
 
 
-class Alarm(Waker):
+class EpollTimer(Waker):
     """A waker that remembers what it was armed for."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Time:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.alarm = Alarm()
+        self.alarm = EpollTimer()
         self.clock = SteadyClock(self.alarm, lambda: self.now)
 
     def advance(self, amount: float) -> None:

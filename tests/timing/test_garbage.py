@@ -7,7 +7,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from latebin.timing.garbage import INTERVAL, MARGIN, MOST, WORTHWHILE, Collector
+from latebin.timing.garbage import INTERVAL, MARGIN, MOST, WORTHWHILE, GarbageScheduler
 from tests.support.process import ROOT, environment
 
 
@@ -37,29 +37,29 @@ def heap() -> Heap:
 
 
 @pytest.fixture
-def collector(heap: Heap) -> Collector:
-    collector = Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect)
+def collector(heap: Heap) -> GarbageScheduler:
+    collector = GarbageScheduler(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect)
     heap.gathered = MOST
     collector.look()
     heap.collections = 0
     return collector
 
 
-def test_nothing_has_gathered(heap: Heap, collector: Collector) -> None:
+def test_nothing_has_gathered(heap: Heap, collector: GarbageScheduler) -> None:
     """What is little is left where it is, though nobody waits."""
     heap.gathered = WORTHWHILE - 1
     collector.look()
     assert heap.collections == 0
 
 
-def test_nobody_waits(heap: Heap, collector: Collector) -> None:
+def test_nobody_waits(heap: Heap, collector: GarbageScheduler) -> None:
     """What has gathered is collected when no answer is due."""
     heap.gathered = WORTHWHILE
     collector.look()
     assert heap.collections == 1
 
 
-def test_an_answer_is_due_soon(heap: Heap, collector: Collector) -> None:
+def test_an_answer_is_due_soon(heap: Heap, collector: GarbageScheduler) -> None:
     """A collection that would make an answer late is put off until there is time for it, by what the last one took."""
     heap.gathered, heap.due = WORTHWHILE, heap.takes * MARGIN
     collector.look()
@@ -69,7 +69,7 @@ def test_an_answer_is_due_soon(heap: Heap, collector: Collector) -> None:
     assert heap.collections == 1
 
 
-def test_somebody_asks(heap: Heap, collector: Collector) -> None:
+def test_somebody_asks(heap: Heap, collector: GarbageScheduler) -> None:
     """While requests come, what gathers is those who wait: it is collected when none has come since the last look."""
     heap.gathered = WORTHWHILE
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_somebody_asks(heap: Heap, collector: Collector) -> None:
     assert heap.collections == 1
 
 
-def test_what_is_too_much(heap: Heap, collector: Collector) -> None:
+def test_what_is_too_much(heap: Heap, collector: GarbageScheduler) -> None:
     """Memory is bounded: what is too much is collected whatever is due, and whoever asks."""
     heap.gathered, heap.due, heap.asked = MOST, 0.0, 1
     collector.look()
@@ -93,7 +93,7 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
     heap.takes = 0.0
-    Collector(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
+    GarbageScheduler(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
     assert done == ["disable", "freeze after 1"]
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)

@@ -6,10 +6,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
+from latebin.answers.interfaces import ServedRequest, abort
 from latebin.core.faults import GARBAGE, HALF_CHUNK
-from latebin.core.http.reply import BROKEN
+from latebin.core.http.reply import BROKEN, Answering
 from latebin.core.plan import Plan
-from latebin.overrides.request import Request, abort
 
 if TYPE_CHECKING:
     from latebin.core.http.body import Body
@@ -19,7 +19,30 @@ PIECE: Final = 128 * 1024
 piece of this size is told when it has left."""
 
 
-def deliver(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def begin(request: Answering, plan: Plan, measured: float | None) -> None:
+    """Set the status and the headers of an answer as planned, and say how late it is.
+
+    Args:
+        request: what is answered.
+        plan: what was promised.
+        measured: seconds from the request to the answer, by the service's own clock; None where the headers are sent
+            before the wait, and so cannot tell.
+    """
+    request.setResponseCode(plan.status)
+    for name, value in plan.headers:
+        request.setHeader(name, value)
+    request.setHeader(*timing(plan, measured))
+
+
+def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
+    """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms), as in `begin`."""
+    text = f"asked;dur={plan.asked_ms:.3f}"
+    if measured is not None:
+        text = f"delay;dur={measured * 1000:.3f}, {text}"
+    return b"Server-Timing", text.encode("ascii")
+
+
+def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     """Send the body of an answer whose headers are set, or what is to go wrong in its place.
 
     Args:
@@ -42,7 +65,7 @@ def deliver(request: Request, plan: Plan, clock: IReactorTime, longest: float) -
     return Delivery(request, plan, clock).start()
 
 
-def apologize(request: Request) -> bytes:
+def apologize(request: ServedRequest) -> bytes:
     """Answer a request that the service failed to answer.
 
     Returns:
@@ -66,7 +89,7 @@ class Delivery:
         size: how many bytes of the body to write; all of them, unless it is said.
     """
 
-    def __init__(self, request: Request, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
+    def __init__(self, request: ServedRequest, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
         self._sent: Deferred[bytes] | None = None
         self._request = request
         self._body = cast("Body", plan.body)
@@ -144,11 +167,11 @@ class Delivery:
         self._request.write(self._body.piece(start, self._at))
 
 
-def _wanted(request: Request, plan: Plan) -> "Body | None":
+def _wanted(request: ServedRequest, plan: Plan) -> "Body | None":
     return None if request.method == b"HEAD" else plan.body
 
 
-def _half(request: Request, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
+def _half(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
     """Send the headers and half of the body, if there is one."""
     request.write(b"")
     body = _wanted(request, plan)
@@ -157,32 +180,32 @@ def _half(request: Request, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
     return Delivery(request, plan, clock, body.size // 2).start()
 
 
-def _until_gone(request: Request) -> Deferred[bytes]:
+def _until_gone(request: ServedRequest) -> Deferred[bytes]:
     """Close the connection; nothing is left to wait for but that it is lost, which cancels what is returned."""
     request.loseConnection()
     return Deferred()
 
 
-def _reset(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _reset(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     abort(request)
     return Deferred()
 
 
-def _close(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _close(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     return _until_gone(request)
 
 
-def _truncate(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _truncate(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     return _half(request, plan, clock).addCallback(lambda _: _until_gone(request))
 
 
-def _garbage(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _garbage(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     if request.transport is not None:
         request.transport.write(GARBAGE)
     return _until_gone(request)
 
 
-def _badchunk(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _badchunk(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     def break_off(_: bytes) -> Deferred[bytes]:
         if request.chunked and request.transport is not None:
             request.transport.write(HALF_CHUNK)
@@ -191,7 +214,7 @@ def _badchunk(request: Request, plan: Plan, clock: IReactorTime, longest: float)
     return _half(request, plan, clock).addCallback(break_off)
 
 
-def _hang(request: Request, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     request.write(b"")
     given_up = clock.callLater(longest, request.loseConnection)
     return Deferred(lambda _: given_up.cancel() if given_up.active() else None)

@@ -1,76 +1,215 @@
-"""Who is waiting: every answer that was accepted and not yet given, whatever Deferred it waits for."""
+"""The answers that wait, each with what it waits for, and how many there may be."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import count
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
 
-T = TypeVar("T")
+from latebin.core.http.reply import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from latebin.core.plan import Plan
+
+
+_CALLED: Final = -1
+
+_CANCELLED: Final = -2
 
 
 @attrs.define(eq=False)
-class Room:
-    """How much may be pending at once, in all styles together.
+class Capacity:
+    """The number of answers that may be pending at once, in all styles together.
 
     Attributes:
-        most: how many answers; None for as many as come.
-        taken: how many are pending.
+        most: the limit; None for no limit.
+        taken: how many answers are pending.
     """
 
     most: int | None = None
     taken: int = attrs.field(default=0, init=False)
 
-    def share(self) -> "Pending":
-        """Give a style its part of the room, which may be all of it."""
-        return Pending(self)
-
     @property
     def full(self) -> bool:
-        """Whether nothing more can be accepted."""
+        """Whether the service can accept no other request."""
         return self.most is not None and self.taken >= self.most
 
 
 @attrs.define(eq=False)
-class Pending:
-    """The answers of one style that are waited for: when each is due, under a number of its own.
+class PendingAnswers:
+    """The registry of one style's pending answers, by their ids.
 
     Attributes:
-        room: what they take their part of.
+        capacity: what each pending answer takes a part of.
     """
 
-    room: Room
-    _waiting: dict[int, float] = attrs.field(factory=dict, init=False)
-    _numbers: Iterator[int] = attrs.field(factory=count, init=False)
+    capacity: Capacity
+    _pending: "dict[int, PendingAnswer]" = attrs.field(factory=dict, init=False)
+    _ids: "Iterator[int]" = attrs.field(factory=lambda: count(1), init=False)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
-    def enter(self, deferred: Deferred[T], due: float) -> Deferred[T]:
-        """Count a Deferred as pending until it has fired, failed or been cancelled.
-
-        Args:
-            deferred: what an answer waits for. Its result passes through unchanged.
-            due: when it is expected, in seconds of the service's clock.
+    def enter(self, answer: "PendingAnswer") -> int:
+        """Register an answer that begins to wait.
 
         Returns:
-            The same Deferred.
+            The answer's id, which no other answer of this registry ever has.
         """
-        number = next(self._numbers)
-        self._waiting[number] = due
-        self.room.taken += 1
-        return deferred.addBoth(self._leave, number)
+        number = next(self._ids)
+        self._pending[number] = answer
+        self.capacity.taken += 1
+        return number
+
+    def leave(self, number: int) -> None:
+        """Remove an answer that no longer waits."""
+        del self._pending[number]
+        self.capacity.taken -= 1
+
+    def release(self, number: int) -> None:
+        """Let an answer go now, as planned, without the rest of its wait.
+
+        Raises:
+            KeyError: no pending answer has this id.
+        """
+        self._pending[number].release()
+
+    def end(self, number: int, problem: Problem) -> None:
+        """Let an answer go now as a refusal, in the place of the planned answer.
+
+        Args:
+            number: the answer's id.
+            problem: what the client gets. An answer that has sent its headers is broken off instead.
+
+        Raises:
+            KeyError: no pending answer has this id.
+        """
+        self._pending[number].end(problem)
 
     def due_by(self, moment: float) -> bool:
-        """Tell whether an answer is due by a moment, in seconds of the service's clock.
+        """Return whether an answer is due by a moment, in seconds of the service's clock.
 
-        Who has waited longest is asked first, so that with one delay for all the first knows. To look at all of them
-        takes milliseconds when there are thousands, but only where none of them is late by that.
+        With one delay for all, the first answer in the registry decides. A search through thousands of answers takes
+        milliseconds, but it goes past the first only when no answer is late by that much.
         """
-        return any(due <= moment for due in self._waiting.values())
+        return any(answer.due <= moment for answer in self._pending.values())
 
-    def _leave(self, result: T, number: int) -> T:
-        del self._waiting[number]
-        self.room.taken -= 1
-        return result
+
+@implementer(IReactorTime, IDelayedCall)
+@attrs.define(eq=False)
+class PendingAnswer:
+    """One answer from its acceptance to its end, and the clock that its `deferLater` is given.
+
+    `deferLater(answer, answer.wait, ...)` asks this clock for the one delayed call that it ever has, which is the
+    answer itself. So this class decides what an answer waits for, and no style changes with it. Here it is time alone.
+
+    It is an object beside the request because CPython keeps attributes within an instance only as long as its class has
+    no more than thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 25.
+
+    Attributes:
+        plan: how the request is answered; requests that ask for the same may share it.
+        clock: what measures the wait, in seconds.
+        registry: where the answer is known while it waits.
+        accepted: when the request was accepted, in seconds of the clock.
+        target: the URL that a forwarded request is passed on to.
+        measured: seconds from the acceptance to the answer; None before the answer.
+        refusal: the problem to answer with instead, once `end` has set it.
+    """
+
+    plan: "Plan"
+    clock: IReactorTime
+    registry: PendingAnswers
+    accepted: float
+    target: bytes = b""
+    measured: float | None = attrs.field(default=None, init=False)
+    refusal: Problem | None = attrs.field(default=None, init=False)
+    _number: int = attrs.field(default=0, init=False)
+    _call: IDelayedCall | None = attrs.field(default=None, init=False)
+    _go: Callable[[], object] | None = attrs.field(default=None, init=False)
+
+    @property
+    def wait(self) -> float:
+        """Seconds that the plan waits."""
+        return self.plan.wait
+
+    @property
+    def due(self) -> float:
+        """When the answer is due, in seconds of the clock."""
+        return self.accepted + self.plan.wait
+
+    @property
+    def fault(self) -> str | None:
+        """The fault that was done in the place of an answer; None if none was, or the answer still waits."""
+        return None if self.measured is None else self.plan.fault
+
+    def answered(self, now: float) -> float:
+        """Note that the answer begins now, in seconds of the clock.
+
+        Returns:
+            Seconds since the acceptance.
+        """
+        self.measured = now - self.accepted
+        return self.measured
+
+    def release(self) -> None:
+        """Let the answer go now, as planned."""
+        self._waiting().cancel()
+        self._due()
+
+    def end(self, problem: Problem) -> None:
+        """Let the answer go now, as a refusal."""
+        self.refusal = problem
+        self.release()
+
+    def seconds(self) -> float:
+        return self.clock.seconds()
+
+    def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:  # noqa: A002  # the interface's name
+        """Begin to wait; IReactorTime's method, which `deferLater` calls once."""
+        self._go = partial(callable, *args, **kwargs)
+        self._number = self.registry.enter(self)
+        self._call = self.clock.callLater(delay, self._due)
+        return self
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        return [self] if self.active() else []
+
+    def getTime(self) -> float:
+        return self._waiting().getTime()
+
+    def cancel(self) -> None:
+        """Stop waiting: the client has left, or the answer's Deferred was cancelled."""
+        self._waiting().cancel()
+        self._leave(_CANCELLED)
+
+    def delay(self, secondsLater: float) -> None:
+        self._waiting().delay(secondsLater)
+
+    def reset(self, secondsFromNow: float) -> None:
+        self._waiting().reset(secondsFromNow)
+
+    def active(self) -> bool:
+        return self._call is not None
+
+    def _waiting(self) -> IDelayedCall:
+        if self._call is None:
+            raise AlreadyCancelled if self._number == _CANCELLED else AlreadyCalled
+        return self._call
+
+    def _due(self) -> None:
+        go = self._go
+        self._leave(_CALLED)
+        if go is not None:
+            go()
+
+    def _leave(self, end: int) -> None:
+        self.registry.leave(self._number)
+        self._number = end
+        # The Deferred that is called refers to this object, to cancel it: the two would be a cycle.
+        self._call = self._go = None

@@ -1,30 +1,26 @@
 """A request body on its way through: taken as it comes, and no faster than it is passed on."""
 
 from io import BytesIO
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+from latebin.answers.interfaces import BodySource
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 WINDOW: Final = 64 * 1024
 """Bytes that are taken before anybody wants them, as many as one read gives. Up to here the connection is read, and so
 a client that leaves is noticed."""
 
 
-class Source(Protocol):
-    """Where a body comes from: a connection that can be left unread for a while."""
-
-    def hold(self) -> None: ...
-    def release(self) -> None: ...
-
-
 @implementer(IBodyProducer)
-class Upload:
+class StreamedBody:
     """A body as a file that the request's connection writes to, and as a producer that another connection reads from.
 
     Args:
@@ -38,11 +34,11 @@ class Upload:
         moved: what is called, if anything is, whenever bytes were passed on, and at the end.
     """
 
-    def __init__(self, length: int | None, source: Source, most: int) -> None:
+    def __init__(self, length: int | None, source: BodySource, most: int) -> None:
         self.announced = length
         self.length = UNKNOWN_LENGTH if length is None else length
         self.moved: Callable[[], object] | None = None
-        self._source: Source | None = source
+        self._source: BodySource | None = source
         self._produced: Deferred[None] = Deferred(lambda _: self.close())
         self._consumer: IConsumer | None = None
         self._kept: list[bytes] = []

@@ -7,7 +7,7 @@ MAX_KEYS: Final = 10_000
 """How many pairs of seed and expression are counted; of more, the one that was used the longest ago starts anew."""
 
 
-class Turns:
+class SeedCounter:
     """Counts the requests of each seed and expression, from 1, in the order in which they arrive."""
 
     def __init__(self) -> None:

@@ -1,38 +1,39 @@
-"""What a style is given, so that it is left with nothing but how that style says it."""
+"""The service behind both styles: it accepts a request, and answers it when its wait is over."""
 
 import random
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Final, Literal, cast
 
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
-from latebin.answers.delivery import deliver
+from latebin.answers.delivery import begin, deliver, timing
 from latebin.answers.form import understand
-from latebin.answers.head import begin, timing
-from latebin.answers.pending import Pending, Room
-from latebin.answers.promise import Promise
-from latebin.answers.request_body import Upload
-from latebin.answers.seed_counter import Turns
+from latebin.answers.interfaces import ServedRequest, abort
+from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
+from latebin.answers.request_body import StreamedBody
+from latebin.answers.seed_counter import SeedCounter
 from latebin.answers.via import Forward
-from latebin.core.http.echo import MAX_BODY, told
-from latebin.core.http.echo import Asked as Told
+from latebin.core import plan
+from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, too_large
 from latebin.core.http.upstream_url import target
 from latebin.core.parameters import PREFIX, wrong
-from latebin.core.plan import Plan, Source, ask, drip, echo, foresee, planner, read_via
+from latebin.core.plan import Plan, Source
 from latebin.core.settings import Settings
-from latebin.overrides.request import Request
 from latebin.timing import clock
 
+Endpoint = Literal["delayed", "delay", "drip", "via"]
+"""The endpoints that answer late, by the first segment of their paths."""
+
 MAX_KNOWN: Final = 1024
-"""How many URLs are remembered with what they ask for; before one more, all are forgotten."""
+"""URLs whose arguments are remembered; at one more, all are forgotten."""
 
 
 def _source() -> Source:
-    return Source(Turns().next, random.SystemRandom().random)
+    return Source(SeedCounter().next, random.SystemRandom().random)
 
 
 @attrs.frozen(eq=False)
@@ -40,119 +41,116 @@ class Service:
     """The part of the service that does not depend on the style; each style has one of its own.
 
     Attributes:
-        clock: where every delay comes from.
+        clock: what measures every delay.
         settings: what the operator chose.
-        source: where every draw comes from.
-        agent: what requests are passed on through; None where there is nowhere to pass them on to.
-        room: how much may be pending; styles that are served together share it.
-        pending: who is waiting for this style's answers.
+        source: what every draw comes from.
+        agent: what requests are passed on through; None where there is no upstream.
+        capacity: how much may be pending; styles that are served together share it.
+        pending: the answers of this style that wait.
     """
 
     clock: IReactorTime = attrs.field(factory=clock.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None
-    room: Room = attrs.field(factory=Room)
+    capacity: Capacity = attrs.field(factory=Capacity)
     _known: dict[tuple[bytes, str | None], Callable[[], Plan]] = attrs.field(factory=dict, init=False)
-    pending: Pending = attrs.field(init=False, default=attrs.Factory(lambda self: self.room.share(), takes_self=True))
+    pending: PendingAnswers = attrs.field(
+        init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)
+    )
 
-    def accept(self, request: Request, path_delay: str | None = None) -> Promise:
-        """Decide what a request is promised; send the headers if they are not to wait.
+    def accept(self, request: ServedRequest, endpoint: Endpoint, argument: str | None = None) -> PendingAnswer:
+        """Plan the answer to a request; send the headers now if only the body waits.
+
+        Args:
+            request: what is asked; the answer is set on it as `pending_answer`.
+            endpoint: which of the endpoints it came to.
+            argument: the segment that follows in the path, decoded; None where there is none.
+
+        Returns:
+            The answer, which is the clock to wait for it by.
 
         Raises:
-            Refused: the request asks for what there is not, or there is no room for another.
+            Refused: the request asks for something that there is not, or too many answers are pending.
         """
-        accepted = self._admit()
-        plan = self._planner(_query(request), path_delay)()
-        promise = _promised(request, plan, accepted)
-        if plan.at == "body":
-            begin(request, plan, None)
+        # Before anything is read: a request that is refused for want of capacity takes no draw from the others.
+        if self.capacity.full:
+            raise Refused(FULL)
+        accepted = self.clock.seconds()
+        planned, upstream = self._plan(request, endpoint, argument)
+        answer = request.pending_answer = PendingAnswer(planned, self.clock, self.pending, accepted, upstream)
+        if planned.at == "body":
+            begin(request, planned, None)
             request.write(b"")
-        return promise
+        return answer
 
-    def _planner(self, query: bytes, path_delay: str | None) -> Callable[[], Plan]:
-        """Read a URL, and remember it: those who test ask for the same again and again."""
+    def answer(self, request: ServedRequest) -> Deferred[bytes]:
+        """Answer a request as planned, and measure how late.
+
+        Returns:
+            A Deferred of the bytes that the style writes before it finishes the request.
+
+        Raises:
+            Refused: the answer was ended before it was due.
+        """
+        answer = cast("PendingAnswer", request.pending_answer)
+        if answer.refusal is not None:
+            return _end(request, answer.refusal)
+        planned, measured = answer.plan, answer.answered(self.clock.seconds())
+        if planned.forwarded:
+            return self._forward(request, answer.target, timing(planned, measured))
+        if planned.at == "headers":
+            begin(request, planned, measured)
+        return deliver(request, planned, self.clock, self.settings.max_delay)
+
+    def predict(self, request: ServedRequest) -> Reply:
+        """Answer at once what to expect of a delay.
+
+        Raises:
+            Refused: the request asks for something that there is not.
+        """
+        return json_page(plan.predict(_query(request), self.settings).as_json())
+
+    def _plan(self, request: ServedRequest, endpoint: Endpoint, argument: str | None) -> tuple[Plan, bytes]:
+        """Read what a request asks for.
+
+        Returns:
+            The plan, and the URL to pass the request on to; empty where it is answered here.
+        """
+        if endpoint == "delayed":
+            return self._delayed(_query(request), argument)(), b""
+        if endpoint == "drip":
+            return plan.plan_drip(_query(request), self.settings), b""
+        if endpoint == "delay":
+            return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), b""
+        upstream = self._target(request, argument or "")
+        planned = plan.plan_via(_headers(request), self.settings, self.source)
+        if not planned.forwarded and isinstance(request.content, StreamedBody):
+            request.content.close()
+        return planned, upstream
+
+    def _delayed(self, query: bytes, path_delay: str | None) -> Callable[[], Plan]:
+        """Read a URL, and remember it: a test asks for the same one again and again."""
         key = query, path_delay
         found = self._known.get(key)
         if found is None:
-            found = planner(ask(query, path_delay, self.settings), self.settings, self.source)
+            found = plan.prepare(plan.read_arguments(query, path_delay, self.settings), self.settings, self.source)
             if len(self._known) == MAX_KNOWN:
                 self._known.clear()
             self._known[key] = found
         return found
 
-    def _admit(self) -> float:
-        # Before anything is read: what is refused for want of room takes no draw from those that are answered.
-        if self.room.full:
-            raise Refused(FULL)
-        return self.clock.seconds()
-
-    def echo(self, request: Request, seconds: str) -> Promise:
-        """Decide when a request is told what it was.
-
-        Raises:
-            Refused: the seconds are none, or the body is too large or malformed.
-        """
-        accepted = self._admit()
-        answer = told(_told_of(request, MAX_BODY))
-        return _promised(request, echo(seconds, answer, self.settings), accepted)
-
-    def drip(self, request: Request) -> Promise:
-        """Decide when a request is sent how many bytes.
-
-        Raises:
-            Refused: the request asks for what there is not.
-        """
-        accepted = self._admit()
-        return _promised(request, drip(_query(request), self.settings), accepted)
-
-    def answer(self, request: Request, promise: Promise) -> Deferred[bytes]:
-        """Answer as planned, telling how late it is.
-
-        Returns:
-            A Deferred of what is left for the style to write before it finishes the request.
-        """
-        plan, measured = promise.plan, promise.keep(self.clock.seconds())
-        if plan.at == "headers":
-            begin(request, plan, measured)
-        return deliver(request, plan, self.clock, self.settings.max_delay)
-
-    def accept_via(self, request: Request, name: str) -> Promise:
-        """Decide what a request is promised that is to be passed on.
-
-        Args:
-            request: what asks for it, in headers; path and query are the upstream's.
-            name: of the upstream.
-
-        Raises:
-            Refused: there is no such upstream, the request asks for what there is not, or its target is none.
-        """
-        accepted = self._admit()
-        self._target(request, name)
-        plan = read_via(_headers(request), self.settings, self.source)
-        if not plan.forwarded and isinstance(request.content, Upload):
-            request.content.close()
-        return _promised(request, plan, accepted)
-
-    def forward(self, request: Request, name: str, promise: Promise) -> Deferred[bytes]:
-        """Pass a request on, and its answer back, or answer as planned instead.
-
-        Returns:
-            A Deferred of what is left for the style to write before it finishes the request.
-        """
-        plan = promise.plan
-        if not plan.forwarded:
-            return self.answer(request, promise)
+    def _forward(self, request: ServedRequest, upstream: bytes, header: tuple[bytes, bytes]) -> Deferred[bytes]:
         return Forward(
             request,
-            self._target(request, name),
+            upstream,
             agent=cast("IAgent", self.agent),
             clock=self.clock,
             timeout=self.settings.upstream_timeout,
-            timing=timing(plan, promise.keep(self.clock.seconds())),
+            timing=header,
         ).sent
 
-    def _target(self, request: Request, name: str) -> bytes:
+    def _target(self, request: ServedRequest, name: str) -> bytes:
         if name not in self.settings.upstreams:
             raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
         try:
@@ -161,28 +159,24 @@ class Service:
             given = request.uri.decode("latin-1")
             raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
 
-    def predict(self, request: Request) -> Reply:
-        """Answer at once what to expect of a delay.
 
-        Raises:
-            Refused: the request asks for what there is not.
-        """
-        return json_page(foresee(_query(request), self.settings).as_json())
-
-
-def _promised(request: Request, plan: Plan, accepted: float) -> Promise:
-    promise = request.promise = Promise(plan, accepted)
-    return promise
+def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:
+    """Refuse a request; after its headers, only the end of the connection shows that the answer is not whole."""
+    if not request.startedWriting:
+        raise Refused(problem)
+    request.broken = True
+    abort(request)
+    return Deferred()
 
 
-def _query(request: Request) -> bytes:
+def _query(request: ServedRequest) -> bytes:
     return request.uri.partition(b"?")[2]
 
 
-def _told_of(request: Request, longest: int) -> Told:
+def _echoed(request: ServedRequest, longest: int) -> EchoedRequest:
     headers = request.requestHeaders
     content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
-    return Told(
+    return EchoedRequest(
         target=request.uri,
         headers=[(name, value) for name, values in headers.getAllRawHeaders() for value in values],
         content=understand(content_type, _body(request, longest)),
@@ -192,7 +186,7 @@ def _told_of(request: Request, longest: int) -> Told:
     )
 
 
-def _body(request: Request, longest: int) -> bytes:
+def _body(request: ServedRequest, longest: int) -> bytes:
     request.content.seek(0)
     body = request.content.read(longest + 1)
     if len(body) > longest:
@@ -200,14 +194,14 @@ def _body(request: Request, longest: int) -> bytes:
     return body
 
 
-def _server(request: Request) -> str:
+def _server(request: ServedRequest) -> str:
     address = request.getHost()
     # A UNIX socket has no host; whoever connects to it is on this machine.
     host, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _headers(request: Request) -> Iterator[tuple[str, str]]:
+def _headers(request: ServedRequest) -> Iterator[tuple[str, str]]:
     for name, values in request.requestHeaders.getAllRawHeaders():
         asked = name.decode("latin-1").lower()
         if asked.startswith(PREFIX):

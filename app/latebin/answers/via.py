@@ -18,11 +18,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from latebin.answers.request_body import Upload
+from latebin.answers.interfaces import ServedRequest, abort, request_id
+from latebin.answers.request_body import StreamedBody
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.http.request_id import HEADER
 from latebin.core.parameters import PREFIX
-from latebin.overrides.request import Request, abort, identity
 
 log = Logger()
 
@@ -98,7 +98,7 @@ class Forward:
 
     def __init__(
         self,
-        request: Request,
+        request: ServedRequest,
         uri: bytes,
         *,
         agent: IAgent,
@@ -120,7 +120,7 @@ class Forward:
         self._ask(uri)
 
     def _ask(self, uri: bytes) -> None:
-        if isinstance(self._body, Upload):
+        if isinstance(self._body, StreamedBody):
             self._body.moved = self._moved
         self._asked: Deferred[Any] = HTTPClient(self._agent).request(
             self._request.method.decode("ascii"),
@@ -138,7 +138,7 @@ class Forward:
             self._call.reset(self._timeout)
 
     def _expired(self) -> None:
-        if isinstance(self._body, Upload) and self._body.starved:
+        if isinstance(self._body, StreamedBody) and self._body.starved:
             self._call = self._clock.callLater(self._timeout, self._expired)
         else:
             self._late = True
@@ -163,7 +163,7 @@ class Forward:
         if self._over or self._request.channel is None:
             return
         reason = repr(failure.value)
-        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=identity(self._request))
+        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=request_id(self._request))
         late = self._late or failure.check(ConnectTimeout)
         self.sent.errback(Refused(TOO_LATE if late else UNREACHABLE))
 
@@ -190,7 +190,7 @@ class Download(Protocol):
         sent: fires with no bytes when all has been taken by the transport.
     """
 
-    def __init__(self, request: Request, sent: Deferred[bytes]) -> None:
+    def __init__(self, request: ServedRequest, sent: Deferred[bytes]) -> None:
         self._request = request
         self._sent = sent
         self._paused = self._ended = self._registered = False
@@ -256,16 +256,16 @@ class Download(Protocol):
         self._registered = False
 
 
-def passed_on(request: Request) -> Headers:
+def passed_on(request: ServedRequest) -> Headers:
     """Give the headers that a request is passed on with, its id too; Host and the framing are added when it is sent."""
     headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
-    if told := identity(request):
-        headers.addRawHeader(HEADER, told.encode("ascii"))
+    if given := request_id(request):
+        headers.addRawHeader(HEADER, given.encode("ascii"))
     headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" latebin")
     return headers
 
 
-def _start(request: Request, answer: IResponse, timing: tuple[bytes, bytes]) -> None:
+def _start(request: ServedRequest, answer: IResponse, timing: tuple[bytes, bytes]) -> None:
     request.setResponseCode(answer.code)
     request.defaultContentType = None  # what the upstream does not say is not said for it
     headers = request.responseHeaders
@@ -288,10 +288,10 @@ def _kept(headers: Headers, others: Collection[bytes] = ()) -> Iterator[tuple[by
             yield name, list(values)
 
 
-def _body(request: Request, clock: IReactorTime) -> IBodyProducer | None:
+def _body(request: ServedRequest, clock: IReactorTime) -> IBodyProducer | None:
     """Give the body as a producer: as it comes where it is streamed, otherwise the file that it was received into."""
     content: Any = request.content
-    if isinstance(content, Upload):
+    if isinstance(content, StreamedBody):
         return content
     content.seek(0, 2)
     if not content.tell():

@@ -17,11 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from latebin.cli.options import DurationType, FileType, WholeType
-from latebin.compare.duties import DUTIES, Definition, pairs
+from latebin.compare.duties import DUTIES
 from latebin.compare.findings import Comparison, Outcome, Spread, as_json, number, sentences, times
 from latebin.compare.parity import LONGEST, PATIENCE, address
 from latebin.compare.run import Agenda, Subjects, compare, plan
-from latebin.load.schedule import RefusalError
+from latebin.compare.source import Definition, pairs
+from latebin.load.schedule import RunError
 from latebin.testing import process
 from latebin.testing.process import Subject
 
@@ -68,7 +69,7 @@ def compare_command(
         agenda = plan(pending=pending, rounds=rounds, longest=longest, bound=bound)
         with _subjects(url, pids) as subjects:
             comparison = _compare(agenda, subjects, own=url is None)
-    except (RefusalError, process.StartError) as refusal:
+    except (RunError, process.StartError) as refusal:
         raise click.UsageError(str(refusal)) from refusal
     except OSError as error:
         raise click.ClickException(f"the service cannot be reached: {error}") from error

@@ -14,7 +14,7 @@ from latebin.core.language import duration
 from latebin.load.generator import Connections
 from latebin.load.percentiles import Percentiles
 from latebin.load.run import GRACE, Cost, Report, Verdict, as_json, run
-from latebin.load.schedule import RefusalError, agree
+from latebin.load.schedule import RunError, agree
 
 EXIT_CODES: Final = {
     Verdict.PUNCTUAL: 0,
@@ -67,7 +67,7 @@ def measure_command(
     try:
         schedule = agree(pending=pending, rate=rate, delay=delay, duration=length, warm_up=warm_up)
         report = run(url, schedule, connections=connections, grace=grace, pids=pids)
-    except RefusalError as refusal:
+    except RunError as refusal:
         raise click.UsageError(str(refusal)) from refusal
     _show(report, Console(stderr=file == STDOUT))
     if file is not None:

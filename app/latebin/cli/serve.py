@@ -29,7 +29,7 @@ from latebin.server.listening import Hurry, accept
 from latebin.server.listening import serve as serve_on
 from latebin.server.machine import cores, most_pending, raise_descriptors
 from latebin.server.signals import Signals
-from latebin.server.workers import BOARD, StillbornError, inherited
+from latebin.server.workers import BOARD, WorkersFailedError, inherited
 from latebin.telemetry.counters import shared
 from latebin.telemetry.log import Lines, observer
 from latebin.telemetry.metrics import WIDTH
@@ -217,6 +217,6 @@ def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[
 
 def _unable(failure: Failure) -> NoReturn:
     # Twisted wraps what the system says of an address, but not of a lock or a number.
-    failure.trap(CannotListenError, OSError, OverflowError, StillbornError)
+    failure.trap(CannotListenError, OSError, OverflowError, WorkersFailedError)
     click.echo(f"latebin: {failure.value}", err=True)
     raise SystemExit(2 if failure.check(OverflowError) else 1)

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import attrs
 
-from latebin.compare.duties import DUTIES, Definition, Duty, Side
+from latebin.compare.duties import DUTIES, Duty, Side
 from latebin.compare.parity import Parity
+from latebin.compare.source import Definition
 from latebin.load.run import Report, Verdict
 from latebin.load.run import as_json as report_json
 
@@ -394,7 +395,7 @@ def _duty_json(duty: Duty) -> dict[str, Any]:
 
 
 def _side_json(side: Side) -> dict[str, Any]:
-    return {"by": side.by, "how": side.how, "definitions": sorted({tie.definition for tie in side.ties})}
+    return {"by": side.by, "how": side.how, "definitions": [side.example.definition]}
 
 
 def _source_json(comparison: Comparison, style: str) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
-from latebin.compare.duties import DUTIES, pairs
+from latebin.compare.duties import DUTIES
 from latebin.compare.findings import Comparison, Outcome, Row, number, sentences, times
+from latebin.compare.source import pairs
 from latebin.load.percentiles import Percentiles
 
 TEMPLATE: Final = Path(__file__).with_name("report.html.jinja")

@@ -12,8 +12,8 @@ import attrs
 from latebin.compare.contract import Case, Conversation, comparable
 from latebin.core.endpoints import PREFIXES
 from latebin.load import target
-from latebin.load.response import FlawError, Reader
-from latebin.load.schedule import RefusalError
+from latebin.load.response import ProtocolError, ResponseParser
+from latebin.load.schedule import RunError
 
 LONGEST: Final = 5.0
 """The longest wait of a conversation that is held unless it is said, in seconds."""
@@ -88,11 +88,11 @@ def address(url: str) -> Address:
         url: an http URL without a path.
 
     Raises:
-        RefusalError: it is none.
+        RunError: it is none.
     """
     parts = target.parse(url, 0)
     if parts.resource != "/":
-        raise RefusalError(f"{url!r} has a path; the two styles are at / and at /raw of one service")
+        raise RunError(f"{url!r} has a path; the two styles are at / and at /raw of one service")
     return parts.host, parts.port
 
 
@@ -199,12 +199,12 @@ def _farewell(style: str) -> bytes:
 
 
 def _answers(connection: socket.socket, number: int) -> Iterator[bytes]:
-    reader = Reader()
+    reader = ResponseParser()
     for data in _stream(connection):
         yield data
         try:
             number -= reader.feed(data) is not None
-        except FlawError:
+        except ProtocolError:
             return
         if number == 0:
             return

@@ -13,13 +13,13 @@ from typing import Final
 import attrs
 
 from latebin.compare.contract import CONVERSATIONS
-from latebin.compare.duties import code_lines, definitions
 from latebin.compare.findings import Ceiling, Comparison, Round, Sample
 from latebin.compare.parity import Parity, address
 from latebin.compare.parity import compare as compare_answers
+from latebin.compare.source import code_lines, definitions
 from latebin.core.endpoints import PREFIXES
 from latebin.load.run import Report, Verdict, run_apart
-from latebin.load.schedule import RefusalError, Schedule, agree
+from latebin.load.schedule import RunError, Schedule, agree
 from latebin.load.target import PLACEHOLDER
 from latebin.testing.process import Subject
 
@@ -112,11 +112,11 @@ def plan(*, pending: float, rounds: int, longest: float, bound: float) -> Agenda
         The agenda: the more time there is, the longer each turn measures.
 
     Raises:
-        RefusalError: the time is too short, or the load cannot be.
+        RunError: the time is too short, or the load cannot be.
     """
     least = _agenda(pending, rounds, longest, bound, SHORTEST)
     if least.expected > bound:
-        raise RefusalError(f"{rounds} rounds take at least {least.expected:.0f} s; the bound is {bound:g} s")
+        raise RunError(f"{rounds} rounds take at least {least.expected:.0f} s; the bound is {bound:g} s")
     spare = (bound - least.expected) / (2 * rounds) if rounds else 0.0
     return _agenda(pending, rounds, longest, bound, min(SHORTEST + spare, LONGEST))
 
@@ -146,7 +146,7 @@ def compare(agenda: Agenda, subjects: Subjects, *, own: bool, progress: Progress
         What was found.
 
     Raises:
-        RefusalError: the service cannot be compared.
+        RunError: the service cannot be compared.
         OSError: it cannot be reached.
     """
     began, started = datetime.now(UTC), time.monotonic()

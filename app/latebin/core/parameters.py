@@ -58,7 +58,7 @@ class Parameter:
     beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
 
 
-def _delay(text: str, settings: Settings) -> distributions.Delay:
+def _delay(text: str, settings: Settings) -> distributions.Distribution:
     found = grammar.parse(text, settings.traces)
     if not found.cdf(settings.max_delay):
         raise ValueError(f"every draw would be above the longest delay, {duration.render(settings.max_delay)}")

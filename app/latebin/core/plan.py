@@ -10,10 +10,9 @@ import attrs
 from latebin.core.faults import Chance
 from latebin.core.http.body import SENTENCES, Body, sized, whole
 from latebin.core.http.reply import SAFE, Headers
-from latebin.core.language import draw
-from latebin.core.language.distributions import Delay, Fixed
+from latebin.core.language import draw, prediction
+from latebin.core.language.distributions import Distribution, Fixed
 from latebin.core.language.duration import render
-from latebin.core.language.prediction import Prediction, predict
 from latebin.core.parameters import (
     DELAY,
     DELAYED,
@@ -33,7 +32,7 @@ from latebin.core.settings import Settings
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
-Asked = Mapping[str, Any]
+Arguments = Mapping[str, Any]
 """What was asked for, by the names of the parameters; what was not given is not there."""
 
 
@@ -101,7 +100,7 @@ class Source:
     random: Callable[[], float]
 
 
-def ask(query: bytes, path_delay: str | None, settings: Settings) -> Asked:
+def read_arguments(query: bytes, path_delay: str | None, settings: Settings) -> Arguments:
     """Read what a request asks for, which is the same each time that it is asked.
 
     Args:
@@ -121,7 +120,7 @@ def ask(query: bytes, path_delay: str | None, settings: Settings) -> Asked:
     return asked
 
 
-def planner(asked: Asked, settings: Settings, source: Source) -> Callable[[], Plan]:
+def prepare(asked: Arguments, settings: Settings, source: Source) -> Callable[[], Plan]:
     """Give what plans for one request after another that ask for the same: by drawing, if there is anything to draw.
 
     Raises:
@@ -131,7 +130,7 @@ def planner(asked: Asked, settings: Settings, source: Source) -> Callable[[], Pl
     return planned if _varies(asked) else partial(_same, planned())
 
 
-def _varies(asked: Asked) -> bool:
+def _varies(asked: Arguments) -> bool:
     """Tell whether one request may be promised something else than the next, or is counted as a turn of a seed."""
     chances = asked.get("status"), asked.get("fault")
     even = all(chance is None or chance.share in (0, 1) for chance in chances)
@@ -142,7 +141,7 @@ def _same(plan: Plan) -> Plan:
     return plan
 
 
-def _draw_plan(asked: Asked, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
+def _draw_plan(asked: Arguments, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
     """Draw what one request is promised, of those that ask for the same.
 
     Args:
@@ -154,7 +153,7 @@ def _draw_plan(asked: Asked, settings: Settings, source: Source, *, upstream: bo
     Raises:
         Refused: 400, if what is asked for does not go together.
     """
-    delay: Delay = asked.get("delay") or Fixed(settings.default_delay)
+    delay: Distribution = asked.get("delay") or Fixed(settings.default_delay)
     draws = _Draws(delay, asked, source)
     wait = delay.draw(draws.uniforms("delay", delay), draws.n)
     drawn = draws.what("status", asked.get("status"))
@@ -177,7 +176,7 @@ def _draw_plan(asked: Asked, settings: Settings, source: Source, *, upstream: bo
     return plan
 
 
-def read_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
+def plan_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
     """Read what a request that is to be passed on asks for.
 
     Args:
@@ -205,7 +204,7 @@ def _check_pieces(plan: Plan) -> None:
 class _Draws:
     """The draws of one request, each from uniforms of its own."""
 
-    def __init__(self, delay: Delay, asked: Asked, source: Source) -> None:
+    def __init__(self, delay: Distribution, asked: Arguments, source: Source) -> None:
         self._seed = asked.get("seed")
         self._random = source.random
         if "n" in asked and self._seed is None:
@@ -227,7 +226,7 @@ class _Draws:
         return chance.what if hit else None
 
 
-def echo(path_delay: str, told: bytes, settings: Settings) -> Plan:
+def plan_echo(path_delay: str, told: bytes, settings: Settings) -> Plan:
     """Promise to tell a request what it was, as httpbin's `/delay/SECONDS` does.
 
     Args:
@@ -243,7 +242,7 @@ def echo(path_delay: str, told: bytes, settings: Settings) -> Plan:
     return Plan(wait, cut=asked > wait, body=whole(b"application/json", told))
 
 
-def drip(query: bytes, settings: Settings) -> Plan:
+def plan_drip(query: bytes, settings: Settings) -> Plan:
     """Promise a body that comes byte by byte, as httpbin's `/drip` does.
 
     Raises:
@@ -263,11 +262,12 @@ def drip(query: bytes, settings: Settings) -> Plan:
     )
 
 
-def foresee(query: bytes, settings: Settings) -> Prediction:
+def predict(query: bytes, settings: Settings) -> prediction.Prediction:
     """Read what a request to `/predict` asks for, and work it out.
 
     Raises:
         Refused: 400, as in `read`.
     """
     asked = read_query(query, PREDICT, settings)
-    return predict(asked.get("delay") or Fixed(settings.default_delay), asked.get("timeout"), settings.max_delay)
+    delay = asked.get("delay") or Fixed(settings.default_delay)
+    return prediction.predict(delay, asked.get("timeout"), settings.max_delay)

@@ -15,7 +15,7 @@ Events = list[tuple[int, int]]
 
 if sys.version_info >= (3, 13):
 
-    class Alarm:
+    class EpollTimer:
         """Wakes an epoll up with a timerfd: some 10 us late, where select is 60."""
 
         __slots__ = ("_epoll", "_timer", "_until")
@@ -46,7 +46,7 @@ if sys.version_info >= (3, 13):
 
 else:
 
-    class Alarm:
+    class EpollTimer:
         """Waits for an epoll in select, which counts in microseconds and has the kernel's timer slack of 50 us."""
 
         __slots__ = ("_epoll",)

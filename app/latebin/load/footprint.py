@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
-from latebin.load.schedule import RefusalError
+from latebin.load.schedule import RunError
 
 _PROC: Final = Path("/proc")
 
@@ -49,7 +49,7 @@ def read(pids: Iterable[int]) -> Footprint:
         Their sum.
 
     Raises:
-        RefusalError: one of pids is no process that can be looked at.
+        RunError: one of pids is no process that can be looked at.
     """
     family = _family(pids)
     cpu = sum(map(_cpu, family))
@@ -64,7 +64,7 @@ def _family(pids: Iterable[int]) -> set[int]:
     waiting = list(pids)
     for pid in waiting:
         if not (_PROC / str(pid) / "stat").exists():
-            raise RefusalError(f"there is no process {pid} under {_PROC}")
+            raise RunError(f"there is no process {pid} under {_PROC}")
     while waiting:
         pid = waiting.pop()
         if pid not in family:

@@ -14,8 +14,8 @@ from typing import Final, Literal, Self
 
 import attrs
 
-from latebin.load.epoll_timer import BATCH, Alarm
-from latebin.load.response import SURPLUS, Answer, FlawError, Reader
+from latebin.load.epoll_timer import BATCH, EpollTimer
+from latebin.load.response import SURPLUS, Answer, ProtocolError, ResponseParser
 from latebin.load.schedule import Schedule
 
 Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
@@ -75,7 +75,7 @@ class _Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.reader = Reader()
+        self.reader = ResponseParser()
         self.busy = False
         self.measured = False
         self.planned = self.sent = self.begun = 0.0
@@ -104,7 +104,7 @@ class Load:
         self._connections: dict[int, _Connection] = {}
         self._idle: dict[int, _Connection] = {}
         self._epoll = select.epoll()
-        self._alarm = Alarm(self._epoll)
+        self._alarm = EpollTimer(self._epoll)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
 
@@ -274,7 +274,7 @@ class Load:
         reader = connection.reader
         try:
             answer = reader.feed(data) if data else reader.end()
-        except FlawError as flaw:
+        except ProtocolError as flaw:
             self._fail(connection, flaw.kind)
             return
         if not connection.begun and (answer is not None or reader.begun):

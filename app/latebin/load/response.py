@@ -39,7 +39,7 @@ _INTERIM: Final = frozenset({100, *range(102, 200)})
 _BODILESS: Final = frozenset({204, 304})
 
 
-class FlawError(Exception):
+class ProtocolError(Exception):
     """What came is no answer.
 
     Attributes:
@@ -69,7 +69,7 @@ class _Body(Protocol):
         """Take what came; return what came behind the body's end, or None as long as it has not ended."""
 
 
-class Reader:
+class ResponseParser:
     """Reads the answers of one connection, one after the other."""
 
     __slots__ = ("_body", "_held", "_reusable", "_status")
@@ -95,7 +95,7 @@ class Reader:
             The answer, once its last byte is there.
 
         Raises:
-            FlawError: they are not HTTP/1.
+            ProtocolError: they are not HTTP/1.
         """
         if self._body is None:
             self._held += data
@@ -112,11 +112,11 @@ class Reader:
             The answer that the end completes.
 
         Raises:
-            FlawError: it completes none.
+            ProtocolError: it completes none.
         """
         if self._body is not None and self._body.ends_with_connection:
             return self._finish(b"")
-        raise FlawError(SHORT if self.begun else CLOSED)
+        raise ProtocolError(SHORT if self.begun else CLOSED)
 
     def _finish(self, surplus: bytes) -> Answer:
         self._body = None
@@ -131,13 +131,13 @@ class Reader:
                 return rest
             self._held = rest
         if not self._held.startswith(_START[: len(self._held)]) or len(self._held) > MAX_HEAD:
-            raise FlawError(GARBAGE)
+            raise ProtocolError(GARBAGE)
         return b""
 
     def _understand(self, head: bytes) -> None:
         line = _HEAD.fullmatch(head)
         if line is None:
-            raise FlawError(GARBAGE)
+            raise ProtocolError(GARBAGE)
         self._status = int(line["status"])
         if self._status in _INTERIM:
             return
@@ -196,18 +196,18 @@ class _Chunked:
 
     def _refuse_endless(self) -> None:
         if len(self._held) > MAX_HEAD:
-            raise FlawError(GARBAGE)
+            raise ProtocolError(GARBAGE)
 
     def _size(self, line: bytes) -> "_Line":
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
-            raise FlawError(GARBAGE)
+            raise ProtocolError(GARBAGE)
         self._left = int(size[1], 16)
         return self._gap if self._left else self._trailer
 
     def _gap(self, line: bytes) -> "_Line":
         if line:
-            raise FlawError(GARBAGE)
+            raise ProtocolError(GARBAGE)
         return self._size
 
     def _trailer(self, line: bytes) -> "_Line | None":
@@ -240,7 +240,7 @@ def _length(value: bytes) -> int:
     lengths = set(_tokens(value))
     length = lengths.pop()
     if lengths or not length.isdigit():
-        raise FlawError(GARBAGE)
+        raise ProtocolError(GARBAGE)
     return int(length)
 
 

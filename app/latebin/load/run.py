@@ -22,7 +22,7 @@ from latebin.load import footprint, target
 from latebin.load.footprint import Footprint
 from latebin.load.generator import Address, Connections, Load
 from latebin.load.percentiles import Percentiles
-from latebin.load.schedule import RefusalError, Schedule
+from latebin.load.schedule import RunError, Schedule
 
 SCHEMA: Final = 1
 """The version of what `as_json` returns; it goes up when a field changes its meaning or goes."""
@@ -210,10 +210,10 @@ def run(
         The report.
 
     Raises:
-        RefusalError: the run cannot be; nothing was sent.
+        RunError: the run cannot be; nothing was sent.
     """
     if not 0 <= grace <= MAX_GRACE:
-        raise RefusalError(f"grace is {grace:g}; it must be between 0 and {MAX_GRACE:g}")
+        raise RunError(f"grace is {grace:g}; it must be between 0 and {MAX_GRACE:g}")
     aim = target.parse(url, schedule.delay)
     pool = _pool(schedule)
     idle = footprint.read(pids) if pids else None
@@ -245,7 +245,7 @@ def run_apart(url: str, schedule: Schedule, **options: Unpack[Options]) -> Repor
         The report.
 
     Raises:
-        RefusalError: as in `run`.
+        RunError: as in `run`.
     """
     with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as apart:
         return apart.submit(run, url, schedule, **options).result()
@@ -354,7 +354,7 @@ def _pool(schedule: Schedule) -> int:
     pool = int(schedule.pending * (1 + _SPARE_SHARE)) + _SPARE_CONNECTIONS
     most = _raise_descriptor_limit() - _OTHER_DESCRIPTORS
     if pool > most:
-        raise RefusalError(f"{schedule.pending:g} pending need {pool} connections; {most} can be open here (ulimit -n)")
+        raise RunError(f"{schedule.pending:g} pending need {pool} connections; {most} can be open here (ulimit -n)")
     return pool
 
 
@@ -369,7 +369,7 @@ def _address(aim: target.Target) -> Address:
     try:
         found = socket.getaddrinfo(aim.host, aim.port, type=socket.SOCK_STREAM)
     except OSError as refusal:
-        raise RefusalError(f"{aim.host}: {refusal.strerror}") from refusal
+        raise RunError(f"{aim.host}: {refusal.strerror}") from refusal
     addresses: list[Address] = [(family, address) for family, _, _, _, address in found]
     if len(addresses) == 1:
         # Not tried out: the server sees no connection but those of the run.
@@ -437,7 +437,7 @@ def _mark(load: Load, pids: Sequence[int]) -> _Mark:
 def _living(pids: Sequence[int]) -> Footprint | None:
     try:
         return footprint.read(pids)
-    except RefusalError:
+    except RunError:
         return None
 
 

@@ -18,7 +18,7 @@ _TOLERANCE: Final = 1e-6
 """How far three given figures may disagree, relatively: rounding in what a person types, and no more."""
 
 
-class RefusalError(ValueError):
+class RunError(ValueError):
     """A run that cannot be, told before anything is sent."""
 
 
@@ -107,7 +107,7 @@ def agree(
         A schedule that keeps to every limit of this module.
 
     Raises:
-        RefusalError: fewer than two are given, all three are and do not agree, or a limit is passed.
+        RunError: fewer than two are given, all three are and do not agree, or a limit is passed.
     """
     _refuse_senseless(pending=pending, rate=rate, delay=delay, duration=duration, warm_up=warm_up)
     if rate is not None and delay is not None:
@@ -117,22 +117,22 @@ def agree(
     elif delay and pending:
         rate = pending / delay
     else:
-        raise RefusalError("give two of pending, rate and delay: the third follows, as pending = rate x delay")
+        raise RunError("give two of pending, rate and delay: the third follows, as pending = rate x delay")
     return _limited(Schedule(rate=rate, delay=delay, duration=duration, warm_up=warm_up))
 
 
 def _refuse_senseless(**figures: float | None) -> None:
     for name, figure in figures.items():
         if figure is not None and not (isfinite(figure) and figure >= 0):
-            raise RefusalError(f"{name} is {figure:g}; it must be finite and not negative")
+            raise RunError(f"{name} is {figure:g}; it must be finite and not negative")
     if figures["rate"] == 0:
-        raise RefusalError("rate is 0; at least something must be sent")
+        raise RunError("rate is 0; at least something must be sent")
 
 
 def _refuse_disagreement(pending: float | None, rate: float, delay: float) -> None:
     product = rate * delay
     if pending is not None and abs(pending - product) > _TOLERANCE * max(pending, product):
-        raise RefusalError(
+        raise RunError(
             f"{pending:g} pending does not agree with {rate:g}/s x {delay:g} s = {product:g} pending; leave one out"
         )
 
@@ -146,7 +146,7 @@ def _limited(schedule: Schedule) -> Schedule:
     )
     for name, figure, most in limits:
         if figure > most:
-            raise RefusalError(f"{name} is {figure:g}; it may be at most {most:g}")
+            raise RunError(f"{name} is {figure:g}; it may be at most {most:g}")
     if not schedule.measured:
-        raise RefusalError(f"{schedule.duration:g} s at {schedule.rate:g}/s leave no request to measure")
+        raise RunError(f"{schedule.duration:g} s at {schedule.rate:g}/s leave no request to measure")
     return schedule

@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import attrs
 
-from latebin.load.schedule import RefusalError
+from latebin.load.schedule import RunError
 
 PLACEHOLDER: Final = "{delay}"
 """Where a URL says the delay: replaced by its seconds as a plain decimal number, which most servers read."""
@@ -64,11 +64,11 @@ def parse(url: str, delay: float) -> Target:
         The target.
 
     Raises:
-        RefusalError: the URL is not one that can be sent to.
+        RunError: the URL is not one that can be sent to.
     """
     parts, port = _split(url, url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or not url.isascii():
-        raise RefusalError(f"{url!r} is not an http:// URL in ASCII with a host, and without a password")
+        raise RunError(f"{url!r} is not an http:// URL in ASCII with a host, and without a password")
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(host=parts.hostname, port=port, authority=parts.netloc, resource=quote(resource, _PRINTABLE))
 
@@ -79,5 +79,5 @@ def _split(url: str, filled: str) -> tuple[SplitResult, int]:
         port = parts.port or HTTP_PORT
         (parts.hostname or "").encode("idna")  # as whoever looks it up does, whose failure would be no OSError
     except ValueError as refusal:
-        raise RefusalError(f"{url!r}: {refusal}") from refusal
+        raise RunError(f"{url!r}: {refusal}") from refusal
     return parts, port

@@ -50,7 +50,7 @@ class Connection(HTTP11ClientProtocol):
         return super().request(cast("Request", Overlapping(request)))
 
 
-class Opening(_HTTP11ClientFactory):
+class ClientFactory(_HTTP11ClientFactory):
     """What the pool opens a connection with."""
 
     noisy = False
@@ -64,10 +64,10 @@ class Pool(HTTPConnectionPool):
 
     maxPersistentPerHost = IDLE_CONNECTIONS
     cachedConnectionTimeout = IDLE_TIMEOUT
-    _factory = Opening
+    _factory = ClientFactory
 
 
-class Outgoing(Agent):
+class VerbatimAgent(Agent):
     """Twisted's agent, but that a target is sent as it is written; it would be parsed and written anew."""
 
     def request(
@@ -86,4 +86,4 @@ class Outgoing(Agent):
 
 def outgoing(reactor: Any) -> IAgent:  # noqa: ANN401  # Twisted has no name for all that an agent asks of a reactor
     """Make what requests are passed on through."""
-    return Outgoing(reactor, pool=Pool(reactor))
+    return VerbatimAgent(reactor, pool=Pool(reactor))

@@ -7,13 +7,13 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
-from latebin.overrides.channel_limits import BoundedChannel
+from latebin.overrides.channel_limits import LimitedChannel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer
 
 
-class Channel(BoundedChannel):
+class Channel(LimitedChannel):
     """A connection of HTTP/1.1 on which a request to be passed on is processed as soon as its headers are there.
 
     Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,

@@ -1,6 +1,6 @@
 """A connection on which no request takes longer to come, or more room, than it may."""
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
@@ -8,16 +8,15 @@ from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
+from latebin.answers.interfaces import Host, ReceivedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
-from latebin.overrides.channel_output import PromptChannel
+from latebin.overrides.channel_output import WriteThroughChannel
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from latebin.answers.request_body import Source
-    from latebin.core.settings import Settings
-    from latebin.timing.timeouts import Queue, Timeouts
+    from latebin.timing.timeouts import Queue
 
 MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
 
@@ -36,43 +35,7 @@ SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in t
 SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
 
 
-class Ending(Protocol):
-    """As much of a site's connections as one of them asks: whether each answer is the last."""
-
-    ending: bool
-
-
-class Serving(Protocol):
-    """As much of a site as a connection asks."""
-
-    settings: "Settings"
-    timeOut: float | None
-    timeouts: "Timeouts"
-
-    @property
-    def connections(self) -> Ending: ...
-
-
-class Content(Protocol):
-    """As much of a body as the connection asks that it comes on: whether more has come, or is to, than there may be."""
-
-    @property
-    def full(self) -> bool: ...
-
-
-class Received(Protocol):
-    """As much of a request as its connection tells and asks, while it comes and after that."""
-
-    refusal: Problem | None
-    startedWriting: int
-
-    @property
-    def content(self) -> Content: ...
-    def expect_body(self, source: "Source") -> None: ...
-    def refuse(self, problem: Problem) -> None: ...
-
-
-class BoundedChannel(PromptChannel):
+class LimitedChannel(WriteThroughChannel):
     """A connection of HTTP/1.1 on which what does not come, or is too much, is refused by name, as the last.
 
     Headers are waited for as a whole, a body for as long as each WINDOW of it may take: a client that sends a byte now
@@ -80,8 +43,8 @@ class BoundedChannel(PromptChannel):
     unread, it would make the kernel take the refusal back (RFC 9112, section 9.6).
     """
 
-    site: Serving
-    requests: list[Received]
+    site: Host
+    requests: list[ReceivedRequest]
     timeOut: float | None  # type: ignore[assignment]  # Twisted declares whole seconds, and takes others
 
     _awaited: "Queue | None" = None

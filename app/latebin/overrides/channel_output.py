@@ -15,7 +15,7 @@ LARGEST: Final = 16 * 1024
 """Bytes that are sent at once; of more, the transport is to tell whoever writes when it is enough."""
 
 
-class PromptChannel(HTTPChannel):
+class WriteThroughChannel(HTTPChannel):
     """Twisted's HTTP/1.1 connection, but that it sends an answer by itself, as a whole.
 
     Twisted would send it in the reactor's next turn, which is behind all others that are due in this one. It would ask

@@ -8,24 +8,24 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLContex
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from latebin.core.http.proxy_protocol import Preamble, read
+from latebin.core.http.proxy_protocol import ProxyHeader, read
 
 HAPROXY: Final = "haproxy:"
 """What the description of such an endpoint begins with."""
 
-_UNTOLD: Final = Preamble(0)
+_UNTOLD: Final = ProxyHeader(0)
 
 
-class Preceded(ProtocolWrapper):
+class ProxyProtocolWrapper(ProtocolWrapper):
     """A connection whose two ends are those that its preamble tells; without one, it is closed.
 
     Twisted's own closes where a valid preamble comes in pieces or is `PROXY UNKNOWN`, raises where a port is none, and
     takes whatever stands in the place of an address for one.
     """
 
-    _preamble: Preamble | None = None
+    _preamble: ProxyHeader | None = None
 
-    def __init__(self, factory: "WrappingFactory[Preceded]", wrapped: IProtocol) -> None:
+    def __init__(self, factory: "WrappingFactory[ProxyProtocolWrapper]", wrapped: IProtocol) -> None:
         super().__init__(factory, wrapped)
         self._begun = bytearray()
 
@@ -56,15 +56,15 @@ class Preceded(ProtocolWrapper):
         return address(*destination) if destination else cast("IAddress", super().getHost())
 
 
-class PrecededFactory(WrappingFactory):
+class ProxyProtocolFactory(WrappingFactory):
     """Makes connections of the PROXY protocol."""
 
     noisy = False
-    protocol = Preceded
+    protocol = ProxyProtocolWrapper
 
 
 @attrs.frozen
-class Preceding:
+class ProxyProtocolReactor:
     """As much of a reactor as a server endpoint listens with: it reads a preamble before anything else.
 
     Twisted's own endpoint looks for it inside TLS, where no proxy writes it.
@@ -77,7 +77,7 @@ class Preceding:
 
     def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> IListeningPort:
         """Accept connections of TCP."""
-        preceded = PrecededFactory(factory)
+        preceded = ProxyProtocolFactory(factory)
         return cast("IListeningPort", self.reactor.listenTCP(port, preceded, backlog=backlog, interface=interface))
 
     def listenSSL(
@@ -96,13 +96,13 @@ class Preceding:
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
     ) -> IListeningPort:
         """Accept connections of a UNIX domain socket."""
-        preceded = PrecededFactory(factory)
+        preceded = ProxyProtocolFactory(factory)
         port = self.reactor.listenUNIX(address, preceded, backlog=backlog, mode=mode, wantPID=wantPID)
         return cast("IListeningPort", port)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
         """Accept connections of a socket that somebody else has bound."""
-        adopted = self.reactor.adoptStreamPort(fileDescriptor, addressFamily, PrecededFactory(factory))
+        adopted = self.reactor.adoptStreamPort(fileDescriptor, addressFamily, ProxyProtocolFactory(factory))
         return cast("IListeningPort", adopted)
 
 

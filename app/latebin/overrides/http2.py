@@ -11,12 +11,13 @@ from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
 from latebin.answers.request_body import WINDOW
-from latebin.overrides.channel_limits import SLOW_BODY, Serving
+from latebin.overrides.channel_limits import SLOW_BODY
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
     from typing_extensions import Buffer
 
+    from latebin.answers.interfaces import Host
     from latebin.overrides.request import Request
 
 
@@ -47,7 +48,7 @@ class _Frames(Frames):
         super().reset_stream(stream_id, error_code)
 
 
-class Arriving:
+class BodyTimeout:
     """A body of which each WINDOW may take only so long to come, unless it is not wanted yet.
 
     Args:
@@ -109,12 +110,12 @@ class HTTP2Channel(H2Connection):
     """
 
     conn: _Frames
-    site: Serving  # type: ignore[assignment]  # it declares the default
+    site: "Host"  # type: ignore[assignment]  # it declares the default
 
     def __init__(self, reactor: "IReactorTime") -> None:
         super().__init__(reactor)
         self.conn = _Frames(self.conn)
-        self._bodies: dict[int, Arriving] = {}
+        self._bodies: dict[int, BodyTimeout] = {}
 
     @property
     def requests(self) -> "list[Request]":
@@ -148,7 +149,7 @@ class HTTP2Channel(H2Connection):
         super()._requestReceived(event)
         if event.stream_ended is None:
             number, stream = event.stream_id, self.streams[event.stream_id]
-            self._bodies[number] = Arriving(stream, self._reactor, self.site.settings.body_timeout)
+            self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
             self._request(number).expect_body(self._bodies[number])
 
     def _requestDataReceived(self, event: DataReceived) -> None:

@@ -18,7 +18,7 @@ waited for a core.
 
 
 @attrs.frozen
-class Adopting:
+class AdoptingReactor:
     """As much of a reactor as a server endpoint listens with: it takes a socket over in the place of binding one.
 
     So an endpoint still does what belongs to it (TLS, the PROXY protocol), and does it in the worker.

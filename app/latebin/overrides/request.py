@@ -1,69 +1,31 @@
-"""A request that remembers what it was promised, and tells of its end, however it ends."""
+"""A request that remembers what it was pending_answerd, and tells of its end, however it ends."""
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
-from twisted.web.iweb import INonQueuedRequestFactory, IRequest
+from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
-from latebin.answers.request_body import NO_BODY, DroppedBody, Source, Upload
+from latebin.answers.interfaces import BodySink, BodySource, Host, abort
+from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
 from latebin.core.http.reply import too_large
 from latebin.core.http.request_id import HEADER, PARENT
 from latebin.core.http.upstream_url import streams
-from latebin.overrides.channel_limits import BoundedChannel
-from latebin.overrides.channel_output import PromptChannel
-from latebin.overrides.request_lean import FrugalRequest
+from latebin.overrides.channel_limits import LimitedChannel
+from latebin.overrides.channel_output import WriteThroughChannel
+from latebin.overrides.request_lean import LeanRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from twisted.python.failure import Failure
 
-    from latebin.answers.promise import Promise
+    from latebin.answers.pending import PendingAnswer
     from latebin.core.http.reply import Problem, Reply
-    from latebin.core.settings import Settings
-
-
-class Bodies(Protocol):
-    """As much of a file as is asked of the place where a body goes, and whether the body is too large for it."""
-
-    announced: int | None
-
-    @property
-    def full(self) -> bool: ...
-    def write(self, data: bytes, /) -> int: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-    def tell(self) -> int: ...
-    def read(self, size: int = -1, /) -> bytes: ...
-    def close(self) -> None: ...
-
-
-class Told(Protocol):
-    """Whom a request asks where its body goes and what its id is, and tells that its client has left."""
-
-    settings: "Settings"
-
-    def body(self, target: bytes, length: int | None) -> Bodies: ...
-
-    def identify(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
-
-    def left(self, request: "Request") -> None: ...
-
-
-def identity(request: IRequest) -> str:
-    """Give the id of a request; one under a plain `twisted.web.server.Site` has none, which is empty."""
-    return getattr(request, "identity", b"").decode("ascii")
-
-
-def abort(request: "Request") -> None:
-    """Reset the connection of a request; over HTTP/2, which gives a request no transport, its stream."""
-    cast("ITCPTransport", request.transport or request.channel).abortConnection()
 
 
 # A channel asks each time whether it is to tell a request that it is queued; that is found the sooner if it is not.
 @provider(INonQueuedRequestFactory)
-class Request(FrugalRequest):
+class Request(LeanRequest):
     """A request, and what the access log wants to know of it.
 
     A style that runs under a plain `twisted.web.server.Site` is given Twisted's own request instead. That serves as
@@ -71,47 +33,47 @@ class Request(FrugalRequest):
 
     Attributes:
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
-        promise: what the request was promised; None where that is nothing, as in a refusal.
+        pending_answer: what the request was pending_answerd; None where that is nothing, as in a refusal.
         broken: whether its answer was broken off, by an upstream or because the service stops.
-        identity: its id, as its answer and the log tell it.
+        request_id: its id, as its answer and the log tell it.
         refusal: why it is answered though it is not whole, if it is.
     """
 
     # Twisted declares it None until the headers are there, which is before any resource sees the request.
-    content: Bodies
+    content: BodySink
 
     # Twisted gives a request the transport of its channel, which the faults are done to; over HTTP/2, none.
     transport: ITCPTransport | None
 
     style: str = "site"
-    promise: "Promise | None" = None
+    pending_answer: "PendingAnswer | None" = None
     broken: bool = False
-    identity: bytes = b""
+    request_id: bytes = b""
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status, and return the request's id, whoever answers it and however."""
-        self.setHeader(HEADER, self.identity)
+        self.setHeader(HEADER, self.request_id)
         super().setResponseCode(code, message)
 
     def write(self, data: bytes) -> None:
         """Write a part of the answer, and let it leave."""
         super().write(data)
-        if isinstance(self.channel, PromptChannel):
+        if isinstance(self.channel, WriteThroughChannel):
             self.channel.flush()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request when it is whole, unless it was processed before; then its body is whole now."""
         if self.site is None:
             super().requestReceived(command, path, version)
-        elif isinstance(self.content, Upload):
+        elif isinstance(self.content, StreamedBody):
             self.content.complete()
 
     def process(self) -> None:
         """Give the request its id before anybody asks."""
         channel: Any = self.channel
-        told: Told = channel.site
-        self.identity = told.identify(self.given(HEADER), self.given(PARENT))
+        told: Host = channel.site
+        self.request_id = told.assign(self.given(HEADER), self.given(PARENT))
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -124,10 +86,10 @@ class Request(FrugalRequest):
     def gotLength(self, length: int | None) -> None:
         """Let the site decide where the body goes, if there is one; Twisted's is asked by the length alone."""
         channel: Any = self.channel
-        told: Told = channel.site
+        told: Host = channel.site
         self.content = NO_BODY if length == 0 else told.body(self._parts()[1], length)
 
-    def expect_body(self, source: Source) -> None:
+    def expect_body(self, source: BodySource) -> None:
         """Take note that a body is to come, which nobody waits for if it is to be passed on, or is too large.
 
         Args:
@@ -135,7 +97,7 @@ class Request(FrugalRequest):
         """
         self._check_size()
         if self.refusal is None and streams(self._parts()[1]):
-            self.content = Upload(self.content.announced, source, self._most())
+            self.content = StreamedBody(self.content.announced, source, self._most())
             self._process_as_it_is()
 
     def _check_size(self) -> None:
@@ -144,7 +106,7 @@ class Request(FrugalRequest):
 
     def _most(self) -> int:
         channel: Any = self.channel
-        told: Told = channel.site
+        told: Host = channel.site
         return told.settings.max_body
 
     def refuse(self, problem: "Problem") -> None:
@@ -169,15 +131,9 @@ class Request(FrugalRequest):
     def _parts(self) -> tuple[bytes, bytes, bytes]:
         """Tell method, target and version, which are known to the channel only, until the request is processed."""
         channel: Any = self.channel
-        if isinstance(channel, BoundedChannel):
+        if isinstance(channel, LimitedChannel):
             return channel.begun
         return channel.command, channel.path, b"HTTP/2"
-
-    @property
-    def fault(self) -> str | None:
-        """What was done in the place of an answer; None if nothing was, or not yet."""
-        promise = self.promise
-        return None if promise is None or promise.measured is None else promise.plan.fault
 
     def dismiss(self, reply: "Reply") -> None:
         """Answer now, in the place of the answer that is waited for; if that has begun, break it off.
@@ -198,4 +154,4 @@ class Request(FrugalRequest):
         """Tell the site that the client left, if the request had been received and was not answered."""
         super().connectionLost(reason)
         if self.site is not None and not self.finished:
-            cast("Told", self.site).left(self)
+            cast("Host", self.site).left(self)

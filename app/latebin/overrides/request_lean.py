@@ -39,7 +39,7 @@ def _date(second: int) -> bytes:
     return cast("bytes", datetimeToString(second))
 
 
-class FrugalRequest(server.Request):
+class LeanRequest(server.Request):
     """Twisted's request, but that what an answer needs is made when it is answered, and not before it waits.
 
     A delay's request does little else than wait, and is one of thousands: Twisted would read its query into a

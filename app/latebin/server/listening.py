@@ -21,16 +21,16 @@ from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
 from latebin.overrides.agent import outgoing
-from latebin.overrides.haproxy import HAPROXY, Preceding
-from latebin.overrides.ports import Adopting
+from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
+from latebin.overrides.ports import AdoptingReactor
 from latebin.server.drain import Drain
-from latebin.server.warmup import rehearse
-from latebin.server.workers import BOARD, FIRST_SOCKET, READY, Inheritance, Leash, Workers
+from latebin.server.warmup import warm_up
+from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
 from latebin.site.factory import Root, ServiceSite, admin_site, site
-from latebin.telemetry.counters import Board
+from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH
 from latebin.timing import clock
-from latebin.timing.garbage import Collector
+from latebin.timing.garbage import GarbageScheduler
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import (
@@ -84,7 +84,7 @@ def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
 
 def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
     if description.startswith(HAPROXY):
-        return _parsed(Preceding(reactor), description.removeprefix(HAPROXY))
+        return _parsed(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
     return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
 
@@ -97,10 +97,10 @@ def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) ->
         board: the descriptor of the memory that several workers count in.
 
     Returns:
-        A Deferred that fires when all workers accept; it fails with CannotListenError, or with StillbornError.
+        A Deferred that fires when all workers accept; it fails with CannotListenError, or with WorkersFailedError.
     """
     if board is None:
-        rehearse(settings)
+        warm_up(settings)
         factory = _factory(settings, reactor)
         opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
         return opened.addCallback(partial(_announced, settings)).addCallback(partial(_served, reactor, factory))
@@ -118,7 +118,7 @@ def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort
     return opened.addCallback(partial(_announced, settings)).addCallback(lambda ports: [*ports.public, *ports.admin])
 
 
-def accept(inheritance: Inheritance, reactor: ReactorBase) -> Deferred[Hurry]:
+def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
     """Accept connections in a worker, on the sockets of its parent, until that is gone; tell the parent of it.
 
     Args:
@@ -128,13 +128,13 @@ def accept(inheritance: Inheritance, reactor: ReactorBase) -> Deferred[Hurry]:
     Returns:
         A Deferred that fires when this one accepts.
     """
-    Leash(reactor)
+    ParentWatch(reactor)
     settings = inheritance.settings
-    rehearse(settings)
-    board = Board(WIDTH, settings.workers, BOARD)
+    warm_up(settings)
+    board = SharedCounters(WIDTH, settings.workers, BOARD)
     factory = _factory(settings, reactor, board, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
-    adopting = (Adopting(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
+    adopting = (AdoptingReactor(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
     opened = _opened(settings, adopting, factory, admin_site(factory, _steady(reactor)))
     return opened.addCallback(_ready).addCallback(partial(_served, reactor, factory))
 
@@ -171,7 +171,7 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
     return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
-def _factory(settings: Settings, reactor: object, board: Board | None = None, worker: int = 0) -> ServiceSite:
+def _factory(settings: Settings, reactor: object, board: SharedCounters | None = None, worker: int = 0) -> ServiceSite:
     agent = outgoing(reactor) if settings.upstreams else None
     return site(settings, _steady(reactor), agent, board, worker)
 
@@ -184,7 +184,7 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     """Let a process that does nothing but serve collect its garbage between answers."""
     steady = _steady(reactor)
     root = cast("Root", factory.resource)
-    collector = Collector(steady, lambda seconds: root.due_by(steady.seconds() + seconds), lambda: root.asked)
+    collector = GarbageScheduler(steady, lambda seconds: root.due_by(steady.seconds() + seconds), lambda: root.asked)
     collector.start().addErrback(lambda failure: log.failure("garbage is collected no more", failure))
 
 

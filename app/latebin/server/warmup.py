@@ -21,7 +21,7 @@ _REQUEST: Final = b"GET %s?delay=0s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @implementer(ITransport)
-class Stage:
+class MemoryTransport:
     """A connection that nobody else is at the end of; it keeps what it is given to send."""
 
     # No part of the interface, but `LineReceiver` asks for it.
@@ -55,7 +55,7 @@ class _Unheard(ServiceSite):
         pass
 
 
-def rehearse(settings: Settings) -> list[bytes]:
+def warm_up(settings: Settings) -> list[bytes]:
     """Have a service answer once in each style, by itself, from beginning to end.
 
     What is made when it is first needed, as Klein's map of routes is, is made by then, and nobody waits for it. And
@@ -76,7 +76,7 @@ def rehearse(settings: Settings) -> list[bytes]:
 
 
 def _answer(site: ServiceSite, clock: Clock, path: bytes) -> bytes:
-    stage = Stage()
+    stage = MemoryTransport()
     connection = site.buildProtocol(stage.getPeer())
     connection.makeConnection(stage)
     connection.dataReceived(_REQUEST % path)

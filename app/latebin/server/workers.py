@@ -27,8 +27,8 @@ from zope.interface import implementer
 
 from latebin.core.language.duration import render
 from latebin.core.settings import Settings
-from latebin.telemetry.counters import Board
-from latebin.telemetry.metrics import WIDTH, bury
+from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.metrics import WIDTH, clear_gauges
 
 log = Logger()
 
@@ -49,12 +49,12 @@ ATTEMPTS: Final = 3
 """How often a worker may die before it has accepted, while not all of them ever have: then it is no accident."""
 
 
-class StillbornError(Exception):
+class WorkersFailedError(Exception):
     """The workers cannot be started."""
 
 
 @attrs.frozen
-class Inheritance:
+class WorkerConfig:
     """What a worker is given by its parent, beside the descriptors.
 
     Attributes:
@@ -66,7 +66,7 @@ class Inheritance:
     worker: int
 
 
-def inherited(pipe: BinaryIO) -> Inheritance:
+def inherited(pipe: BinaryIO) -> WorkerConfig:
     """Read, in a worker, what its parent gave it.
 
     Raises:
@@ -76,7 +76,7 @@ def inherited(pipe: BinaryIO) -> Inheritance:
         given = pickle.load(pipe)  # noqa: S301  # the pipe's other end is the process that started this one
     except (EOFError, pickle.UnpicklingError) as error:
         raise ValueError("a worker is started by `latebin serve --workers`") from error
-    if not isinstance(given, Inheritance):
+    if not isinstance(given, WorkerConfig):
         raise ValueError(f"{given!r} is nothing to inherit")  # noqa: TRY004  # it is wrong input, as above
     return given
 
@@ -129,7 +129,7 @@ class Worker(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """Give the process what it needs; the pipe stays open, for it to see its end."""
-        self.transport.writeToChild(LEASH, pickle.dumps(Inheritance(self._workers.settings, self.number)))
+        self.transport.writeToChild(LEASH, pickle.dumps(WorkerConfig(self._workers.settings, self.number)))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         """Learn that the process accepts."""
@@ -176,7 +176,7 @@ class Workers:
         sockets: the descriptors that they accept on, in the order of the endpoints.
 
     Attributes:
-        accepting: fires when all of them have accepted for the first time; fails with StillbornError.
+        accepting: fires when all of them have accepted for the first time; fails with WorkersFailedError.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Workers:
         self.settings = settings
         self.accepting: Deferred[None] = Deferred()
         self._reactor = reactor
-        self._board = Board(WIDTH, settings.workers, board)
+        self._board = SharedCounters(WIDTH, settings.workers, board)
         self._descriptors = {BOARD: board, **dict(enumerate(sockets, FIRST_SOCKET))}
         self._stopping = False
         self._workers = [Worker(number, self) for number in range(settings.workers)]
@@ -233,11 +233,11 @@ class Workers:
 
     def ended(self, worker: Worker, reason: Failure) -> None:
         """Learn that one of them is gone."""
-        bury(self._board.row(worker.number))
+        clear_gauges(self._board.row(worker.number))
         if self._stopping:
             return
         if not self.accepting.called and worker.hopeless:
-            self.accepting.errback(StillbornError(f"worker {worker.number} cannot be started: {reason.value}"))
+            self.accepting.errback(WorkersFailedError(f"worker {worker.number} cannot be started: {reason.value}"))
             return
         wait = render(worker.start_again())
         log.warn(
@@ -249,7 +249,7 @@ class Workers:
 
 
 @implementer(IReadDescriptor)
-class Leash:
+class ParentWatch:
     """Stops a worker when its parent is gone, however it went: the kernel closes the other end of the pipe.
 
     Args:

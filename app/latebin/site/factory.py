@@ -10,26 +10,27 @@ from twisted.web import server
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource, getChildForRequest
 
-from latebin.answers.pending import Room
+from latebin.answers.interfaces import BodySink
+from latebin.answers.pending import Capacity
 from latebin.answers.request_body import DroppedBody, KeptBody
 from latebin.answers.service import Service
 from latebin.core.http.echo import MAX_BODY
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
-from latebin.core.http.request_id import Identities
+from latebin.core.http.request_id import RequestIds
 from latebin.core.http.upstream_url import VIA
 from latebin.core.settings import Settings
 from latebin.overrides.channel import Channel
 from latebin.overrides.connection import Connection, Connections
 from latebin.overrides.klein import TidyKleinResource
-from latebin.overrides.request import Bodies, Request
+from latebin.overrides.request import Request
 from latebin.overrides.request_proxied import ProxiedRequest
 from latebin.site import compare_page
 from latebin.site.pages import ReplyResource, description, figures, health, index, readiness
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
 from latebin.telemetry.access import AccessLog
-from latebin.telemetry.counters import Board
+from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import Metrics
 from latebin.timing.timeouts import Timeouts
 
@@ -51,7 +52,7 @@ class Root(Resource):
         klein: what the Klein routes are given.
         resource: what the raw resources are given.
         settings: what the pages tell.
-        board: where all workers count; without it, this process is the only one.
+        counters: where all workers count; without it, this process is the only one.
         worker: which of them this is.
 
     Attributes:
@@ -61,13 +62,18 @@ class Root(Resource):
     """
 
     def __init__(
-        self, klein: Service, resource: Service, settings: Settings, board: Board | None = None, worker: int = 0
+        self,
+        klein: Service,
+        resource: Service,
+        settings: Settings,
+        counters: SharedCounters | None = None,
+        worker: int = 0,
     ) -> None:
         super().__init__()
         self.asked = 0
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
-        self.metrics = Metrics(klein.clock, pending, board, worker)
+        self.metrics = Metrics(klein.clock, pending, counters, worker)
         self.connections = Connections()
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
@@ -147,7 +153,7 @@ class ServiceSite(server.Site):
 
     Attributes:
         connections: those that are open.
-        identify: gives a request its id, as `Identities` does.
+        identify: gives a request its id, as `RequestIds` does.
         settings: as they were given.
         timeouts: how long its connections are waited for.
     """
@@ -173,7 +179,7 @@ class ServiceSite(server.Site):
         self._metrics = resource.metrics
         self.timeouts = Timeouts(self.reactor)
         self.connections = resource.connections
-        self.identify = Identities(token_hex(10)).identify
+        self.assign = RequestIds(token_hex(10)).assign
 
     def startFactory(self) -> None:
         """Begin with the first port that is listened on, as Twisted has it."""
@@ -185,7 +191,7 @@ class ServiceSite(server.Site):
         self._metrics.stop()
         super().stopFactory()
 
-    def body(self, target: bytes, length: int | None) -> Bodies:
+    def body(self, target: bytes, length: int | None) -> BodySink:
         """Decide from the path what becomes of a body.
 
         Args:
@@ -213,16 +219,24 @@ class ServiceSite(server.Site):
 
 
 def root(
-    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+    settings: Settings,
+    clock: IReactorTime,
+    agent: IAgent | None = None,
+    counters: SharedCounters | None = None,
+    worker: int = 0,
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    room = Room(settings.max_pending)
-    klein, resource = (Service(clock, settings, agent=agent, room=room) for _ in range(2))
-    return Root(klein, resource, settings, board, worker)
+    capacity = Capacity(settings.max_pending)
+    klein, resource = (Service(clock, settings, agent=agent, capacity=capacity) for _ in range(2))
+    return Root(klein, resource, settings, counters, worker)
 
 
 def site(
-    settings: Settings, clock: IReactorTime, agent: IAgent | None = None, board: Board | None = None, worker: int = 0
+    settings: Settings,
+    clock: IReactorTime,
+    agent: IAgent | None = None,
+    counters: SharedCounters | None = None,
+    worker: int = 0,
 ) -> ServiceSite:
     """Make the whole service, ready to be listened for.
 
@@ -230,10 +244,10 @@ def site(
         settings: what the operator chose.
         clock: where every delay comes from.
         agent: what requests are passed on through, if there is somewhere to pass them on to.
-        board: where all workers count; without it, this process is the only one.
+        counters: where all workers count; without it, this process is the only one.
         worker: which of them this is.
     """
-    return ServiceSite(root(settings, clock, agent, board, worker), clock, settings=settings)
+    return ServiceSite(root(settings, clock, agent, counters, worker), clock, settings=settings)
 
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:

@@ -14,11 +14,11 @@ from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
 from latebin.answers.delivery import apologize
+from latebin.answers.interfaces import ServedRequest, request_id
 from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
-from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, STOPPING, Reply, json_page, not_allowed, options, page
+from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, STOPPING, Reply, allow, json_page, page
 from latebin.core.openapi import document
 from latebin.core.settings import Settings
-from latebin.overrides.request import Request, identity
 from latebin.telemetry.metrics import Metrics
 
 STYLE: Final = """
@@ -140,21 +140,19 @@ class PageResource(Resource):
         super().__init__()
         self._reply = reply
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         return ReplyResource(NOT_FOUND.reply())
 
-    def render(self, request: Request) -> int:
+    def render(self, request: ServedRequest) -> int:
         try:
             rest = self._answer(request.method).start(request)
         except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
-            self.log.failure("failed to answer", request_id=identity(request))
+            self.log.failure("failed to answer", request_id=request_id(request))
             rest = apologize(request)
         return _finish(request, rest)
 
     def _answer(self, method: bytes) -> Reply:
-        if method in {b"GET", b"HEAD"}:
-            return self._reply()
-        return options(ALLOWED_GET) if method == b"OPTIONS" else not_allowed(method, ALLOWED_GET)
+        return self._reply() if method in {b"GET", b"HEAD"} else allow(method, ALLOWED_GET)
 
 
 class ReplyResource(Resource):
@@ -166,11 +164,11 @@ class ReplyResource(Resource):
         super().__init__()
         self._reply = reply
 
-    def render(self, request: Request) -> int:
+    def render(self, request: ServedRequest) -> int:
         return _finish(request, self._reply.start(request))
 
 
-def _finish(request: Request, rest: bytes) -> int:
+def _finish(request: ServedRequest, rest: bytes) -> int:
     request.write(rest)
     request.finish()
     return NOT_DONE_YET

@@ -1,7 +1,5 @@
-"""The service as Klein routes. Its twin, the same service as raw resources, is resource.py."""
+"""The service as Klein routes. resource.py has the same service as raw resources."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import cast
 
 import attrs
@@ -14,30 +12,20 @@ from twisted.web.iweb import IRequest
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 
 from latebin.answers.delivery import apologize
-from latebin.answers.promise import Promise
+from latebin.answers.interfaces import ServedRequest, request_id
+from latebin.answers.pending import PendingAnswer
 from latebin.answers.service import Service
-from latebin.core.http.reply import (
-    ALLOWED,
-    ALLOWED_GET,
-    METHODS,
-    NOT_FOUND,
-    Refused,
-    not_allowed,
-    options,
-)
-from latebin.overrides.request import Request, identity
-
-Render = Callable[[Request, Promise], Deferred[bytes]]
+from latebin.core.http.reply import ALLOWED, METHODS, NOT_FOUND, Refused, allow
 
 
 @attrs.frozen(eq=False)
 class DelayedKlein:
-    """Answers late: a route returns a Deferred, and Klein sends what it fires with."""
+    """Answers late: a route returns a Deferred, and Klein sends its result."""
 
     service: Service = attrs.field(factory=Service)
 
     router = Klein()
-    # Klein would redirect to a URL built from the Host header, where a path has two slashes in a row.
+    # Klein would redirect a path with two slashes in a row, to a URL built from the Host header.
     router.url_map.merge_slashes = False
     log = Logger()
 
@@ -52,59 +40,38 @@ class DelayedKlein:
     @router.handle_errors(MethodNotAllowed)
     def not_allowed(self, request: IRequest, failure: Failure) -> bytes:
         methods = cast("MethodNotAllowed", failure.value).valid_methods or ()
-        return not_allowed(request.method, sorted(methods)).start(request)
+        return allow(request.method, methods).start(request)
 
     @router.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
-        self.log.failure("failed to answer", failure, request_id=identity(request))
-        return apologize(cast("Request", request))
+        self.log.failure("failed to answer", failure, request_id=request_id(request))
+        return apologize(cast("ServedRequest", request))
 
-    def _wait(self, request: Request, promise: Promise, render: Render) -> Deferred[bytes]:
-        d = deferLater(self.service.clock, promise.plan.wait, lambda: request)
-        self.service.pending.enter(d, promise.due)
-        return d.addCallback(render, promise)
+    def _wait(self, request: ServedRequest, answer: PendingAnswer) -> Deferred[bytes]:
+        d = deferLater(answer, answer.wait, lambda: request)
+        return d.addCallback(self._delayed_render)
 
-    def _delayed_render(self, request: Request, promise: Promise) -> Deferred[bytes]:
-        return self.service.answer(request, promise)
+    def _delayed_render(self, request: ServedRequest) -> Deferred[bytes]:
+        return self.service.answer(request)
 
     @router.route("/delayed", methods=METHODS)
     @router.route("/delayed/<delay>", methods=METHODS)
-    def delayed(self, request: Request, delay: str | None = None) -> Deferred[bytes]:
-        return self._wait(request, self.service.accept(request, delay), self._delayed_render)
-
-    @router.route("/delayed", methods=["OPTIONS"])
-    @router.route("/delayed/<delay>", methods=["OPTIONS"])
-    def delayed_options(self, request: Request, delay: str | None = None) -> bytes:
-        return options(ALLOWED).start(request)
+    def delayed(self, request: ServedRequest, delay: str | None = None) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "delayed", delay))
 
     @router.route("/delay/<seconds>", methods=METHODS)
-    def delay(self, request: Request, seconds: str) -> Deferred[bytes]:
-        return self._wait(request, self.service.echo(request, seconds), self._delayed_render)
-
-    @router.route("/delay/<seconds>", methods=["OPTIONS"])
-    def delay_options(self, request: Request, seconds: str) -> bytes:
-        return options(ALLOWED).start(request)
+    def delay(self, request: ServedRequest, seconds: str) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "delay", seconds))
 
     @router.route("/drip", methods=["GET", "HEAD"])
-    def drip(self, request: Request) -> Deferred[bytes]:
-        return self._wait(request, self.service.drip(request), self._delayed_render)
-
-    @router.route("/drip", methods=["OPTIONS"])
-    def drip_options(self, request: Request) -> bytes:
-        return options(ALLOWED_GET).start(request)
+    def drip(self, request: ServedRequest) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "drip"))
 
     @router.route("/via/<name>", methods=ALLOWED)
     @router.route("/via/<name>/<path:rest>", methods=ALLOWED)
-    def via(self, request: Request, name: str, rest: str = "") -> Deferred[bytes]:
-        return self._wait(request, self.service.accept_via(request, name), partial(self._via_render, name=name))
-
-    def _via_render(self, request: Request, promise: Promise, name: str) -> Deferred[bytes]:
-        return self.service.forward(request, name, promise)
+    def via(self, request: ServedRequest, name: str, rest: str = "") -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "via", name))
 
     @router.route("/predict", methods=["GET", "HEAD"])
-    def predict(self, request: Request) -> bytes:
+    def predict(self, request: ServedRequest) -> bytes:
         return self.service.predict(request).start(request)
-
-    @router.route("/predict", methods=["OPTIONS"])
-    def predict_options(self, request: Request) -> bytes:
-        return options(ALLOWED_GET).start(request)

@@ -1,6 +1,4 @@
-"""The service as raw resources. Its twin, the same service as Klein routes, is klein.py."""
-
-from collections.abc import Callable
+"""The service as raw resources. klein.py has the same service as Klein routes."""
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import deferLater
@@ -11,20 +9,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from latebin.answers.delivery import apologize
-from latebin.answers.promise import Promise
+from latebin.answers.interfaces import ServedRequest, request_id
+from latebin.answers.pending import PendingAnswer
 from latebin.answers.service import Service
-from latebin.core.http.reply import (
-    ALLOWED,
-    ALLOWED_GET,
-    NOT_FOUND,
-    Refused,
-    Reply,
-    not_allowed,
-    options,
-)
-from latebin.overrides.request import Request, identity
-
-Render = Callable[[Request, Promise], Deferred[None]]
+from latebin.core.http.reply import NOT_FOUND, Refused, Reply, allow
 
 
 class RawResource(Resource):
@@ -32,24 +20,24 @@ class RawResource(Resource):
 
     log = Logger()
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         return NotFoundResource()
 
-    def render(self, request: Request) -> int:
+    def render(self, request: ServedRequest) -> int:
         try:
             super().render(request)
         except Exception:  # noqa: BLE001  # whatever it is, the errback below answers it
             fail().addErrback(self._failed, request)
         return NOT_DONE_YET
 
-    def _send(self, request: Request, reply: Reply) -> None:
+    def _send(self, request: ServedRequest, reply: Reply) -> None:
         self._finish(reply.start(request), request)
 
-    def _finish(self, rest: bytes, request: Request) -> None:
+    def _finish(self, rest: bytes, request: ServedRequest) -> None:
         request.write(rest)
         request.finish()
 
-    def _failed(self, failure: Failure, request: Request) -> None:
+    def _failed(self, failure: Failure, request: ServedRequest) -> None:
         error = failure.value
         if isinstance(error, Refused):
             self._refused(request, error)
@@ -58,25 +46,25 @@ class RawResource(Resource):
         elif not isinstance(error, CancelledError):
             self._broken(request, failure)
 
-    def _refused(self, request: Request, error: Refused) -> None:
+    def _refused(self, request: ServedRequest, error: Refused) -> None:
         self._send(request, error.problem.reply())
 
-    def _notFound(self, request: Request) -> None:
+    def _notFound(self, request: ServedRequest) -> None:
         self._send(request, NOT_FOUND.reply())
 
-    def _notAllowed(self, request: Request, error: UnsupportedMethod) -> None:
+    def _notAllowed(self, request: ServedRequest, error: UnsupportedMethod) -> None:
         methods = b",".join(error.allowedMethods).decode("ascii").split(",")
-        self._send(request, not_allowed(request.method, sorted(methods)))
+        self._send(request, allow(request.method, methods))
 
-    def _broken(self, request: Request, failure: Failure) -> None:
-        self.log.failure("failed to answer", failure, request_id=identity(request))
+    def _broken(self, request: ServedRequest, failure: Failure) -> None:
+        self.log.failure("failed to answer", failure, request_id=request_id(request))
         self._finish(apologize(request), request)
 
 
 class NotFoundResource(RawResource):
     """Answers for a path at which there is nothing, though there may be something below."""
 
-    def render(self, request: Request) -> int:
+    def render(self, request: ServedRequest) -> int:
         self._notFound(request)
         return NOT_DONE_YET
 
@@ -92,16 +80,15 @@ class LateResource(RawResource):
         super().__init__()
         self.service = service
 
-    def _wait(self, request: Request, promise: Promise, render: Render) -> int:
-        d = deferLater(self.service.clock, promise.plan.wait, lambda: request)
-        self.service.pending.enter(d, promise.due)
-        d.addCallback(render, promise)
+    def _wait(self, request: ServedRequest, answer: PendingAnswer) -> int:
+        d = deferLater(answer, answer.wait, lambda: request)
+        d.addCallback(self._delayedRender)
         d.addErrback(self._failed, request)
         request.notifyFinish().addErrback(lambda _: d.cancel())
         return NOT_DONE_YET
 
-    def _delayedRender(self, request: Request, promise: Promise) -> Deferred[None]:
-        return self.service.answer(request, promise).addCallback(self._finish, request)
+    def _delayedRender(self, request: ServedRequest) -> Deferred[None]:
+        return self.service.answer(request).addCallback(self._finish, request)
 
 
 class DelayedResource(LateResource):
@@ -116,21 +103,17 @@ class DelayedResource(LateResource):
         super().__init__(service or Service())
         self.delay = delay
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         if request.prepath == [b""]:
             return self  # "/" where this resource is the root of a site
         if self.delay is None and path:
             return DelayedResource(self.service, path.decode("utf-8", "backslashreplace"))
         return super().getChild(path, request)
 
-    def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.accept(request, self.delay), self._delayedRender)
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "delayed", self.delay))
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
-
-    def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED))
-        return NOT_DONE_YET
 
 
 class SecondsResource(NotFoundResource):
@@ -140,7 +123,7 @@ class SecondsResource(NotFoundResource):
         super().__init__()
         self.service = service
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         if path:
             return DelayResource(self.service, path.decode("utf-8", "backslashreplace"))
         return super().getChild(path, request)
@@ -153,27 +136,19 @@ class DelayResource(LateResource):
         super().__init__(service)
         self.seconds = seconds
 
-    def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.echo(request, self.seconds), self._delayedRender)
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "delay", self.seconds))
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
-
-    def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED))
-        return NOT_DONE_YET
 
 
 class DripResource(LateResource):
     """Sends bytes one by one, as httpbin's `/drip` does."""
 
-    def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.drip(request), self._delayedRender)
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "drip"))
 
     render_HEAD = render_GET
-
-    def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_GET))
-        return NOT_DONE_YET
 
 
 class UpstreamsResource(NotFoundResource):
@@ -183,7 +158,7 @@ class UpstreamsResource(NotFoundResource):
         super().__init__()
         self.service = service
 
-    def getChild(self, path: bytes, request: Request) -> Resource:
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         if path:
             return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
         return super().getChild(path, request)
@@ -198,13 +173,10 @@ class ViaResource(LateResource):
         super().__init__(service)
         self.name = name
 
-    def render_GET(self, request: Request) -> int:
-        return self._wait(request, self.service.accept_via(request, self.name), self._viaRender)
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "via", self.name))
 
     render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
-
-    def _viaRender(self, request: Request, promise: Promise) -> Deferred[None]:
-        return self.service.forward(request, self.name, promise).addCallback(self._finish, request)
 
 
 class PredictResource(RawResource):
@@ -214,15 +186,11 @@ class PredictResource(RawResource):
         super().__init__()
         self.service = service
 
-    def render_GET(self, request: Request) -> int:
+    def render_GET(self, request: ServedRequest) -> int:
         self._send(request, self.service.predict(request))
         return NOT_DONE_YET
 
     render_HEAD = render_GET
-
-    def render_OPTIONS(self, request: Request) -> int:
-        self._send(request, options(ALLOWED_GET))
-        return NOT_DONE_YET
 
 
 def tree(service: Service) -> Resource:

@@ -8,8 +8,8 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
-from latebin.answers.promise import Promise
-from latebin.overrides.request import Request
+from latebin.answers.interfaces import ServedRequest
+from latebin.answers.pending import PendingAnswer
 
 NAMESPACE: Final = "latebin.access"
 
@@ -19,7 +19,7 @@ FORMAT: Final = _FORMAT.format("asked={asked_ms}ms measured={measured_ms}ms")
 """How an event reads as text, for whatever observer formats it."""
 
 UNPROMISED: Final = _FORMAT.format("asked=- measured=-")
-"""The same where nothing was promised."""
+"""The same where nothing was answerd."""
 
 
 class AccessLog:
@@ -27,14 +27,14 @@ class AccessLog:
 
     An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
     fault that ended it, or `broken` if it was an upstream that ended it),
-    `asked_ms` and `measured_ms` (None where nothing was promised; measured until the client left, if it did), `sent`
+    `asked_ms` and `measured_ms` (None where nothing was answerd; measured until the client left, if it did), `sent`
     (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
 
     An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
     takes longer than all the rest.
 
     Args:
-        clock: the clock by which requests were promised their answers.
+        clock: the clock by which requests were answerd their answers.
         publish: where the events go.
     """
 
@@ -42,41 +42,43 @@ class AccessLog:
         self._clock = clock
         self._publish = publish
 
-    def answered(self, request: Request) -> None:
+    def answered(self, request: ServedRequest) -> None:
         """Tell of an answer that was given."""
         self._emit(request, request.code)
 
-    def left(self, request: Request) -> None:
+    def left(self, request: ServedRequest) -> None:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
-        self._emit(request, "broken" if request.broken else request.fault or "left")
+        answer = request.pending_answer
+        fault = None if answer is None else answer.fault
+        self._emit(request, "broken" if request.broken else fault or "left")
 
-    def _emit(self, request: Request, status: int | str) -> None:
+    def _emit(self, request: ServedRequest, status: int | str) -> None:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
-        promise = request.promise
+        answer = request.pending_answer
         self._publish(
             {
                 "log_time": time.time(),
                 "log_level": LogLevel.info,
                 "log_namespace": NAMESPACE,
-                "log_format": UNPROMISED if promise is None else FORMAT,
+                "log_format": UNPROMISED if answer is None else FORMAT,
                 "style": request.style,
                 "method": _printable(request.method),
                 "target": target,
                 "path": path,
                 "query": query,
                 "status": status,
-                "asked_ms": None if promise is None else promise.plan.asked_ms,
-                "measured_ms": None if promise is None else self._measured_ms(promise),
+                "asked_ms": None if answer is None else answer.plan.asked_ms,
+                "measured_ms": None if answer is None else self._measured_ms(answer),
                 "sent": request.sentLength,
                 "address": getattr(request.client, "host", None),
-                "request_id": request.identity.decode("ascii"),
+                "request_id": request.request_id.decode("ascii"),
             }
         )
 
-    def _measured_ms(self, promise: Promise) -> float:
-        measured = promise.measured
-        return round((self._clock.seconds() - promise.accepted if measured is None else measured) * 1000, 3)
+    def _measured_ms(self, answer: PendingAnswer) -> float:
+        measured = answer.measured
+        return round((self._clock.seconds() - answer.accepted if measured is None else measured) * 1000, 3)
 
 
 @lru_cache(maxsize=256)

@@ -11,14 +11,14 @@ _CELL: Final = 8
 """Bytes of a float. An aligned one is loaded and stored whole, so that readers in other processes need no lock."""
 
 
-class Board:
+class SharedCounters:
     """Rows of numbers, one for each worker, which alone writes to it: nothing is lost when it dies, however it dies.
 
     Args:
         width: numbers in a row.
         rows: workers.
-        descriptor: of the memory, as `shared` gives it, for every process to open its own Board on; without it, the
-            memory is this process's own.
+        descriptor: of the memory, as `shared` gives it, for every process to open its own counters on; without it,
+            the memory is this process's own.
     """
 
     def __init__(self, width: int, rows: int = 1, descriptor: int = -1) -> None:
@@ -39,7 +39,7 @@ class Board:
 
 
 def shared(width: int, rows: int) -> int:
-    """Make memory for a Board of several processes, all zeros.
+    """Make memory for a SharedCounters of several processes, all zeros.
 
     Returns:
         A descriptor that other processes can inherit, memfd_create(2); where there is none, of a file without a name.

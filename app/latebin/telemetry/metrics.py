@@ -23,10 +23,10 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from latebin.answers.interfaces import ServedRequest
 from latebin.core.faults import KINDS
 from latebin.core.http.reply import ALLOWED, Reply, page
-from latebin.overrides.request import Request
-from latebin.telemetry.counters import Board
+from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.process_usage import Meter
 
 STYLES: Final = ("klein", "resource", "site")
@@ -150,16 +150,16 @@ class Metrics:
     """Counts what one worker does, into its row of the board; tells what all of them did.
 
     Args:
-        clock: the clock by which requests were promised their answers.
+        clock: the clock by which requests were answerd their answers.
         pending: the answers that are waited for, by style.
         board: where all workers count; without it, this is the only one.
         worker: the number of this one's row.
     """
 
     def __init__(
-        self, clock: IReactorTime, pending: Mapping[str, Sized], board: Board | None = None, worker: int = 0
+        self, clock: IReactorTime, pending: Mapping[str, Sized], board: SharedCounters | None = None, worker: int = 0
     ) -> None:
-        board = board or Board(WIDTH)
+        board = board or SharedCounters(WIDTH)
         self._clock = clock
         self._pending = [pending[style] for style in STYLES[:2]]
         self._cells = board.row(worker)
@@ -191,31 +191,32 @@ class Metrics:
             self._look.cancel()
         self._meter.close()
 
-    def answered(self, request: Request) -> None:
+    def answered(self, request: ServedRequest) -> None:
         """Count an answer that was given."""
-        cells, promise = self._cells, request.promise
+        cells, answer = self._cells, request.pending_answer
         style, code = _STYLE[request.style], request.code
         status = code - 200 if 200 <= code < 600 else _OTHER_STATUS  # noqa: PLR2004  # what STATUSES has
         method = _METHOD.get(request.method, _OTHER_METHOD)
         cells[_ANSWERS + (style * len(METHODS) + method) * len(STATUSES) + status] += 1
-        if promise is not None:
-            if promise.measured is not None:
-                self._observe(_LATENESS + style * _DEPTH, promise.measured - promise.plan.wait)
-            if promise.plan.cut:
+        if answer is not None:
+            if answer.measured is not None:
+                self._observe(_LATENESS + style * _DEPTH, answer.measured - answer.plan.wait)
+            if answer.plan.cut:
                 cells[_CUT + style] += 1
         elif code >= 400:  # noqa: PLR2004  # where the statuses of problems begin
             cells[_REFUSED + style * len(STATUSES) + status] += 1
 
-    def left(self, request: Request) -> None:
+    def left(self, request: ServedRequest) -> None:
         """Count a connection that was lost before the answer was whole: by the client, an upstream or a fault."""
-        cells, style, fault = self._cells, _STYLE[request.style], request.fault
+        cells, style, answer = self._cells, _STYLE[request.style], request.pending_answer
+        fault = None if answer is None else answer.fault
         if request.broken:
             cells[_BROKEN + style] += 1
         elif fault is None:
             cells[_LEFT + style] += 1
         else:
             cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1
-        if request.promise is not None and request.promise.plan.cut:
+        if request.pending_answer is not None and request.pending_answer.plan.cut:
             cells[_CUT + style] += 1
 
     def page(self) -> Reply:
@@ -244,7 +245,7 @@ class Metrics:
         self._cells[_LIVING:WIDTH] = array("d", living)
 
 
-def bury(cells: "memoryview[float]") -> None:
+def clear_gauges(cells: "memoryview[float]") -> None:
     """Forget what was true of a worker only while it lived; what it counted stays counted.
 
     Args:
@@ -256,7 +257,7 @@ def bury(cells: "memoryview[float]") -> None:
 class _Whole(Collector):
     """What all workers counted, as prometheus-client wants to have it."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: SharedCounters) -> None:
         self._board = board
 
     def collect(self) -> Iterator[Metric]:

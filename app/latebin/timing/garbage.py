@@ -31,7 +31,7 @@ def _gathered() -> int:
 
 
 @attrs.define(eq=False)
-class Collector:
+class GarbageScheduler:
     """Collects garbage between answers, instead of whenever enough has been allocated.
 
     Neither style leaves cyclic garbage behind an answer, so what gathers is little: what libraries leave behind now

@@ -21,9 +21,9 @@ from latebin.answers.form import MAX_PARTS, understand
 from latebin.answers.request_body import KeptBody
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
-from latebin.core.http.echo import MAX_BODY, Asked, Content, Upload, told
+from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echo
 from latebin.core.http.reply import Refused
-from latebin.core.plan import drip, echo
+from latebin.core.plan import plan_drip, plan_echo
 from latebin.core.settings import Settings
 from latebin.overrides.request import Request
 from latebin.site.factory import ServiceSite, root
@@ -50,7 +50,7 @@ def members(
     client: str | None = "192.0.2.1",
     secure: bool = False,
 ) -> Any:
-    return json.loads(told(Asked(target, headers, content or Content(), client, "192.0.2.2:8080", secure)))
+    return json.loads(echo(EchoedRequest(target, headers, content or Content(), client, "192.0.2.2:8080", secure)))
 
 
 def form(*parts: tuple[bytes, bytes]) -> bytes:
@@ -66,7 +66,7 @@ def refusal(content_type: str, body: bytes) -> int:
 
 def test_members() -> None:
     """A request is told as httpbin tells it: seven members, in alphabetical order, on lines of their own."""
-    text = told(Asked(b"/delay/1", (), Content(), "192.0.2.1", "192.0.2.2:8080", secure=False)).decode()
+    text = echo(EchoedRequest(b"/delay/1", (), Content(), "192.0.2.1", "192.0.2.2:8080", secure=False)).decode()
     assert re.findall(r'^  "(\w+)"', text, re.MULTILINE) == [
         "args", "data", "files", "form", "headers", "origin", "url",
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_url_as_httpbin_writes_it(query: str) -> None:
 @given(st.binary(max_size=60), pairs, st.binary(max_size=20))
 def test_any_request(target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     """Any request is told in ASCII, and what was sent in its body can be had back."""
-    text = told(Asked(target, headers, Content(body), None, "a:1", secure=False))
+    text = echo(EchoedRequest(target, headers, Content(body), None, "a:1", secure=False))
     assert text.isascii()
     data = json.loads(text)["data"]
     assert data.encode() == body or data.startswith("data:application/octet-stream;base64,")
@@ -227,12 +227,12 @@ def test_any_body(parameter: str, body: bytes) -> None:
             found = understand(content_type, body)
         except Refused:
             continue
-        told(Asked(b"/", (), found, None, "a:1", secure=False))
+        echo(EchoedRequest(b"/", (), found, None, "a:1", secure=False))
 
 
 def test_drip_in_bounded_pieces() -> None:
     """As many bytes as httpbin would send at most are planned as no more pieces than anybody could tell apart."""
-    plan = drip(b"numbytes=99999999", Settings())
+    plan = plan_drip(b"numbytes=99999999", Settings())
     assert plan.body is not None
     assert (plan.body.size, plan.chunks) == (10 * 1024**2, 10_000)
 
@@ -240,13 +240,13 @@ def test_drip_in_bounded_pieces() -> None:
 @pytest.mark.parametrize(("longest", "wait"), [(600.0, 10.0), (7.0, 7.0)])
 def test_seconds_are_cut(longest: float, wait: float) -> None:
     """More than ten seconds are ten seconds, and less where the longest delay is less."""
-    plan = echo("3600", b"{}", Settings(max_delay=longest))
+    plan = plan_echo("3600", b"{}", Settings(max_delay=longest))
     assert (plan.wait, plan.cut) == (wait, True)
 
 
 def test_seconds_that_are_not_cut() -> None:
     """Ten seconds are not more than ten seconds."""
-    plan = echo("10", b"{}", Settings())
+    plan = plan_echo("10", b"{}", Settings())
     assert (plan.wait, plan.cut) == (10.0, False)
 
 
@@ -368,6 +368,6 @@ def test_head(house: House, style: str) -> None:
         house.clock.advance(1)
         headers, _, body = wire.received.partition(b"\r\n\r\n")
         lengths.append((re.findall(rb"Content-Length: (\d+)", headers), len(body) if method == "GET" else body))
-    [[told], length], [[same], nothing] = lengths
-    assert int(told) == int(same) == length
+    [[echo], length], [[same], nothing] = lengths
+    assert int(echo) == int(same) == length
     assert nothing == b""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.core.http.proxy_protocol import Preamble, read
+from latebin.core.http.proxy_protocol import ProxyHeader, read
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 
@@ -25,11 +25,11 @@ FOUR, SIX = ends("192.0.2.1", "192.0.2.2"), ends("2001:db8::1", "2001:db8::2")
 
 MAPPED = bytes(10) + b"\xff\xff" + FOUR[:4] + bytes(10) + b"\xff\xff" + FOUR[4:]
 
-ONE_FOUR = Preamble(0, ("192.0.2.1", 4711), ("192.0.2.2", 80))
+ONE_FOUR = ProxyHeader(0, ("192.0.2.1", 4711), ("192.0.2.2", 80))
 
-ONE_SIX = Preamble(0, ("2001:db8::1", 4711), ("2001:db8::2", 80))
+ONE_SIX = ProxyHeader(0, ("2001:db8::1", 4711), ("2001:db8::2", 80))
 
-UNTOLD = Preamble(0)
+UNTOLD = ProxyHeader(0)
 
 VALID = [
     (b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n", ONE_FOUR),
@@ -87,10 +87,10 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize(("data", "told"), VALID)
-def test_valid(data: bytes, told: Preamble) -> None:
+def test_valid(data: bytes, told: ProxyHeader) -> None:
     """A preamble of either version tells both ends of a TCP connection, or nothing; its end is where it says."""
     for behind in (b"", BEHIND):
-        assert read(bytearray(data + behind)) == Preamble(len(data), told.source, told.destination)
+        assert read(bytearray(data + behind)) == ProxyHeader(len(data), told.source, told.destination)
 
 
 @pytest.mark.parametrize("data", [data for data, _ in VALID])

@@ -1,6 +1,6 @@
 import json
 
-from latebin.core.http.reply import MAX_GIVEN, Problem, not_allowed, options
+from latebin.core.http.reply import MAX_GIVEN, Problem, allow
 
 
 def test_problem() -> None:
@@ -27,11 +27,11 @@ def test_problem_shows_little_of_what_was_given() -> None:
 
 def test_options_has_no_length() -> None:
     """A 204 has Allow and no Content-Length."""
-    assert [name for name, _ in options(["GET", "HEAD"]).headers] == [b"Allow", b"X-Content-Type-Options"]
+    assert [name for name, _ in allow(b"OPTIONS", ["GET", "HEAD"]).headers] == [b"Allow", b"X-Content-Type-Options"]
 
 
 def test_not_allowed() -> None:
     """A 405 names the methods that are allowed, in the header and in the problem."""
-    reply = not_allowed(b"BREW", ["GET", "HEAD"])
-    assert dict(reply.headers)[b"Allow"] == b"GET, HEAD"
-    assert json.loads(reply.body)["accepted"] == "GET, HEAD"
+    reply = allow(b"BREW", ["HEAD", "GET"])
+    assert dict(reply.headers)[b"Allow"] == b"GET, HEAD, OPTIONS"
+    assert json.loads(reply.body)["accepted"] == "GET, HEAD, OPTIONS"

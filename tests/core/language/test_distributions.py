@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latebin.core.language import draw
-from latebin.core.language.distributions import Delay, Lognormal, Mix, Pareto
+from latebin.core.language.distributions import Distribution, Lognormal, Mix, Pareto
 from latebin.core.language.grammar import parse
 from latebin.core.language.trace import Trace
 from tests.support.strategies import TRACES, delays, tame
@@ -36,16 +36,16 @@ ONE_OF_EACH = [
 shares = st.floats(min_value=1e-6, max_value=1 - 1e-6)
 
 
-def read(text: str) -> Delay:
+def read(text: str) -> Distribution:
     return parse(text, TRACES)
 
 
-def drawn(delay: Delay, size: int, seed: int = 42) -> list[float]:
+def drawn(delay: Distribution, size: int, seed: int = 42) -> list[float]:
     """Draw as the service does: a stream of uniforms for each request."""
     return [delay.draw(draw.seeded("delay", seed, str(delay), n), n) for n in range(1, size + 1)]
 
 
-def distance(delay: Delay, sample: list[float]) -> float:
+def distance(delay: Distribution, sample: list[float]) -> float:
     """Give the Kolmogorov-Smirnov statistic; at a value with a share of its own, both sides of the step count."""
     size = len(sample)
     steps = {x: rank for rank, x in enumerate(sorted(sample), 1)}
@@ -58,7 +58,7 @@ def distance(delay: Delay, sample: list[float]) -> float:
     return worst
 
 
-def integrated(delay: Delay, cap: float, steps: int) -> float:
+def integrated(delay: Distribution, cap: float, steps: int) -> float:
     """Integrate 1 - cdf from 0 to the cap; as it never rises, the result is within cap / steps of the truth."""
     return sum(1 - delay.cdf(cap * (k + 0.5) / steps) for k in range(steps)) * cap / steps
 
@@ -199,14 +199,14 @@ def test_capped_mean_is_the_integral(text: str, cap: float) -> None:
 
 
 @given(delays(tame), st.floats(0, 1e6))
-def test_capped_mean_is_bounded(delay: Delay, cap: float) -> None:
+def test_capped_mean_is_bounded(delay: Distribution, cap: float) -> None:
     """A cap never raises the mean, and the mean of what is cut never goes beyond the cap."""
     assert 0 <= delay.capped_mean(cap) <= min(delay.mean(), cap) * (1 + 1e-9) + 1e-9
     assert delay.capped_mean(math.inf) == pytest.approx(delay.mean())
 
 
 @given(delays(tame), shares)
-def test_quantile_reaches_its_share(delay: Delay, p: float) -> None:
+def test_quantile_reaches_its_share(delay: Distribution, p: float) -> None:
     """The share up to the quantile of p is at least p, and the share short of it at most p."""
     x = delay.quantile(p)
     assert delay.cdf(x * (1 + 1e-12)) >= p - 1e-9
@@ -214,7 +214,7 @@ def test_quantile_reaches_its_share(delay: Delay, p: float) -> None:
 
 
 @given(delays(tame), tame)
-def test_quantile_inverts_the_cdf(delay: Delay, x: float) -> None:
+def test_quantile_inverts_the_cdf(delay: Distribution, x: float) -> None:
     """The quantile of the share up to x is not above x: it is the smallest value with that share."""
     p = delay.cdf(x)
     if 1e-6 < p < 1 - 1e-6:
@@ -222,21 +222,21 @@ def test_quantile_inverts_the_cdf(delay: Delay, x: float) -> None:
 
 
 @given(delays(tame), shares, shares)
-def test_quantiles_rise(delay: Delay, p: float, q: float) -> None:
+def test_quantiles_rise(delay: Distribution, p: float, q: float) -> None:
     """A greater share never has a smaller quantile."""
     low, high = sorted((p, q))
     assert delay.quantile(low) <= delay.quantile(high) * (1 + 1e-12)
 
 
 @given(delays(tame), tame, tame)
-def test_cdf_rises(delay: Delay, x: float, y: float) -> None:
+def test_cdf_rises(delay: Distribution, x: float, y: float) -> None:
     """The cdf rises from 0 to 1."""
     low, high = sorted((x, y))
     assert 0 <= delay.cdf(low) <= delay.cdf(high) + 1e-12 <= 1 + 1e-12
 
 
 @given(delays(tame))
-def test_ends(delay: Delay) -> None:
+def test_ends(delay: Distribution) -> None:
     """The ends of the range are the quantiles of 0 and 1; nothing is below the one or above the other."""
     assert delay.quantile(0) == delay.least <= delay.most == delay.quantile(1)
     assert delay.cdf(math.nextafter(delay.least, -1)) == 0
@@ -244,7 +244,7 @@ def test_ends(delay: Delay) -> None:
 
 
 @given(delays(tame), st.sampled_from([2.0**-53, 0.5, 1 - 2.0**-53]))
-def test_extreme_uniforms(delay: Delay, u: float) -> None:
+def test_extreme_uniforms(delay: Distribution, u: float) -> None:
     """No uniform makes a draw negative, infinite or not a number."""
     seconds = delay.draw(repeat(u), 1)
     assert delay.least <= seconds <= delay.most
@@ -252,7 +252,7 @@ def test_extreme_uniforms(delay: Delay, u: float) -> None:
 
 
 @given(delays(tame))
-def test_hashable(delay: Delay) -> None:
+def test_hashable(delay: Distribution) -> None:
     """A delay can be kept in a cache."""
     assert hash(delay) == hash(parse(str(delay), TRACES))
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from latebin.core.language import grammar
 from latebin.core.language.distributions import (
-    Delay,
+    Distribution,
     Exponential,
     Fixed,
     Lognormal,
@@ -19,7 +19,7 @@ from latebin.core.language.distributions import (
 )
 from tests.support.strategies import TRACES, delays, tame, wild
 
-EXAMPLES: list[tuple[str, Delay]] = [
+EXAMPLES: list[tuple[str, Distribution]] = [
     ("250ms", Fixed(0.25)),
     ("2", Fixed(2.0)),
     ("1m30s", Fixed(90.0)),
@@ -61,7 +61,7 @@ def refusal(text: str) -> grammar.DelayError:
 
 
 @pytest.mark.parametrize(("text", "value"), EXAMPLES)
-def test_forms(text: str, value: Delay) -> None:
+def test_forms(text: str, value: Distribution) -> None:
     """Every form of the language is read as the value that it describes."""
     assert grammar.parse(text, TRACES) == value
 
@@ -89,7 +89,7 @@ def test_canonical_text(text: str, canonical: str) -> None:
 
 
 @given(delays(tame) | delays(wild))
-def test_round_trip(value: Delay) -> None:
+def test_round_trip(value: Distribution) -> None:
     """What is written is read back as an equal value, to the last bit of each number."""
     text = str(value)
     if len(text) <= grammar.MAX_LENGTH:
@@ -239,13 +239,13 @@ def test_any_words_of_the_language(text: str) -> None:
 
 
 @given(delays(tame), st.integers(0, 200), st.text("()=:,%. 059sm", max_size=2))
-def test_any_slip_of_the_pen(value: Delay, place: int, slip: str) -> None:
+def test_any_slip_of_the_pen(value: Distribution, place: int, slip: str) -> None:
     """A delay with a few characters put in or left out is a delay or is refused with a DelayError."""
     text = str(value)
     check_any(text[:place] + slip + text[place + 1 :])
 
 
-def outcome(text: str) -> Delay | grammar.DelayError:
+def outcome(text: str) -> Distribution | grammar.DelayError:
     try:
         return grammar.parse(text, TRACES)
     except grammar.DelayError as refused:
@@ -254,7 +254,7 @@ def outcome(text: str) -> Delay | grammar.DelayError:
 
 def check_any(text: str) -> None:
     found = outcome(text)
-    if isinstance(found, Delay):
+    if isinstance(found, Distribution):
         assert grammar.parse(str(found), TRACES) == found
     else:
         assert 0 <= found.position <= len(text)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.core.language.distributions import Delay
+from latebin.core.language.distributions import Distribution
 from latebin.core.language.grammar import parse
 from latebin.core.language.prediction import BINS, Prediction, predict
 from tests.support.strategies import TRACES, delays, tame
@@ -90,7 +90,7 @@ def test_json_without_a_timeout() -> None:
 
 
 @given(delays(tame), st.none() | tame, st.floats(0, 3600), st.integers(1, 30))
-def test_any_delay(delay: Delay, timeout: float | None, cap: float, bins: int) -> None:
+def test_any_delay(delay: Distribution, timeout: float | None, cap: float, bins: int) -> None:
     """Any delay has a prediction in order, whose histogram is complete and which is valid JSON."""
     found = predict(delay, timeout, cap, bins)
     figures = [found.p50, found.p90, found.p95, found.p99, found.p99_9, found.max]

@@ -75,7 +75,7 @@ class Content:
 
 
 @attrs.frozen
-class Asked:
+class EchoedRequest:
     """A request.
 
     Attributes:
@@ -95,7 +95,7 @@ class Asked:
     secure: bool
 
 
-def told(asked: Asked) -> bytes:
+def echo(asked: EchoedRequest) -> bytes:
     """Say what was asked: `args`, `data`, `files`, `form`, `headers`, `origin` and `url`, as JSON in ASCII.
 
     The layout is httpbin's too: two spaces, names in alphabetical order, a newline at the end.
@@ -139,7 +139,7 @@ def _text_or_url(content: bytes, content_type: str) -> str:
         return f"data:{content_type or _BYTES};base64,{b64encode(content).decode('ascii')}"
 
 
-def _origin(asked: Asked, headers: Mapping[str, str]) -> str:
+def _origin(asked: EchoedRequest, headers: Mapping[str, str]) -> str:
     """Give scheme, host and port, by which the client knows the service."""
     scheme = "https" if asked.secure else "http"
     host = (headers.get("Host") or asked.server).lower().removesuffix(":443" if asked.secure else ":80")

@@ -42,7 +42,7 @@ _MAX_PORT: Final = 65535
 
 
 @attrs.frozen
-class Preamble:
+class ProxyHeader:
     """What was told of a connection.
 
     Attributes:
@@ -56,7 +56,7 @@ class Preamble:
     destination: Socket | None = None
 
 
-def read(data: bytearray) -> Preamble | None:
+def read(data: bytearray) -> ProxyHeader | None:
     """Read what a connection begins with (HAProxy's proxy-protocol.txt, versions 1 and 2).
 
     Args:
@@ -77,7 +77,7 @@ def read(data: bytearray) -> Preamble | None:
     raise ValueError("neither version of the PROXY protocol")
 
 
-def _text(data: bytearray) -> Preamble | None:
+def _text(data: bytearray) -> ProxyHeader | None:
     end = data.find(b"\r\n", 0, _LONGEST)
     if end < 0 and len(data) < _LONGEST:
         return None
@@ -85,13 +85,13 @@ def _text(data: bytearray) -> Preamble | None:
     if line is None:
         raise ValueError("malformed line")
     if line[1] is None:
-        return Preamble(end + 2)
+        return ProxyHeader(end + 2)
     kind = _KINDS[line[1]]
     source, destination = (_socket(kind(line[at].decode("ascii")), int(line[at + 2])) for at in (2, 3))
-    return Preamble(end + 2, source, destination)
+    return ProxyHeader(end + 2, source, destination)
 
 
-def _binary(data: bytearray) -> Preamble | None:
+def _binary(data: bytearray) -> ProxyHeader | None:
     if len(data) < _FIXED:
         return None
     command, family, length = struct.unpack_from("!BBH", data, len(_SIGNATURE))
@@ -101,12 +101,12 @@ def _binary(data: bytearray) -> Preamble | None:
     if len(data) < end:
         return None
     if command == _LOCAL or family not in _STREAMS:
-        return Preamble(end)
+        return ProxyHeader(end)
     layout, kind = _STREAMS[family]
     if length < struct.calcsize(layout):
         raise ValueError("addresses are missing")
     source, destination, source_port, destination_port = struct.unpack_from(layout, data, _FIXED)
-    return Preamble(end, _socket(kind(source), source_port), _socket(kind(destination), destination_port))
+    return ProxyHeader(end, _socket(kind(source), source_port), _socket(kind(destination), destination_port))
 
 
 def _socket(address: Address, port: int) -> Socket:

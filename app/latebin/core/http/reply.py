@@ -1,7 +1,7 @@
 """Status, headers and body of an answer, and the problems that are answered with."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -135,20 +135,21 @@ def json_page(value: object) -> Reply:
     return page(b"application/json", json.dumps(value).encode("ascii") + b"\n")
 
 
-def options(allowed: Collection[str]) -> Reply:
-    """Tell the methods at once, without a body: RFC 9110 forbids Content-Length on a 204 (section 8.6)."""
-    return Reply(204, (_allow(allowed), _NOSNIFF))
+def allow(method: bytes, methods: Iterable[str]) -> Reply:
+    """Answer a method that a resource does not handle itself: OPTIONS with the methods, any other with a refusal.
 
-
-def not_allowed(method: bytes, allowed: Collection[str]) -> Reply:
-    """Refuse a method, and name those that are not refused (RFC 9110, section 15.5.6)."""
-    given, accepted = method.decode("latin-1"), ", ".join(allowed)
-    problem = Problem(405, "This method is not allowed here.", parameter="method", given=given, accepted=accepted)
-    return problem.reply(_allow(allowed))
-
-
-def _allow(allowed: Collection[str]) -> tuple[bytes, bytes]:
-    return b"Allow", ", ".join(allowed).encode("ascii")
+    Args:
+        method: the method of the request.
+        methods: those that the resource handles, in any order.
+    """
+    allowed = ", ".join(sorted({*methods, "OPTIONS"}))
+    header = b"Allow", allowed.encode("ascii")
+    if method == b"OPTIONS":
+        # RFC 9110 forbids Content-Length on a 204 (section 8.6).
+        return Reply(204, (header, _NOSNIFF))
+    given = method.decode("latin-1")
+    problem = Problem(405, "This method is not allowed here.", parameter="method", given=given, accepted=allowed)
+    return problem.reply(header)
 
 
 def _described(content_type: bytes, body: bytes) -> Headers:

@@ -30,7 +30,7 @@ def _numbered(origin: str) -> Callable[[], bytes]:
 
 
 @attrs.frozen
-class Identities:
+class RequestIds:
     """The ids that one process gives to requests.
 
     Attributes:
@@ -43,7 +43,7 @@ class Identities:
         init=False, default=attrs.Factory(lambda self: _numbered(self.origin), takes_self=True)
     )
 
-    def identify(self, given: Sequence[bytes] | None, parents: Sequence[bytes] | None) -> bytes:
+    def assign(self, given: Sequence[bytes] | None, parents: Sequence[bytes] | None) -> bytes:
         """Take the id that a request brought along, or else that of its trace, or else a new one.
 
         Args:

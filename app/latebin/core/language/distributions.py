@@ -30,7 +30,7 @@ _FLOAT: Final = Struct("d")
 _BITS: Final = Struct("q")
 
 
-class Delay(ABC):
+class Distribution(ABC):
     """A distribution of delays in seconds, none of them negative.
 
     `str` gives the canonical text, which `delay.parse` reads back as an equal value.
@@ -89,7 +89,7 @@ class Delay(ABC):
 
 
 @frozen
-class Fixed(Delay):
+class Fixed(Distribution):
     """The same delay for every request.
 
     Attributes:
@@ -125,7 +125,7 @@ class Fixed(Delay):
         return min(cap, self.seconds)
 
 
-class _Spread(Delay):
+class _Spread(Distribution):
     """A delay that varies: the ends of its range are settled here, so that each formula holds for the inside alone."""
 
     __slots__ = ()
@@ -454,8 +454,8 @@ class Mix(_Spread):
             scaled to add up to 1.
     """
 
-    branches: tuple[tuple[float, Delay], ...]
-    leaves: tuple[tuple[float, Delay], ...] = field(
+    branches: tuple[tuple[float, Distribution], ...]
+    leaves: tuple[tuple[float, Distribution], ...] = field(
         init=False, eq=False, repr=False, default=Factory(lambda self: _leaves(self.branches), takes_self=True)
     )
     _steps: tuple[float, ...] = field(
@@ -492,7 +492,7 @@ class Mix(_Spread):
         return sum(weight * delay.capped_mean(cap) for weight, delay in self.leaves)
 
 
-def _leaves(branches: tuple[tuple[float, Delay], ...]) -> tuple[tuple[float, Delay], ...]:
+def _leaves(branches: tuple[tuple[float, Distribution], ...]) -> tuple[tuple[float, Distribution], ...]:
     total = sum(weight for weight, _ in branches)
     return tuple(
         (weight / total * part, leaf)
@@ -502,7 +502,7 @@ def _leaves(branches: tuple[tuple[float, Delay], ...]) -> tuple[tuple[float, Del
     )
 
 
-def _steps(leaves: tuple[tuple[float, Delay], ...]) -> tuple[float, ...]:
+def _steps(leaves: tuple[tuple[float, Distribution], ...]) -> tuple[float, ...]:
     """Give where one leaf ends and the next begins; the last has no end, so that rounding leaves no gap at 1."""
     return tuple(accumulate(weight for weight, _ in leaves[:-1]))
 

@@ -30,7 +30,7 @@ from attrs import define, frozen
 
 from latebin.core.language import duration, share
 from latebin.core.language.distributions import (
-    Delay,
+    Distribution,
     Exponential,
     Fixed,
     Lognormal,
@@ -103,7 +103,7 @@ class DelayError(ValueError):
         return f" (at the end of {before!r})" if before else f" (at the start of {after!r})" if after else ""
 
 
-def parse(text: str, traces: Mapping[str, Trace]) -> Delay:
+def parse(text: str, traces: Mapping[str, Trace]) -> Distribution:
     """Read a delay.
 
     Args:
@@ -139,14 +139,14 @@ class _Reader:
     nesting: int = 0
     parts: int = 0
 
-    def whole(self) -> Delay:
+    def whole(self) -> Distribution:
         delay = self.delay()
         self.skip_spaces()
         if self.at < len(self.text):
             raise self.unexpected("the end")
         return delay
 
-    def delay(self) -> Delay:
+    def delay(self) -> Distribution:
         self.skip_spaces()
         if _DURATION.match(self.text, self.at):
             return self.fixed_or_range()
@@ -156,30 +156,30 @@ class _Reader:
         self.symbol("(")
         return form(self)
 
-    def fixed_or_range(self) -> Delay:
+    def fixed_or_range(self) -> Distribution:
         first = self.duration()
         return Uniform(first, self.duration_from(first)) if self.accept("..") else Fixed(first)
 
-    def uniform(self) -> Delay:
+    def uniform(self) -> Distribution:
         least = self.duration()
         self.symbol(",")
         most = self.duration_from(least)
         self.symbol(")")
         return Uniform(least, most)
 
-    def normal(self) -> Delay:
+    def normal(self) -> Distribution:
         centre = self.duration()
         self.symbol(",")
         sd = self.duration_above_zero()
         self.symbol(")")
         return Normal(centre, sd)
 
-    def exponential(self) -> Delay:
+    def exponential(self) -> Distribution:
         average = self.duration_above_zero()
         self.symbol(")")
         return Exponential(average)
 
-    def lognormal(self) -> Delay:
+    def lognormal(self) -> Distribution:
         self.symbols("median", "=")
         median = self.duration_above_zero()
         self.symbol(",")
@@ -199,7 +199,7 @@ class _Reader:
         self.symbols("sigma", "=")
         return Lognormal(median, self.number(SIGMAS))
 
-    def pareto(self) -> Delay:
+    def pareto(self) -> Distribution:
         self.symbols("min", "=")
         least = self.duration_above_zero()
         self.symbol(",")
@@ -208,7 +208,7 @@ class _Reader:
         self.symbol(")")
         return Pareto(least, alpha)
 
-    def percentiles(self) -> Delay:
+    def percentiles(self) -> Distribution:
         points = [self.point(None)]
         while self.accept(","):
             points.append(self.point(points[-1]))
@@ -227,7 +227,7 @@ class _Reader:
     def percentile(self) -> float:
         return self.value(_NUMBER, lambda number: share.parse(number + "%"), _A_PERCENTILE)
 
-    def mix(self) -> Delay:
+    def mix(self) -> Distribution:
         self.nesting += 1
         if self.nesting > MAX_NESTING:
             raise self.wrong(f"expected at most {MAX_NESTING} mixes inside one another")
@@ -239,13 +239,13 @@ class _Reader:
         self.check_whole(sum(weight for weight, _ in branches))
         return Mix(tuple(branches))
 
-    def branch(self) -> tuple[float, Delay]:
+    def branch(self) -> tuple[float, Distribution]:
         self.count_part()
         weight = self.value(_SHARE, share.parse, share.ACCEPTED)
         self.symbol(":")
         return weight, self.delay()
 
-    def trace(self) -> Delay:
+    def trace(self) -> Distribution:
         name = self.terminal(NAME, "the name of a trace")
         if name not in self.traces:
             raise self.wrong(
@@ -338,7 +338,7 @@ class _Reader:
         return DelayError(self.text, self.at, f"expected {expected}")
 
 
-_FORMS: Final[Mapping[str, Callable[[_Reader], Delay]]] = {
+_FORMS: Final[Mapping[str, Callable[[_Reader], Distribution]]] = {
     "uniform": _Reader.uniform,
     "normal": _Reader.normal,
     "exponential": _Reader.exponential,

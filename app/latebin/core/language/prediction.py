@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from latebin.core.language.distributions import Delay
+from latebin.core.language.distributions import Distribution
 
 BINS: Final = 20
 """How many bins a histogram has unless its maker says otherwise."""
@@ -83,7 +83,7 @@ FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
 """The figures of a prediction that are delays, by their names, from the first told to the last."""
 
 
-def predict(delay: Delay, timeout: float | None, cap: float, bins: int = BINS) -> Prediction:
+def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = BINS) -> Prediction:
     """Work out what to expect of a delay whose draws are cut to a cap.
 
     Args:
@@ -110,11 +110,11 @@ def predict(delay: Delay, timeout: float | None, cap: float, bins: int = BINS) -
     )
 
 
-def _share_beyond(delay: Delay, timeout: float, cap: float) -> float:
+def _share_beyond(delay: Distribution, timeout: float, cap: float) -> float:
     return 1 - delay.cdf(timeout) if timeout < cap else 0.0
 
 
-def _histogram(delay: Delay, cap: float, bins: int) -> tuple[Bin, ...]:
+def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:
     least, most = (min(end, cap) for end in (delay.least, delay.most))
     inner = _inner_edges(delay, cap, bins)
     edges = (least, *inner, most)
@@ -123,7 +123,7 @@ def _histogram(delay: Delay, cap: float, bins: int) -> tuple[Bin, ...]:
     return tuple(Bin(lower, upper, share) for (lower, upper), share in zip(pairwise(edges), shares, strict=True))
 
 
-def _inner_edges(delay: Delay, cap: float, bins: int) -> list[float]:
+def _inner_edges(delay: Distribution, cap: float, bins: int) -> list[float]:
     """Give what parts the bins, evenly on a logarithmic scale; the outer two reach to the ends of the delay."""
     low, high = (min(delay.quantile(p), cap) for p in _CENTRAL)
     if low == high:

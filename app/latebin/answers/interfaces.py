@@ -1,0 +1,149 @@
+"""The interfaces of a request and of its site, by which the rest of the house knows them.
+
+`latebin.overrides.stack` says which classes provide them.
+"""
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from twisted.internet.interfaces import ITCPTransport
+from twisted.web.iweb import IRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IAddress, IPushProducer
+    from twisted.web.http_headers import Headers
+
+    from latebin.answers.pending import PendingAnswer
+    from latebin.core.http.reply import Problem
+    from latebin.core.settings import Settings
+    from latebin.timing.timeouts import Timeouts
+
+
+class BodySink(Protocol):
+    """A file that a request's body is written to, with a limit.
+
+    Attributes:
+        announced: bytes that the body will have; None where the client does not say.
+    """
+
+    announced: int | None
+
+    @property
+    def full(self) -> bool:
+        """Whether the body is over the limit."""
+        ...
+
+    def write(self, data: bytes, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class BodySource(Protocol):
+    """A connection that a body comes from, and that can be left unread for a while."""
+
+    def hold(self) -> None: ...
+    def release(self) -> None: ...
+
+
+class ServedRequest(Protocol):
+    """A request as styles, service and telemetry see it: Twisted's, with six attributes of ours.
+
+    Attributes:
+        style: what answers: `klein`, `resource`, or `site` for the pages that belong to neither.
+        pending_answer: the answer that the service has accepted to give; None for a refusal or a page.
+        broken: whether the answer was broken off by an upstream, or because the service stops.
+        request_id: the id that answer and log give the request; empty under a plain `twisted.web.server.Site`.
+        refusal: why the request is answered before it is whole; None for a whole request.
+        content: where the body goes.
+    """
+
+    style: str
+    pending_answer: "PendingAnswer | None"
+    broken: bool
+    request_id: bytes
+    refusal: "Problem | None"
+    content: BodySink
+
+    method: bytes
+    uri: bytes
+    path: bytes
+    prepath: list[bytes]
+    postpath: list[bytes]
+    clientproto: bytes
+    requestHeaders: "Headers"
+    responseHeaders: "Headers"
+    code: int
+    sentLength: int
+    startedWriting: int
+    chunked: int
+    finished: int
+    defaultContentType: bytes | None
+    client: Any
+    channel: Any
+    transport: ITCPTransport | None
+
+    def getHeader(self, key: bytes, /) -> bytes | None: ...
+    def getHost(self) -> "IAddress": ...
+    def getClientAddress(self) -> "IAddress": ...
+    def isSecure(self) -> bool: ...
+    def notifyFinish(self) -> "Deferred[None]": ...
+    def setResponseCode(self, code: int, /) -> None: ...
+    def setHeader(self, name: bytes, value: bytes, /) -> None: ...
+    def write(self, data: bytes, /) -> None: ...
+    def finish(self) -> None: ...
+    def loseConnection(self) -> None: ...
+    def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None: ...  # noqa: FBT001  # IConsumer's
+    def unregisterProducer(self) -> None: ...
+
+
+class ReceivedRequest(Protocol):
+    """A request as its connection sees it, while it comes and after that."""
+
+    refusal: "Problem | None"
+    startedWriting: int
+
+    @property
+    def content(self) -> BodySink: ...
+    def expect_body(self, source: BodySource) -> None: ...
+    def refuse(self, problem: "Problem") -> None: ...
+
+
+class Connections(Protocol):
+    """The connections of a site, as one of them sees the others.
+
+    Attributes:
+        ending: whether each answer is the last of its connection.
+    """
+
+    ending: bool
+
+
+class Host(Protocol):
+    """The site as its connections and requests see it.
+
+    It picks the sink of a body, assigns the id of a request, and learns of a disconnect.
+    """
+
+    settings: "Settings"
+    timeOut: float | None
+    timeouts: "Timeouts"
+
+    @property
+    def connections(self) -> Connections: ...
+    def body(self, target: bytes, length: int | None) -> BodySink: ...
+    def assign(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
+    def left(self, request: "ServedRequest", /) -> None: ...
+
+
+def request_id(request: IRequest | ServedRequest) -> str:
+    """Return the id of a request; empty under a plain `twisted.web.server.Site`."""
+    return getattr(request, "request_id", b"").decode("ascii")
+
+
+def abort(request: ServedRequest) -> None:
+    """Reset the connection of a request; over HTTP/2, where a request has no transport, its stream."""
+    cast("ITCPTransport", request.transport or request.channel).abortConnection()
