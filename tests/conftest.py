@@ -6,7 +6,8 @@ from twisted.internet.task import Clock
 from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 from tests.support.wire import House
 
 

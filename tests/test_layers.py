@@ -71,4 +71,4 @@ def test_rooms() -> None:
 def test_global_reactor() -> None:
     """The process clock and the module that installs the reactor import the global one, and no other module does."""
     touching = {str(module) for module in MODULES if "twisted.internet.reactor" in imports(module)}
-    assert touching == {"overrides/reactor.py", "timing/clock.py"}
+    assert touching == {"overrides/reactor.py", "timing/wakers.py"}

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 def resource() -> "Resource":
     """Make the whole service as one resource without arguments, for `twist web --class=latebin.resource`."""
     # Importing Klein installs a reactor: not before it is wanted, so that another can be chosen first.
-    from latebin.core import settings  # noqa: PLC0415
-    from latebin.site import factory  # noqa: PLC0415
-    from latebin.timing import clock  # noqa: PLC0415
+    from latebin.core.settings import Settings  # noqa: PLC0415
+    from latebin.site.root import root  # noqa: PLC0415
+    from latebin.timing import wakers  # noqa: PLC0415
 
-    return factory.root(settings.Settings(), clock.system())
+    return root(Settings(), wakers.system())

@@ -8,7 +8,8 @@ from twisted.internet import threads
 from twisted.logger import LogLevel, capturedLogs
 from twisted.web.client import ResponseFailed
 
-from latebin.answers.delivery import PIECE, begin
+from latebin.answers.delivery import begin
+from latebin.answers.producer import PIECE
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
 from latebin.core.plan import Plan

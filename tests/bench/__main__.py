@@ -17,7 +17,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from latebin.load.run import Report, Verdict, run_apart
+from latebin.load.report import Report, Verdict
+from latebin.load.run import run_apart
 from latebin.load.schedule import agree
 from tests.bench import scaling
 from tests.bench.servers import MODULE, SERVE, Load, Server, running

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 
 from latebin.cli import main
-from latebin.cli.health_url import PATH, UnhealthyError, ask, url
+from latebin.cli.health import PATH, UnhealthyError, ask, url
 from tests.cli.test_main import latebin
 from tests.server.test_workers import certificate
 from tests.support.process import environment, serving, started

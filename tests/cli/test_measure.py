@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from latebin.cli import measure as command
 from latebin.cli.measure import EXIT_CODES, measure_command, verdict_text
 from latebin.load.percentiles import Percentiles
-from latebin.load.run import Cost, Report, Verdict
+from latebin.load.report import Cost, Report, Verdict
 from tests.load.test_run import GOOD
 from tests.support.late_server import LateServer, late_server
 

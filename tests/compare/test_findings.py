@@ -20,7 +20,7 @@ from latebin.compare.findings import (
     number,
     sentences,
 )
-from latebin.load.run import Verdict
+from latebin.load.report import Verdict
 from tests.support.comparisons import BOTTLENECK, DIFFERENT, comparison, report, turns
 
 SCHEMA_FILE = Path(str(files("latebin.compare") / "comparison.schema.json"))

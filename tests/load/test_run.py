@@ -12,10 +12,10 @@ import attrs
 import pytest
 
 from latebin.load import footprint
-from latebin.load import run as measure
 from latebin.load.generator import Connections
 from latebin.load.percentiles import Percentiles
-from latebin.load.run import CPU_BOUND, LAG_BOUND, SCHEMA, Report, Verdict, as_json, run, run_apart
+from latebin.load.report import CPU_BOUND, LAG_BOUND, SCHEMA, Cost, Report, Verdict, as_json
+from latebin.load.run import run, run_apart
 from latebin.load.schedule import RunError, agree
 from tests.support.late_server import CYCLE, LateServer, late_server, refusing_port
 
@@ -230,7 +230,7 @@ def test_json_has_what_its_docstring_says() -> None:
 
 def test_json_tells_the_server_s_cost_in_bytes_and_microseconds() -> None:
     """Units are as the names of the fields have them."""
-    cost = measure.Cost(cpu_per_answer=0.0001, idle=1000, plateau=2000, per_pending=None, source="pss")
+    cost = Cost(cpu_per_answer=0.0001, idle=1000, plateau=2000, per_pending=None, source="pss")
     assert as_json(attrs.evolve(GOOD, cost=cost))["server"] == {
         "cpu_per_answer_us": 100,
         "idle_bytes": 1000,

@@ -11,7 +11,8 @@ from twisted.logger import capturedLogs
 from latebin.answers.request_body import WINDOW
 from latebin.answers.service import Service
 from latebin.core.settings import Settings
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 from tests.support.process import BOUND, Process, get, serving
 from tests.support.wire import Wire
 from tests.telemetry.test_access import accesses

@@ -13,7 +13,8 @@ from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.overrides.channel_output import LARGEST
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from latebin.core.endpoints import PREFIXES
 from latebin.core.faults import KINDS
 from latebin.core.http.reply import STOPPING
 from latebin.core.settings import Settings
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 from tests.overrides.test_channel import Silent
 from tests.server.test_workers import certificate
 from tests.support.process import BOUND, Process, started

@@ -14,7 +14,8 @@ from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.server import machine
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 from tests.server.test_workers import figures as figures_of
 from tests.support.process import BOUND, get, serving, started, until
 from tests.support.wire import House

@@ -10,7 +10,7 @@ from latebin.compare.parity import Difference, Parity
 from latebin.compare.run import _source
 from latebin.compare.source import code_lines, definitions
 from latebin.load.percentiles import Percentiles
-from latebin.load.run import Cost, Report
+from latebin.load.report import Cost, Report
 from latebin.load.schedule import Schedule
 
 SCHEDULE = Schedule(rate=100.0, delay=0.5, duration=1.0, warm_up=0.1)

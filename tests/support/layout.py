@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 
 from latebin.core.settings import Settings
 from latebin.server.warmup import MemoryTransport, warm_up
-from latebin.site.factory import ServiceSite, root
+from latebin.site.factory import ServiceSite
+from latebin.site.root import root
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from latebin.answers.service import Service
-from latebin.site.factory import Root, ServiceSite
+from latebin.site.factory import ServiceSite
+from latebin.site.root import Root
 
 
 class Wire(StringTransport):

@@ -27,8 +27,9 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
-from latebin.timing import clock as clock_module
-from latebin.timing.clock import ReactorWaker, SteadyClock, SteadyingWaker, Waker, for_reactor, system
+from latebin.timing import wakers
+from latebin.timing.clock import SteadyClock, Waker
+from latebin.timing.wakers import ReactorWaker, SteadyingWaker, for_reactor, system
 
 HAS_TIMERFD = hasattr(os, "timerfd_create")
 
@@ -729,7 +730,7 @@ class TestOnARealReactor:
 
 
 if sys.version_info >= (3, 13) and sys.platform == "linux":
-    from latebin.timing.clock import TimerWaker
+    from latebin.timing.wakers import TimerWaker
 
     @pytest.fixture
     def timer(own_reactor: SelectReactor) -> TimerWaker:
@@ -761,7 +762,7 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
         @given(st.floats(1e-6, 1e9))
         def test_rounds_up(self, due: float) -> None:
             """When the timer has expired, time.monotonic has reached what it was set to."""
-            assert clock_module._nanoseconds(due) / 1e9 >= due
+            assert wakers._nanoseconds(due) / 1e9 >= due
 
         @pytest.mark.parametrize("due", [0.0, -5.0])
         def test_the_past_is_now(self, timer: TimerWaker, due: float) -> None:

@@ -23,7 +23,7 @@ from latebin.core.http.upstream_url import target
 from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
 from latebin.core.settings import Settings
-from latebin.timing import clock
+from latebin.timing import wakers
 
 Endpoint = Literal["delayed", "delay", "drip", "via"]
 """The endpoints that answer late, by the first segment of their paths."""
@@ -49,7 +49,7 @@ class Service:
         pending: the answers of this style that wait.
     """
 
-    clock: IReactorTime = attrs.field(factory=clock.system)
+    clock: IReactorTime = attrs.field(factory=wakers.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None

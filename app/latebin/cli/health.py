@@ -1,9 +1,24 @@
 """The command that asks a service whether it is alive."""
 
+import re
+import ssl
+from collections.abc import Sequence
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import urlsplit
+
 import click
 
-from latebin.cli.health_url import UnhealthyError, ask, url
 from latebin.cli.options import DEFAULTS, DurationType, WholeType, setting
+
+PATH: Final = "/healthz"
+
+_TCP: Final = re.compile(r"(tcp|tcp6|ssl):(?:port=)?(\d+)(?::|$)")
+
+_INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
+
+_ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # to ask there, not to listen
+"""Where to ask what listens on every address."""
 
 
 @click.command("health")
@@ -23,3 +38,74 @@ def health_command(  # noqa: PLR0917  # click gives them by name
         raise click.UsageError(str(error)) from error
     except UnhealthyError as error:
         raise click.ClickException(str(error)) from error
+
+
+class UnhealthyError(Exception):
+    """The service does not say that it is alive."""
+
+
+def url(endpoints: Sequence[str], host: str, port: int) -> str:
+    """Tell where a service on this machine can be asked.
+
+    Args:
+        endpoints: the Twisted endpoint descriptions that it listens on, those first where it is asked best.
+        host: the address that it listens on, if there are none.
+        port: and the TCP port.
+
+    Returns:
+        The URL of its `/healthz`.
+
+    Raises:
+        ValueError: it cannot be asked at any of them.
+    """
+    if not endpoints:
+        return _url("http", host, port)
+    for description in endpoints:
+        found = _TCP.match(description)
+        if found and int(found[2]):
+            interface = _INTERFACE.search(description)
+            every = "::" if found[1] == "tcp6" else ""
+            host = re.sub(r"\\(.)", r"\1", interface[1]) if interface else every
+            return _url("https" if found[1] == "ssl" else "http", host, int(found[2]))
+    raise ValueError(f"nothing to ask at {', '.join(endpoints)}: only at tcp, tcp6 and ssl, with a port")
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    if not port:
+        raise ValueError("nothing to ask at port 0, which is any that is free")
+    address = _ANY.get(host, host)
+    return f"{scheme}://[{address}]:{port}{PATH}" if ":" in address else f"{scheme}://{address}:{port}{PATH}"
+
+
+def ask(url: str, timeout: float) -> None:
+    """Ask once.
+
+    Args:
+        url: of what answers 200 while it is alive.
+        timeout: seconds that connecting, and each read from the connection, may take.
+
+    Raises:
+        ValueError: it is no URL that can be asked.
+        UnhealthyError: it did not answer 200.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"{url!r} is not a URL such as http://127.0.0.1:8080{PATH}")
+    connection = _connection(parts.scheme, parts.hostname, parts.port, timeout)
+    try:
+        connection.request("GET", f"{parts.path or PATH}?{parts.query}".removesuffix("?"))
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise UnhealthyError(f"{url}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+    if status != 200:  # noqa: PLR2004  # OK
+        raise UnhealthyError(f"{url} answered {status}")
+
+
+def _connection(scheme: str, host: str, port: int | None, timeout: float) -> HTTPConnection:
+    if scheme == "http":
+        return HTTPConnection(host, port, timeout=timeout)
+    # Nothing is told and nothing believed but that it lives; its certificate is for those who come from elsewhere.
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001  # as said; the library has no other name for it
+    return HTTPSConnection(host, port, timeout=timeout, context=context)

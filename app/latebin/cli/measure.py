@@ -13,7 +13,8 @@ from latebin.cli.options import DurationType, FileType, NumberType
 from latebin.core.language import duration
 from latebin.load.generator import Connections
 from latebin.load.percentiles import Percentiles
-from latebin.load.run import GRACE, Cost, Report, Verdict, as_json, run
+from latebin.load.report import Cost, Report, Verdict, as_json
+from latebin.load.run import GRACE, run
 from latebin.load.schedule import RunError, agree
 
 EXIT_CODES: Final = {

@@ -1,14 +1,27 @@
 """The command that tells what to expect of a delay, and the table and the histogram that it prints."""
 
+from typing import Final
+
 import click
 from rich.console import Console
+from rich.table import Table
 
-from latebin.cli import chart
 from latebin.cli.options import DurationType, longest, named, traces
-from latebin.core.language.prediction import Prediction, predict
+from latebin.core.language.duration import render
+from latebin.core.language.prediction import FIGURES, Prediction, predict
 from latebin.core.language.trace import Trace
 from latebin.core.parameters import DELAY
 from latebin.core.settings import Settings
+
+WIDTH: Final = 40
+"""The longest bar, in characters."""
+
+BINS: Final = 10
+"""How many lines a histogram has, so that all of it is seen at once."""
+
+_RAREST: Final = 0.0001
+
+_LABELS: Final = {"p99_9": "p99.9"}
 
 
 @click.command("predict")
@@ -23,11 +36,55 @@ def predict_command(expression: str, timeout: float | None, max_delay: float, tr
         delay = DELAY.read(expression, settings)
     except ValueError as error:
         raise click.UsageError(f"{expression!r} is no delay: {error}") from error
-    _show(predict(delay, timeout, max_delay, chart.BINS))
+    _show(predict(delay, timeout, max_delay, BINS))
 
 
 def _show(prediction: Prediction) -> None:
     console = Console(highlight=False)
-    console.print(chart.figures(prediction))
+    console.print(figures(prediction))
     console.print()
-    console.print(chart.histogram(prediction, "#" if console.options.ascii_only else "█"))
+    console.print(histogram(prediction, "#" if console.options.ascii_only else "█"))
+
+
+def figures(prediction: Prediction) -> Table:
+    """Give the figures, a line each, and the share that the timeout cuts if there is one."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in FIGURES:
+        table.add_row(_LABELS.get(name, name), duration(getattr(prediction, name)))
+    if prediction.timeout is not None and prediction.cut is not None:
+        table.add_row(f"cut by {duration(prediction.timeout)}", percentage(prediction.cut))
+    return table
+
+
+def histogram(prediction: Prediction, ink: str = "█") -> Table:
+    """Give the histogram, a line for each bin: up to which delay, which share, and a bar.
+
+    Args:
+        prediction: whose histogram it is.
+        ink: the character that bars are made of.
+    """
+    table = Table(box=None, pad_edge=False, header_style="")
+    table.add_column("up to", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True)
+    table.add_column(style="green", no_wrap=True, overflow="crop")
+    longest = max(each.share for each in prediction.histogram)
+    for each in prediction.histogram:
+        table.add_row(duration(each.upper), percentage(each.share), ink * _length(each.share / longest))
+    return table
+
+
+def _length(part: float) -> int:
+    # What is there is seen, however rare it is; a share may be a rounding error below zero.
+    return max(round(part * WIDTH), int(part > 0))
+
+
+def duration(seconds: float) -> str:
+    """Write a duration with three digits, which are all that a prediction is good for."""
+    return render(float(f"{seconds:.3g}"))
+
+
+def percentage(share: float) -> str:
+    """Write a share as a percentage with two places; what is too rare for them is said to be below."""
+    return f"<{_RAREST:.2%}" if 0 < share < _RAREST else f"{max(share, 0.0):.2%}"

@@ -12,8 +12,8 @@ import attrs
 from latebin.compare.duties import DUTIES, Duty, Side
 from latebin.compare.parity import Parity
 from latebin.compare.source import Definition
-from latebin.load.run import Report, Verdict
-from latebin.load.run import as_json as report_json
+from latebin.load.report import Report, Verdict
+from latebin.load.report import as_json as report_json
 
 SCHEMA: Final = 1
 """The version of what `as_json` returns; it goes up when a field changes its meaning or goes."""

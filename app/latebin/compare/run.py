@@ -18,7 +18,8 @@ from latebin.compare.parity import Parity, address
 from latebin.compare.parity import compare as compare_answers
 from latebin.compare.source import code_lines, definitions
 from latebin.core.endpoints import PREFIXES
-from latebin.load.run import Report, Verdict, run_apart
+from latebin.load.report import Report, Verdict
+from latebin.load.run import run_apart
 from latebin.load.schedule import RunError, Schedule, agree
 from latebin.load.target import PLACEHOLDER
 from latebin.testing.process import Subject

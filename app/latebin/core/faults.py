@@ -2,10 +2,6 @@
 
 from typing import Final
 
-import attrs
-
-from latebin.core.language import share
-
 KINDS: Final = {
     "reset": "the connection is reset (RST)",
     "close": "the connection is closed without an answer (FIN)",
@@ -20,26 +16,3 @@ GARBAGE: Final = b"\x00\xff\x00 this is not HTTP \x00\xff\x00\r\n\r\n"
 
 HALF_CHUNK: Final = b"400\r\nSorry"
 """What `badchunk` ends with: a chunk that announces 1,024 bytes, and has five."""
-
-
-@attrs.frozen
-class Chance:
-    """Something that happens to a share of the requests.
-
-    Attributes:
-        what: what happens.
-        share: from 0 to 1.
-    """
-
-    what: str
-    share: float = 1.0
-
-
-def parse(text: str) -> Chance:
-    """Read what happens and, behind a colon, to which share of the requests.
-
-    Raises:
-        ValueError: what follows the colon is not a share.
-    """
-    what, colon, part = text.partition(":")
-    return Chance(what, share.parse(part) if colon else 1.0)

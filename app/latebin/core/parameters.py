@@ -12,7 +12,7 @@ import attrs
 from latebin.core import faults
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.language import distributions, duration, grammar, size
+from latebin.core.language import chance, distributions, duration, grammar, size
 from latebin.core.settings import Settings
 
 Reader = Callable[[str, Settings], Any]
@@ -101,14 +101,14 @@ def _one_of(choices: Collection[str]) -> Reader:
     return read
 
 
-def _status(text: str, settings: Settings) -> faults.Chance:
-    found = faults.parse(text)
+def _status(text: str, settings: Settings) -> chance.Chance:
+    found = chance.parse(text)
     _whole(200, 599)(found.what, settings)
     return found
 
 
-def _fault(text: str, settings: Settings) -> faults.Chance:
-    found = faults.parse(text)
+def _fault(text: str, settings: Settings) -> chance.Chance:
+    found = chance.parse(text)
     if found.what not in faults.KINDS:
         raise ValueError("there is no such fault")
     return found

@@ -7,10 +7,10 @@ from typing import Any, Final, cast
 
 import attrs
 
-from latebin.core.faults import Chance
 from latebin.core.http.body import SENTENCES, Body, sized, whole
 from latebin.core.http.reply import SAFE, Headers
 from latebin.core.language import draw, prediction
+from latebin.core.language.chance import Chance
 from latebin.core.language.distributions import Distribution, Fixed
 from latebin.core.language.duration import render
 from latebin.core.parameters import (

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from latebin.core.http.reply import STOPPING
 from latebin.core.language.duration import render
 from latebin.core.settings import Settings
-from latebin.overrides.connection import Connections
+from latebin.site.connections import Connections
 
 log = Logger()
 

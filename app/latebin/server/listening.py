@@ -26,10 +26,10 @@ from latebin.overrides.ports import AdoptingReactor
 from latebin.server.drain import Drain
 from latebin.server.warmup import warm_up
 from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
-from latebin.site.factory import Root, ServiceSite, admin_site, site
+from latebin.site.factory import ServiceSite, admin_site, site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH
-from latebin.timing import clock
+from latebin.timing import wakers
 from latebin.timing.garbage import GarbageScheduler
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         IReactorTime,
         IStreamServerEndpoint,
     )
+
+    from latebin.site.root import Root
 
 log = Logger()
 
@@ -177,7 +179,7 @@ def _factory(settings: Settings, reactor: object, board: SharedCounters | None =
 
 
 def _steady(reactor: object) -> "IReactorTime":
-    return clock.for_reactor(cast("IReactorTime", reactor))
+    return wakers.for_reactor(cast("IReactorTime", reactor))
 
 
 def _collect(factory: ServiceSite, reactor: object) -> None:

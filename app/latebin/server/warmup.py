@@ -12,7 +12,8 @@ from zope.interface import implementer
 
 from latebin.core.settings import Settings
 from latebin.overrides.request import Request
-from latebin.site.factory import ServiceSite, root
+from latebin.site.factory import ServiceSite
+from latebin.site.root import root
 
 PATHS: Final = b"/delayed", b"/raw/delayed"
 """What is asked for, each on a connection of its own."""

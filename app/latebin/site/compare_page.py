@@ -14,7 +14,8 @@ from twisted.web.template import Element, Tag, XMLString, renderer, tags
 
 from latebin.core.http.reply import Reply, page
 from latebin.core.language import grammar
-from latebin.site.pages import PageResource, html_page
+from latebin.site.pages import html_page
+from latebin.site.resources import PageResource
 
 POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "

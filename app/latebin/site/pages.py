@@ -7,18 +7,14 @@ from functools import cache, partial
 from importlib import metadata
 from typing import Final
 
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
 from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
 
-from latebin.answers.delivery import apologize
-from latebin.answers.interfaces import ServedRequest, request_id
 from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
-from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, STOPPING, Reply, allow, json_page, page
+from latebin.core.http.reply import STOPPING, Reply, json_page, page
 from latebin.core.openapi import document
 from latebin.core.settings import Settings
+from latebin.site.resources import PageResource
 from latebin.telemetry.metrics import Metrics
 
 STYLE: Final = """
@@ -125,53 +121,6 @@ class EndpointsElement(Element):
         """Give a text with the values of the settings that it names, and as code what stands in backticks."""
         parts = with_values(text, self._settings).split("`")
         return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
-
-
-class PageResource(Resource):
-    """A page that is answered at once, to GET and HEAD.
-
-    Args:
-        reply: makes the answer, for each request anew.
-    """
-
-    log = Logger()
-
-    def __init__(self, reply: Callable[[], Reply]) -> None:
-        super().__init__()
-        self._reply = reply
-
-    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        return ReplyResource(NOT_FOUND.reply())
-
-    def render(self, request: ServedRequest) -> int:
-        try:
-            rest = self._answer(request.method).start(request)
-        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
-            self.log.failure("failed to answer", request_id=request_id(request))
-            rest = apologize(request)
-        return _finish(request, rest)
-
-    def _answer(self, method: bytes) -> Reply:
-        return self._reply() if method in {b"GET", b"HEAD"} else allow(method, ALLOWED_GET)
-
-
-class ReplyResource(Resource):
-    """Gives the same answer to every request."""
-
-    isLeaf = True
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self._reply = reply
-
-    def render(self, request: ServedRequest) -> int:
-        return _finish(request, self._reply.start(request))
-
-
-def _finish(request: ServedRequest, rest: bytes) -> int:
-    request.write(rest)
-    request.finish()
-    return NOT_DONE_YET
 
 
 def index(settings: Settings) -> PageResource:

@@ -26,7 +26,8 @@ from latebin.core.http.reply import Refused
 from latebin.core.plan import plan_drip, plan_echo
 from latebin.core.settings import Settings
 from latebin.overrides.request import Request
-from latebin.site.factory import ServiceSite, root
+from latebin.site.factory import ServiceSite
+from latebin.site.root import root
 from tests.support.sockets import BOUND, asynchronous, served
 from tests.support.wire import House, Wire
 

@@ -1,7 +1,8 @@
 import pytest
 
-from latebin.answers.delivery import _FAULTS
-from latebin.core.faults import KINDS, Chance, parse
+from latebin.answers.faults import FAULTS
+from latebin.core.faults import KINDS
+from latebin.core.language.chance import Chance, parse
 
 
 @pytest.mark.parametrize(
@@ -27,4 +28,4 @@ def test_parse_refuses(text: str) -> None:
 
 def test_each_kind_is_done() -> None:
     """Every fault that can be asked for is one that is done."""
-    assert set(_FAULTS) == set(KINDS)
+    assert set(FAULTS) == set(KINDS)

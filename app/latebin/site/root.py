@@ -1,0 +1,162 @@
+"""The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
+
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IAgent
+from twisted.web.resource import IResource, Resource
+
+from latebin.answers.pending import Capacity
+from latebin.answers.service import Service
+from latebin.core.http.host import is_host
+from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
+from latebin.core.http.upstream_url import VIA
+from latebin.core.settings import Settings
+from latebin.overrides.klein import TidyKleinResource
+from latebin.overrides.request import Request
+from latebin.site import compare_page
+from latebin.site.connections import Connections
+from latebin.site.pages import description, figures, health, index, readiness
+from latebin.site.resources import ReplyResource
+from latebin.styles.klein import DelayedKlein
+from latebin.styles.resource import tree
+from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.metrics import Metrics
+
+NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
+
+
+BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
+
+
+# As a number: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
+_PERCENT: Final = b"%"[0]
+
+
+class Root(Resource):
+    """Sends a request to the style it is for; a request to one style costs the other nothing.
+
+    Args:
+        klein: what the Klein routes are given.
+        resource: what the raw resources are given.
+        settings: what the pages tell.
+        counters: where all workers count; without it, this process is the only one.
+        worker: which of them this is.
+
+    Attributes:
+        metrics: the figures at `/metrics`; it is for the site to count its answers there.
+        asked: how many requests there have been.
+        connections: those of the site, which tells of them; the service takes traffic until they are to end.
+    """
+
+    def __init__(
+        self,
+        klein: Service,
+        resource: Service,
+        settings: Settings,
+        counters: SharedCounters | None = None,
+        worker: int = 0,
+    ) -> None:
+        super().__init__()
+        self.asked = 0
+        self._pending = klein.pending, resource.pending
+        pending = {"klein": klein.pending, "resource": resource.pending}
+        self.metrics = Metrics(klein.clock, pending, counters, worker)
+        self.connections = Connections()
+        self._klein = TidyKleinResource(DelayedKlein(klein).router)
+        self.putChild(b"", index(settings))
+        if not settings.admin_listen:
+            _put_admin(self, self)
+        self.putChild(b"openapi.json", description(settings))
+        for path, page in compare_page.resources().items():
+            self.putChild(path, page)
+        self.putChild(b"raw", tree(resource))
+        self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
+
+    @property
+    def pending(self) -> int:
+        """How many answers are waited for, in both styles together."""
+        return sum(map(len, self._pending))
+
+    def due_by(self, moment: float) -> bool:
+        """Tell whether an answer of either style is due by a moment, in seconds of the service's clock."""
+        return any(pending.due_by(moment) for pending in self._pending)
+
+    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+        self.asked += 1
+        _hide_from_routers(path, request)
+        refusal = _unroutable(path, request)
+        if refusal is not None:
+            return ReplyResource(refusal)
+        request.style = self._styles.get(path, "klein")
+        found: IResource = super().getChildWithDefault(path, request)
+        return found
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        # Klein routes by the path that is left over, so the segment that was taken is given back to it.
+        request.postpath.insert(0, request.prepath.pop())
+        return self._klein
+
+
+class AdminRoot(Resource):
+    """What those ask who look after the service, on an address of their own.
+
+    Args:
+        root: the service.
+
+    Attributes:
+        metrics: the service's, where the answers given here are counted as well.
+        connections: those of the address alone, which do not end with the service's.
+    """
+
+    def __init__(self, root: Root) -> None:
+        super().__init__()
+        self.metrics = root.metrics
+        self.connections = Connections()
+        _put_admin(self, root)
+
+    def getChild(self, path: bytes, request: Request) -> IResource:
+        return ReplyResource(NOT_FOUND_BY_ADMIN.reply())
+
+
+def _put_admin(place: Resource, root: Root) -> None:
+    place.putChild(b"healthz", health())
+    place.putChild(b"readyz", readiness(lambda: root.connections.ending))
+    place.putChild(b"metrics", figures(root.metrics))
+
+
+def root(
+    settings: Settings,
+    clock: IReactorTime,
+    agent: IAgent | None = None,
+    counters: SharedCounters | None = None,
+    worker: int = 0,
+) -> Root:
+    """Make the whole service as one resource, each style with a `Service` of its own."""
+    capacity = Capacity(settings.max_pending)
+    klein, resource = (Service(clock, settings, agent=agent, capacity=capacity) for _ in range(2))
+    return Root(klein, resource, settings, counters, worker)
+
+
+def _hide_from_routers(path: bytes, request: Request) -> None:
+    """Cut off what follows the name of an upstream: no router is to read or refuse what is the upstream's to read."""
+    if path == VIA:
+        del request.postpath[1:]
+    elif path == b"raw" and request.postpath[:1] == [VIA]:
+        del request.postpath[2:]
+
+
+def _unroutable(path: bytes, request: Request) -> Reply | None:
+    """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
+    if _PERCENT in request.path or not request.path.isascii():
+        try:
+            segments = b"/".join([path, *request.postpath]).decode("utf-8")
+        except UnicodeDecodeError:
+            return NOT_UTF8.reply()
+        if segments.count("/") > len(request.postpath):
+            return NOT_FOUND.reply()
+    # Not by `given`: under a plain Site the request is Twisted's own.
+    hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
+    if len(hosts) > 1 or not is_host(hosts[0]):
+        return BAD_HOST.reply()
+    return None
