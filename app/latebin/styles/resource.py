@@ -62,7 +62,7 @@ class RawResource(Resource):
 
 
 class NotFoundResource(RawResource):
-    """Answers for a path at which there is nothing, though there may be something below."""
+    """The answer at a path without a resource of its own; there may be one below."""
 
     def render(self, request: ServedRequest) -> int:
         self._notFound(request)
@@ -73,12 +73,14 @@ class LateResource(RawResource):
     """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
 
     Args:
-        service: what every style is given.
+        service: the part that does not depend on the style; by default one of its own, on the process's clock.
+        argument: the segment of the path that the endpoint takes; None where there is none.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service | None = None, argument: str | None = None) -> None:
         super().__init__()
-        self.service = service
+        self.service = service or Service()
+        self.argument = argument
 
     def _wait(self, request: ServedRequest, answer: PendingAnswer) -> int:
         d = deferLater(answer, answer.wait, lambda: request)
@@ -92,52 +94,26 @@ class LateResource(RawResource):
 
 
 class DelayedResource(LateResource):
-    """Answers after a delay that the path or the query says.
-
-    Args:
-        service: what every style is given; without it, the service as it is by default, on the process's own clock.
-        delay: what the path says of the delay.
-    """
-
-    def __init__(self, service: Service | None = None, delay: str | None = None) -> None:
-        super().__init__(service or Service())
-        self.delay = delay
+    """Answers after the delay in the path or in the query."""
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         if request.prepath == [b""]:
             return self  # "/" where this resource is the root of a site
-        if self.delay is None and path:
-            return DelayedResource(self.service, path.decode("utf-8", "backslashreplace"))
+        if self.argument is None and path:
+            return DelayedResource(self.service, _text(path))
         return super().getChild(path, request)
 
     def render_GET(self, request: ServedRequest) -> int:
-        return self._wait(request, self.service.accept(request, "delayed", self.delay))
+        return self._wait(request, self.service.accept(request, "delayed", self.argument))
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
 
-class SecondsResource(NotFoundResource):
-    """Takes what follows `/delay` for the seconds."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__()
-        self.service = service
-
-    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        if path:
-            return DelayResource(self.service, path.decode("utf-8", "backslashreplace"))
-        return super().getChild(path, request)
-
-
 class DelayResource(LateResource):
-    """Tells a request what it was, as httpbin's `/delay/SECONDS` does."""
-
-    def __init__(self, service: Service, seconds: str) -> None:
-        super().__init__(service)
-        self.seconds = seconds
+    """Echoes the request as JSON, as httpbin's `/delay/SECONDS` does."""
 
     def render_GET(self, request: ServedRequest) -> int:
-        return self._wait(request, self.service.accept(request, "delay", self.seconds))
+        return self._wait(request, self.service.accept(request, "delay", self.argument))
 
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
@@ -151,32 +127,34 @@ class DripResource(LateResource):
     render_HEAD = render_GET
 
 
-class UpstreamsResource(NotFoundResource):
-    """Where the upstreams are, each under its name."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__()
-        self.service = service
-
-    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        if path:
-            return ViaResource(self.service, path.decode("utf-8", "backslashreplace"))
-        return super().getChild(path, request)
-
-
 class ViaResource(LateResource):
     """Passes a request on to an upstream, late, and its answer back."""
 
     isLeaf = True
 
-    def __init__(self, service: Service, name: str) -> None:
-        super().__init__(service)
-        self.name = name
-
     def render_GET(self, request: ServedRequest) -> int:
-        return self._wait(request, self.service.accept(request, "via", self.name))
+        return self._wait(request, self.service.accept(request, "via", self.argument))
 
     render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+
+class SegmentResource(NotFoundResource):
+    """Makes a resource below of the next segment of the path: `/delay/SECONDS`, `/via/NAME`.
+
+    Args:
+        service: what the resource below is given.
+        below: its class.
+    """
+
+    def __init__(self, service: Service, below: type[LateResource]) -> None:
+        super().__init__()
+        self.service = service
+        self.below = below
+
+    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
+        if path:
+            return self.below(self.service, _text(path))
+        return super().getChild(path, request)
 
 
 class PredictResource(RawResource):
@@ -197,8 +175,12 @@ def tree(service: Service) -> Resource:
     """Put every resource at its path, as the decorators do in Klein."""
     root = NotFoundResource()
     root.putChild(b"delayed", DelayedResource(service))
-    root.putChild(b"delay", SecondsResource(service))
+    root.putChild(b"delay", SegmentResource(service, DelayResource))
     root.putChild(b"drip", DripResource(service))
-    root.putChild(b"via", UpstreamsResource(service))
+    root.putChild(b"via", SegmentResource(service, ViaResource))
     root.putChild(b"predict", PredictResource(service))
     return root
+
+
+def _text(segment: bytes) -> str:
+    return segment.decode("utf-8", "backslashreplace")
