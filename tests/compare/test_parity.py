@@ -44,9 +44,9 @@ def test_differences(doctored: Address) -> None:
     refused = {conversation.name for conversation in QUICK for case in conversation.cases if case.status in {400, 404}}
     # Neither style has a say in a path that a router could read in two ways.
     refused -= {"an encoded slash in a delay", "a path that is not UTF-8"}
-    refused -= {"a slash in a name", "a name that is not UTF-8"}
+    refused -= {"an encoded slash in an upstream name", "an upstream name that is not UTF-8"}
     assert {difference.name for difference in parity.differences} == refused
-    [diff] = [difference.diff for difference in parity.differences if difference.name == "another path"]
+    [diff] = [difference.diff for difference in parity.differences if difference.name == "an unknown path"]
     assert diff[:2] == ("--- klein", "+++ resource")
     assert "-Cache-Control: no-store\\r\\n" in diff
     assert "+Cache-Control: no-store\\r\\n" in diff
@@ -63,7 +63,7 @@ def test_a_promise_that_both_break(service: Address) -> None:
 
 @pytest.mark.parametrize(
     ("name", "ended"),
-    [("fault=reset", RESET), ("fault=close", CLOSED), ("a client that leaves", CLOSED), ("no delay at all", CLOSED)],
+    [("fault=reset", RESET), ("fault=close", CLOSED), ("a client that leaves", CLOSED), ("a delay of 0", CLOSED)],
 )
 def test_how_it_ended(service: Address, style: str, name: str, ended: str) -> None:
     """A connection that was reset is told from one that was closed."""
@@ -88,7 +88,7 @@ def test_a_peer_that_is_no_web_server() -> None:
                 connection.recv(1)
 
         greeted = thread.submit(greet)
-        exchange = converse(listener.getsockname(), BY_NAME["a connection that is kept"], "klein", 30)
+        exchange = converse(listener.getsockname(), BY_NAME["three requests on one connection"], "klein", 30)
         greeted.result()
     assert exchange.received == b"SSH-2.0\r\n"
 

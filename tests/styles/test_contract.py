@@ -54,7 +54,7 @@ def test_answer(house: House, style: str, case: Case) -> None:
 def converse(house: House, conversation: Conversation, style: str) -> Wire:
     """Have a conversation with a style on a connection of its own, and let each of its requests have its time."""
     wire = house.wire()
-    for data, cases in conversation.turns(style):
+    for data, cases in conversation.batches(style):
         wire.send(data)
         if conversation.leaves == "at once":
             wire.leave()

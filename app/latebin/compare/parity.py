@@ -181,7 +181,7 @@ def transcript(exchange: Exchange, style: str) -> tuple[str, ...]:
 
 
 def _parts(connection: socket.socket, conversation: Conversation, style: str) -> Iterator[bytes]:
-    *before, (last, _) = conversation.turns(style)
+    *before, (last, _) = conversation.batches(style)
     for data, cases in before:
         connection.sendall(data)
         yield from _answers(connection, len(cases))
