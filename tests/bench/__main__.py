@@ -19,7 +19,7 @@ from rich.table import Table
 
 from latebin.load.report import Report, Verdict
 from latebin.load.run import run_apart
-from latebin.load.schedule import agree
+from latebin.load.schedule import make_schedule
 from tests.bench import scaling
 from tests.bench.servers import MODULE, SERVE, Load, Server, running
 
@@ -56,7 +56,7 @@ class Result:
 
 def measured(server: Server, load: Load, seconds: float) -> Result:
     with running(server, load) as (port, pid):
-        schedule = agree(rate=load.rate, delay=load.delay, duration=seconds)
+        schedule = make_schedule(rate=load.rate, delay=load.delay, duration=seconds)
         return Result(server, load, run_apart(f"http://127.0.0.1:{port}{server.path}", schedule, pids=(pid,)))
 
 

@@ -1,4 +1,4 @@
-"""The command as a process: what it prints, what it writes, how it ends."""
+"""The `measure` command: its tables, its JSON and its exit code."""
 
 import json
 import signal
@@ -18,6 +18,7 @@ from latebin.load.percentiles import Percentiles
 from latebin.load.report import Cost, Report, Verdict
 from tests.load.test_run import GOOD
 from tests.support.late_server import LateServer, late_server
+from tests.support.process import environment
 
 PROGRAM = (sys.executable, "-c", "from latebin.cli.measure import measure_command; measure_command()")
 
@@ -31,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LateServer]:
 
 
 def requests_of(text: str) -> dict[str, Any]:
-    """Read the counts of a report, having checked that none is lost."""
+    """Return the counts of a report, after a check of their sums."""
     requests: dict[str, Any] = json.loads(text)["requests"]
     assert requests["failed"] == sum(requests["errors"].values())
     assert requests["sent"] == requests["answered"] + requests["failed"] + requests["unfinished"]
@@ -39,13 +40,14 @@ def requests_of(text: str) -> dict[str, Any]:
 
 
 def test_a_run_prints_tables_and_writes_json(server: LateServer, tmp_path: Path) -> None:
-    """The lateness is in both, and the exit code is the verdict's."""
+    """The command prints the lateness, writes it, and exits by the verdict when it is given a file."""
     file = tmp_path / "report.json"
     done = subprocess.run(
         (*PROGRAM, server.url("/sized"), *SHORT_RUN, "--pid", str(server.process.pid), "--json", str(file)),
         capture_output=True,
         text=True,
         check=False,
+        env=environment(COLUMNS="120"),
     )
     assert "lateness" in done.stdout
     assert "CPU per answer" in done.stdout
@@ -56,7 +58,7 @@ def test_a_run_prints_tables_and_writes_json(server: LateServer, tmp_path: Path)
 
 
 def test_json_can_go_to_standard_output(server: LateServer) -> None:
-    """Then nothing else does: the tables go to standard error."""
+    """The command prints JSON alone to standard output when the file is -; the tables go to standard error."""
     done = subprocess.run(
         (*PROGRAM, server.url("/status-500"), *SHORT_RUN, "--json", "-"), capture_output=True, text=True, check=False
     )
@@ -65,8 +67,8 @@ def test_json_can_go_to_standard_output(server: LateServer) -> None:
     assert done.returncode in {1, 3}
 
 
-def test_ctrl_c_ends_with_a_report_of_what_was_done(tmp_path: Path) -> None:
-    """An interrupt stops a run of minutes at once; what is pending then is unfinished, and still counted."""
+def test_ctrl_c_ends_with_a_report(tmp_path: Path) -> None:
+    """The command reports pending requests as unfinished, at once, when it is interrupted."""
     with (
         late_server(0, tmp_path / "stderr") as server,
         subprocess.Popen(
@@ -97,7 +99,7 @@ def test_ctrl_c_ends_with_a_report_of_what_was_done(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_refused(arguments: tuple[str, ...], words: str) -> None:
-    """What cannot be run is exit code 2, with the reason."""
+    """The command exits with 2 and prints the reason when its arguments are invalid."""
     result = CliRunner().invoke(measure_command, arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
@@ -108,24 +110,27 @@ def test_wrong_usage_is_refused(arguments: tuple[str, ...], words: str) -> None:
     [
         ({}, "Every request was answered, none early: p99 lateness 1.000 ms."),
         ({"early": 2, "unfinished": 1}, "Flawed: 2 early, 1 unfinished; p99 lateness 1.000 ms."),
-        ({"errors": {"closed": 3}, "lateness": None}, "Flawed: 3 failed; nothing was measured."),
-        ({"interrupted": True, "lateness": None}, "Stopped: nothing was measured until then."),
-        ({"lag": Percentiles.of([0.007])}, "No verdict: the generator was the bottleneck: its p99 lag was 7.0 ms."),
+        ({"errors": {"closed": 3}, "lateness": None}, "Flawed: 3 failed; no answer was measured."),
+        ({"interrupted": True, "lateness": None}, "Stopped: no answer was measured until then."),
+        (
+            {"lag": Percentiles.of([0.007])},
+            "No verdict: the load generator was the bottleneck: p99 lag of 7.0 ms, above 2 ms.",
+        ),
     ],
 )
 def test_the_verdict_is_a_sentence(changes: dict[str, Any], words: str) -> None:
-    """A bottleneck never comes with a figure about the server."""
+    """The sentence has the lateness for each verdict except a bottleneck."""
     assert verdict_text(attrs.evolve(GOOD, **changes)) == words
 
 
 def test_every_verdict_has_an_exit_code_of_its_own() -> None:
-    """A script can tell them apart, and from wrong usage."""
+    """Each verdict has an exit code of its own, and none has that of wrong usage."""
     assert set(EXIT_CODES) == set(Verdict)
     assert len({2, *EXIT_CODES.values()}) == len(Verdict) + 1
 
 
-def test_a_url_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Square brackets in it are text, and not the terminal's."""
+def test_a_url_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prints square brackets in a URL as they are."""
 
     def reported(*_: object, **__: object) -> Report:
         return attrs.evolve(GOOD, url="http://h/[/x]")
@@ -135,8 +140,8 @@ def test_a_url_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "http://h/[/x]: " in result.output
 
 
-def test_figures_that_are_not_there_are_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run without pending answers has no memory for each, and shows none."""
+def test_missing_figures_are_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command prints a dash when there is no figure."""
     cost = Cost(cpu_per_answer=None, idle=1000, plateau=2000, per_pending=None, source="rss")
 
     def reported(*_: object, **__: object) -> Report:

@@ -1,4 +1,4 @@
-"""An alarm wakes up for what happens, and at its moment."""
+"""EpollTimer ends a wait at an event, and otherwise at the given moment."""
 
 import select
 import socket
@@ -16,29 +16,29 @@ def epoll() -> Iterator[select.epoll]:
         yield epoll
 
 
-def test_an_alarm_is_never_early(epoll: select.epoll) -> None:
-    """Without any other event, waiting ends at the moment or after it, each time anew."""
-    alarm = EpollTimer(epoll)
+def test_a_timer_is_never_early(epoll: select.epoll) -> None:
+    """A wait ends at its moment or later when there is no event, also for later waits."""
+    timer = EpollTimer(epoll)
     for _ in range(5):
         until = time.monotonic() + 0.003
-        alarm.wait(until)
+        timer.wait(until)
         assert time.monotonic() >= until
-    alarm.close()
+    timer.close()
 
 
 def test_an_event_ends_the_wait(epoll: select.epoll) -> None:
-    """Bytes that are there are told at once, long before the moment."""
-    alarm = EpollTimer(epoll)
+    """A wait returns an event at once when bytes have come before the moment."""
+    timer = EpollTimer(epoll)
     ours, theirs = socket.socketpair()
     with ours, theirs:
         epoll.register(ours, select.EPOLLIN)
         theirs.send(b"x")
-        assert (ours.fileno(), select.EPOLLIN) in alarm.wait(time.monotonic() + 60)
-    alarm.close()
+        assert (ours.fileno(), select.EPOLLIN) in timer.wait(time.monotonic() + 60)
+    timer.close()
 
 
 def test_a_moment_that_has_passed_is_not_waited_for(epoll: select.epoll) -> None:
-    """Being late already, an alarm only looks."""
-    alarm = EpollTimer(epoll)
-    alarm.wait(time.monotonic() - 1)
-    alarm.close()
+    """A wait returns at once when its moment has passed."""
+    timer = EpollTimer(epoll)
+    timer.wait(time.monotonic() - 1)
+    timer.close()

@@ -1,4 +1,4 @@
-"""The cost of real processes, as far as it is certain."""
+"""Footprints of real processes, as far as their figures are certain."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ input()
 
 
 def test_children_are_included() -> None:
-    """A process is looked at together with its children: their CPU time and their memory."""
+    """A footprint has CPU time and memory of children when a process has some."""
     command = (sys.executable, "-c", HUNGRY)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -35,19 +35,19 @@ def test_children_are_included() -> None:
 
 
 def test_resident_memory_stands_in_for_proportional(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the proportional size is not ours to read, the resident size is told, and said to be it."""
+    """A footprint has the resident size, and the source rss, when the proportional size cannot be read."""
 
     def refuse(_: int) -> int:
         raise PermissionError
 
     monkeypatch.setattr(footprint, "_proportional", refuse)
-    print_ = footprint.read([os.getpid()])
-    assert print_.source == "rss"
-    assert print_.memory > 1_000_000
+    found = footprint.read([os.getpid()])
+    assert found.source == "rss"
+    assert found.memory > 1_000_000
 
 
 def test_a_process_that_has_ended_is_refused() -> None:
-    """A wrong --pid is told before the run, not as a server without cost."""
+    """`read` raises RunError with the process id when the process has ended."""
     with subprocess.Popen((sys.executable, "-c", "")) as ended:
         ended.wait()
     with pytest.raises(RunError, match=str(ended.pid)):

@@ -1,4 +1,4 @@
-"""A load accounts for every request, and judges a server by when it was really asked."""
+"""A load counts every request, and judges an answer by when its request was sent."""
 
 import errno
 import socket
@@ -17,7 +17,7 @@ from tests.support.late_server import SIZED, LateServer, late_server, refusing_p
 LATE = 0.05
 
 OVERDUE = 100.0
-"""A start so long ago, in seconds, that every request is due at once, however slow the machine is."""
+"""Seconds between a start in the past and now: every request is due at once, on any machine."""
 
 AT_ONCE = Schedule(rate=1, delay=OVERDUE / 4, duration=2, warm_up=0)
 
@@ -36,14 +36,14 @@ def load_on(server: LateServer, path: str, schedule: Schedule, connections: Conn
 
 
 def start_overdue(load: Load) -> None:
-    """Start a load so that its generator is late from the beginning."""
+    """Start a load in the past, so that the generator is late from the beginning."""
     load.start()
     load._start -= OVERDUE
 
 
 @pytest.mark.parametrize("connections", ["keep", "fresh"])
-def test_an_answer_is_early_by_when_its_request_was_really_sent(server: LateServer, connections: Connections) -> None:
-    """A late generator neither excuses a server that answers before the delay has passed, nor hides its own lag."""
+def test_an_answer_is_early_by_when_its_request_was_sent(server: LateServer, connections: Connections) -> None:
+    """An answer before the delay counts as early, and the lag is counted, when the generator was late."""
     with load_on(server, "/early", AT_ONCE, connections) as load:
         start_overdue(load)
         load.proceed(OVERDUE * 2)
@@ -53,7 +53,7 @@ def test_an_answer_is_early_by_when_its_request_was_really_sent(server: LateServ
 
 
 def test_a_request_sent_late_and_answered_exactly_is_not_early(server: LateServer) -> None:
-    """The generator's lag makes an answer late by the plan, and never early."""
+    """A punctual answer counts as late, and not as early, when its request was sent late."""
     schedule = Schedule(rate=10, delay=LATE, duration=2, warm_up=0)
     with load_on(server, "/sized", schedule, "keep") as load:
         start_overdue(load)
@@ -64,7 +64,7 @@ def test_a_request_sent_late_and_answered_exactly_is_not_early(server: LateServe
 
 
 def test_kept_connections_are_opened_beforehand_and_more_when_none_is_idle(server: LateServer) -> None:
-    """With all requests due at once, the pool is taken first and a connection opened for each of the others."""
+    """A load uses its pool first and opens more connections when all requests are due at once."""
     assert AT_ONCE.count <= BATCH
     with load_on(server, "/early", AT_ONCE, "keep") as load:
         load.open_pool(7)
@@ -75,7 +75,7 @@ def test_kept_connections_are_opened_beforehand_and_more_when_none_is_idle(serve
 
 
 def test_a_kept_connection_serves_again(server: LateServer) -> None:
-    """Once answered, a connection is idle, and the next request goes out on it."""
+    """A request is sent on a kept connection when that is idle."""
     with load_on(server, "/sized", Schedule(rate=10, delay=0, duration=0.2, warm_up=0), "keep") as load:
         start_overdue(load)
         load._count = 1
@@ -87,7 +87,7 @@ def test_a_kept_connection_serves_again(server: LateServer) -> None:
 
 
 def test_an_idle_connection_that_the_server_ends_is_no_error() -> None:
-    """A pool connection that dies before it is needed is dropped, and no request is blamed."""
+    """An idle connection is dropped, and no request fails, when the server closes it."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         Load((socket.AF_INET, listener.getsockname()), b"", AT_ONCE, "keep") as load,
@@ -104,7 +104,7 @@ def test_an_idle_connection_that_the_server_ends_is_no_error() -> None:
 
 @pytest.mark.parametrize("connections", ["keep", "fresh"])
 def test_a_request_that_does_not_fit_at_once_is_sent_on(connections: Connections) -> None:
-    """What the socket does not take follows when it does, and the answer counts once."""
+    """The rest of a request is sent when the socket is writable again, and its answer counts once."""
     request = b"GET / HTTP/1.1\r\n\r\n".ljust(20_000_000)
     schedule = Schedule(rate=10, delay=0, duration=0.1, warm_up=0)
     with (
@@ -128,8 +128,8 @@ def swallow(listener: socket.socket, size: int) -> None:
         connection.sendall(SIZED)
 
 
-def test_a_connection_that_cannot_be_had_is_an_error(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without descriptors every request is sent for nothing, and counted so, and nothing is waited for."""
+def test_a_connection_that_cannot_be_opened_is_an_error(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every request counts as an error, without a wait, when the process is out of descriptors."""
 
     def exhausted(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
@@ -145,7 +145,7 @@ def test_a_connection_that_cannot_be_had_is_an_error(server: LateServer, monkeyp
 
 
 def test_a_stopped_load_does_nothing_more(server: LateServer) -> None:
-    """After a stop nothing is opened or sent, and going on returns at once."""
+    """A load opens and sends nothing, and `proceed` returns at once, when it was stopped."""
     with load_on(server, "/silent", AT_ONCE, "keep") as load:
         load.stop()
         load.open_pool(5)
@@ -154,8 +154,8 @@ def test_a_stopped_load_does_nothing_more(server: LateServer) -> None:
         assert (load.tally.opened, load.tally.sent, load.stopped) == (0, 0, True)
 
 
-def test_the_pool_ends_where_connections_end(server: LateServer) -> None:
-    """A refused connection beforehand is no error of a request: none was sent yet."""
+def test_the_pool_ends_at_the_first_refusal(server: LateServer) -> None:
+    """`open_pool` ends without an error of a request when a connection is refused."""
     with Load((socket.AF_INET, ("127.0.0.1", refusing_port())), b"", AT_ONCE, "keep") as load:
         load.open_pool(5)
         assert (load.tally.opened, load.tally.failed) == (0, 0)

@@ -1,4 +1,4 @@
-"""Where an answer ends does not depend on how its bytes are cut."""
+"""The end of an answer does not depend on how its bytes are split."""
 
 from itertools import pairwise
 
@@ -54,74 +54,74 @@ BROKEN = (
 )
 
 
-def feed_cut(reader: ResponseParser, text: bytes, cuts: set[int]) -> Answer | None:
-    """Feed a text in pieces, whose last one alone may complete an answer."""
+def feed_cut(parser: ResponseParser, text: bytes, cuts: set[int]) -> Answer | None:
+    """Feed a text in pieces; only the last one may complete an answer."""
     edges = [0, *sorted(cut for cut in cuts if 0 < cut < len(text)), len(text)]
-    *answers, last = [reader.feed(text[begin:end]) for begin, end in pairwise(edges)]
+    *answers, last = [parser.feed(text[begin:end]) for begin, end in pairwise(edges)]
     assert answers == [None] * len(answers)
     return last
 
 
 @given(text=st.sampled_from(list(WHOLE)), cuts=st.sets(st.integers(1, 200)))
 def test_an_answer_is_whole_at_its_last_byte(text: bytes, cuts: set[int]) -> None:
-    """However it is cut, an answer is complete with its last byte and not before, twice on one connection."""
-    reader = ResponseParser()
-    assert feed_cut(reader, text, cuts) == WHOLE[text]
-    assert not reader.begun
-    assert feed_cut(reader, text, set()) == WHOLE[text]
+    """An answer is complete at its last byte, and not before, when it is split anywhere, also the second time."""
+    parser = ResponseParser()
+    assert feed_cut(parser, text, cuts) == WHOLE[text]
+    assert not parser.begun
+    assert feed_cut(parser, text, set()) == WHOLE[text]
 
 
 @given(text=st.sampled_from(ENDED), cuts=st.sets(st.integers(1, 200)))
 def test_without_a_length_the_end_of_the_connection_ends_an_answer(text: bytes, cuts: set[int]) -> None:
-    """Such an answer is whole when the connection ends, and the connection is not used again."""
-    reader = ResponseParser()
-    assert feed_cut(reader, text, cuts) is None
-    assert reader.begun
-    assert reader.end() == Answer(200, reusable=False, surplus=False)
+    """An answer without a length is complete, and not reusable, when the connection ends."""
+    parser = ResponseParser()
+    assert feed_cut(parser, text, cuts) is None
+    assert parser.begun
+    assert parser.end() == Answer(200, reusable=False, surplus=False)
 
 
 @given(text=st.sampled_from(list(WHOLE)), data=st.data())
 def test_an_end_inside_an_answer_is_a_short_one(text: bytes, data: st.DataObject) -> None:
-    """No length lost goes unnoticed."""
-    reader = ResponseParser()
+    """`end` raises SHORT when the connection ends inside an answer."""
+    parser = ResponseParser()
     last_head = text.rfind(b"HTTP/1.")
-    reader.feed(text[: data.draw(st.integers(last_head + 1, len(text) - 1))])
+    parser.feed(text[: data.draw(st.integers(last_head + 1, len(text) - 1))])
     with pytest.raises(ProtocolError, match=SHORT):
-        reader.end()
+        parser.end()
 
 
 def test_an_end_before_an_answer_is_a_closed_connection() -> None:
-    """An interim answer is not yet an answer."""
+    """`end` raises CLOSED when the connection ends before an answer, also after an interim one."""
     with pytest.raises(ProtocolError, match=CLOSED):
         ResponseParser().end()
-    reader = ResponseParser()
-    assert reader.feed(b"HTTP/1.1 100 Continue\r\n\r\n") is None
-    assert not reader.begun
+    parser = ResponseParser()
+    assert parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n") is None
+    assert not parser.begun
     with pytest.raises(ProtocolError, match=CLOSED):
-        reader.end()
+        parser.end()
 
 
 @pytest.mark.parametrize("text", BROKEN, ids=lambda text: repr(text[:60]))
-def test_what_is_not_http_is_garbage(text: bytes) -> None:
-    """Bytes that no HTTP/1 server may send are refused, not guessed at."""
+def test_malformed_http_is_garbage(text: bytes) -> None:
+    """`feed` raises GARBAGE when the bytes are not a valid HTTP/1 response."""
     with pytest.raises(ProtocolError, match=GARBAGE):
         ResponseParser().feed(text)
 
 
 @pytest.mark.parametrize("text", list(WHOLE), ids=lambda text: repr(text[:60]))
-def test_bytes_behind_an_answer_are_noticed(text: bytes) -> None:
-    """What nobody asked for is told with the answer that it follows."""
+def test_bytes_behind_an_answer_are_surplus(text: bytes) -> None:
+    """An answer has the surplus flag when more bytes follow it."""
     answer = ResponseParser().feed(text + b"H")
     assert answer is not None
     assert answer.surplus
 
 
 @given(st.binary(min_size=1, max_size=300))
-def test_any_bytes_are_an_answer_a_flaw_or_a_wait(data: bytes) -> None:
-    """Nothing that comes in makes the reader fail in any other way."""
-    reader = ResponseParser()
+def test_any_bytes_are_an_answer_an_error_or_incomplete(data: bytes) -> None:
+    """A parser raises ProtocolError, and nothing else, when the bytes are arbitrary."""
+    parser = ResponseParser()
     try:
-        reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
-        reader.end()
+        parser.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+        parser.end()
     except ProtocolError:
         pass

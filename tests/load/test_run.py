@@ -1,4 +1,4 @@
-"""The whole measurement, against a server of known lateness and known faults: no figure flatters, none is lost."""
+"""Runs against a server of known lateness and known faults."""
 
 import gc
 import json
@@ -16,7 +16,7 @@ from latebin.load.generator import Connections
 from latebin.load.percentiles import Percentiles
 from latebin.load.report import CPU_BOUND, LAG_BOUND, SCHEMA, Cost, Report, Verdict, as_json
 from latebin.load.run import run, run_apart
-from latebin.load.schedule import RunError, agree
+from latebin.load.schedule import RunError, make_schedule
 from tests.support.late_server import CYCLE, LateServer, late_server, refusing_port
 
 DELAY = 0.05
@@ -25,10 +25,10 @@ LATE = 0.03
 
 BOTH = pytest.mark.parametrize("connections", ["keep", "fresh"])
 
-SCHEDULE = agree(rate=100, delay=DELAY, duration=0.27, warm_up=0.08)
+SCHEDULE = make_schedule(rate=100, delay=DELAY, duration=0.27, warm_up=0.08)
 
 GRACE = 30.0
-"""Long enough for any machine: what ends a run is that everything is answered."""
+"""Long enough for any machine: each run ends with its last answer."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def assert_nothing_is_lost(report: Report) -> None:
 @BOTH
 @pytest.mark.parametrize("path", ["/sized", "/chunked", "/close-delimited"])
 def test_lateness_is_never_less_than_the_server_s(server: LateServer, path: str, connections: Connections) -> None:
-    """Whatever the framing, each answer is counted once, none is early, and each is at least as late as it was made."""
+    """Each answer counts once, and with at least the server's lateness, for each framing."""
     report = run(server.url(path), SCHEDULE, connections=connections, grace=GRACE)
     assert_nothing_is_lost(report)
     assert (report.answered, report.early, report.errors) == (SCHEDULE.count, 0, {})
@@ -57,8 +57,8 @@ def test_lateness_is_never_less_than_the_server_s(server: LateServer, path: str,
 
 @BOTH
 def test_each_failure_is_counted_by_its_kind(server: LateServer, connections: Connections) -> None:
-    """One in seven each is answered, refused by status and broken in five ways."""
-    schedule = agree(rate=100, delay=0, duration=0.42, warm_up=0)
+    """A report counts each kind of failure when each is a seventh of the answers."""
+    schedule = make_schedule(rate=100, delay=0, duration=0.42, warm_up=0)
     report = run(server.url("/cycle"), schedule, connections=connections, grace=GRACE)
     assert_nothing_is_lost(report)
     kinds = ("status 500", "garbage", "short", "closed", "surplus", "ECONNRESET")
@@ -70,7 +70,7 @@ def test_each_failure_is_counted_by_its_kind(server: LateServer, connections: Co
 
 @BOTH
 def test_a_server_that_never_answers_cannot_hold_a_run_up(server: LateServer, connections: Connections) -> None:
-    """After the delay and the grace, what has no answer is unfinished, and lateness has no figure."""
+    """Requests are unfinished, and lateness is None, when the server never answers."""
     report = run(server.url("/silent"), SCHEDULE, connections=connections, grace=0)
     assert report.unfinished == report.sent > 0
     assert report.lateness is None
@@ -79,19 +79,19 @@ def test_a_server_that_never_answers_cannot_hold_a_run_up(server: LateServer, co
 
 @BOTH
 def test_refused_connections_are_errors(connections: Connections) -> None:
-    """A server that is not there fails every request, one by one."""
+    """Each request counts as an error when the server refuses connections."""
     report = run(f"http://127.0.0.1:{refusing_port()}/", SCHEDULE, connections=connections)
     assert_nothing_is_lost(report)
     assert report.errors == {"ECONNREFUSED": SCHEDULE.count}
 
 
 def test_fresh_opens_a_connection_for_each_request(server: LateServer) -> None:
-    """Fresh connections are not used twice, even if the server would let them."""
+    """A run opens a connection for each request when connections are fresh."""
     assert run(server.url("/sized"), SCHEDULE, connections="fresh", grace=GRACE).opened == SCHEDULE.count
 
 
-def test_the_server_s_cost_is_told_with_its_process_ids(server: LateServer) -> None:
-    """CPU and memory of the process are there, and plausible."""
+def test_a_report_has_the_server_s_cost(server: LateServer) -> None:
+    """A report has plausible CPU time and memory of the server when its process id is given."""
     cost = run(server.url("/sized"), SCHEDULE, grace=GRACE, pids=[server.process.pid]).cost
     assert cost is not None
     assert cost.cpu_per_answer is None or cost.cpu_per_answer >= 0
@@ -99,8 +99,8 @@ def test_the_server_s_cost_is_told_with_its_process_ids(server: LateServer) -> N
     assert cost.plateau > 1_000_000
 
 
-def test_a_server_that_dies_has_no_cost(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is told of a process that did not live to the end of the run."""
+def test_a_server_that_ends_has_no_cost(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report has no cost when the server's process ends during the run."""
     footprints = iter([footprint.read([server.process.pid])])
 
     def read_once(pids: object) -> object:
@@ -113,7 +113,7 @@ def test_a_server_that_dies_has_no_cost(server: LateServer, monkeypatch: pytest.
 
 
 def test_the_collector_is_as_it_was_after_a_run(server: LateServer) -> None:
-    """A run leaves the process's collector enabled, with nothing frozen."""
+    """The collector is enabled, and nothing is frozen, when a run has ended."""
     assert gc.isenabled()
     run(server.url("/sized"), SCHEDULE, grace=GRACE)
     assert gc.isenabled()
@@ -121,7 +121,7 @@ def test_the_collector_is_as_it_was_after_a_run(server: LateServer) -> None:
 
 
 def test_a_run_needs_no_main_thread(server: LateServer) -> None:
-    """Where no signal can be caught, a run does without, and is no different otherwise."""
+    """A run succeeds when its thread cannot set a signal handler."""
     with ThreadPoolExecutor(1) as threads:
         report = threads.submit(run, server.url("/sized"), SCHEDULE, grace=GRACE).result()
     assert_nothing_is_lost(report)
@@ -129,7 +129,7 @@ def test_a_run_needs_no_main_thread(server: LateServer) -> None:
 
 
 def test_a_run_can_have_a_process_of_its_own(server: LateServer) -> None:
-    """The report of another process is as whole as one's own."""
+    """`run_apart` returns a complete report when the run has a process of its own."""
     report = run_apart(server.url("/sized"), SCHEDULE, connections="fresh", grace=GRACE)
     assert_nothing_is_lost(report)
     assert report.answered == report.opened == SCHEDULE.count
@@ -141,23 +141,23 @@ def test_a_run_can_have_a_process_of_its_own(server: LateServer) -> None:
         ("https://127.0.0.1/", {}, "http://"),
         ("http://127.0.0.1/", {"grace": -1}, "grace is -1"),
         ("http://127.0.0.1/", {"grace": 61}, "between 0 and 60"),
-        ("http://127.0.0.1/", {"pids": [2**22 + 1]}, "no process"),
+        ("http://127.0.0.1/", {"pids": [2**22 + 1]}, "process 4194305 does not exist"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(url: str, options: dict[str, Any], words: str) -> None:
-    """Every refusal comes before anything is sent and says what is wrong."""
+def test_an_impossible_run_is_refused(url: str, options: dict[str, Any], words: str) -> None:
+    """`run` raises RunError with the reason when an argument is invalid."""
     with pytest.raises(RunError, match=words):
         run(url, SCHEDULE, **options)
 
 
 def test_more_pending_than_descriptors_is_refused() -> None:
-    """A run that would break its own process's limit of open files is told beforehand."""
+    """`run` raises RunError when it needs more connections than the limit of open files."""
     with pytest.raises(RunError, match="ulimit"):
-        run("http://127.0.0.1/", agree(pending=1_900_000, delay=600, duration=1))
+        run("http://127.0.0.1/", make_schedule(pending=1_900_000, delay=600, duration=1))
 
 
 def test_an_unknown_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name without an address is wrong usage and not a server's failure."""
+    """`run` raises RunError when the host has no address."""
 
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -167,8 +167,8 @@ def test_an_unknown_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         run("http://nowhere.invalid/", SCHEDULE)
 
 
-def test_the_address_that_takes_connections_is_chosen(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with several addresses, one of which is served, is measured there."""
+def test_an_address_that_accepts_connections_is_chosen(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run uses the address that accepts connections when a host has several."""
     refusing, serving = ((2, 1, 6, "", ("127.0.0.1", port)) for port in (refusing_port(), server.port))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [refusing, serving])
     assert run("http://localhost/sized", SCHEDULE, grace=GRACE).answered == SCHEDULE.count
@@ -210,14 +210,14 @@ GOOD = Report(
     ],
 )
 def test_the_verdict_follows_from_the_figures(changes: dict[str, Any], verdict: Verdict) -> None:
-    """Nothing is said of the server when the generator was the bottleneck, nor praise when anything went wrong."""
+    """The verdict is the bottleneck first, then an interruption, then a flaw, when a report has several."""
     report = attrs.evolve(GOOD, **changes)
     assert report.verdict is verdict
     assert bool(report.bottlenecks) is (verdict is Verdict.BOTTLENECK)
 
 
 def test_json_has_what_its_docstring_says() -> None:
-    """Every top-level field is named in the documented schema, times are in milliseconds, absent figures are null."""
+    """JSON has the documented fields, times in milliseconds, and null when a figure is missing."""
     written = json.loads(json.dumps(as_json(GOOD)))
     assert written["schema"] == SCHEMA
     assert as_json.__doc__ is not None
@@ -228,8 +228,8 @@ def test_json_has_what_its_docstring_says() -> None:
     assert as_json(attrs.evolve(GOOD, lateness=None))["lateness"] is None
 
 
-def test_json_tells_the_server_s_cost_in_bytes_and_microseconds() -> None:
-    """Units are as the names of the fields have them."""
+def test_json_has_the_server_s_cost_in_bytes_and_microseconds() -> None:
+    """JSON has the units of its field names when a report has a cost."""
     cost = Cost(cpu_per_answer=0.0001, idle=1000, plateau=2000, per_pending=None, source="pss")
     assert as_json(attrs.evolve(GOOD, cost=cost))["server"] == {
         "cpu_per_answer_us": 100,

@@ -1,4 +1,4 @@
-"""What is sent is what the URL says, to the byte."""
+"""A request has the bytes of its URL."""
 
 import pytest
 
@@ -19,10 +19,10 @@ from latebin.load.target import parse
         ("http://h/a b", 5, "h", 80, b"GET /a%20b HTTP/1.1"),
     ],
 )
-def test_a_url_is_sent_as_it_is_but_for_the_placeholder(
+def test_a_url_is_sent_as_it_is_except_the_placeholder(
     url: str, delay: float, host: str, port: int, line: bytes
 ) -> None:
-    """`{delay}` becomes plain seconds; nothing else is changed or added."""
+    """`parse` replaces `{delay}` by plain seconds, and changes nothing else."""
     target = parse(url, delay)
     assert (target.host, target.port) == (host, port)
     assert target.request(keep=True).split(b"\r\n")[0] == line
@@ -30,7 +30,7 @@ def test_a_url_is_sent_as_it_is_but_for_the_placeholder(
 
 @pytest.mark.parametrize(("keep", "option"), [(True, b"keep-alive"), (False, b"close")])
 def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes) -> None:  # noqa: FBT001 - parametrized
-    """The head is whole, names the host as the URL does, and says what becomes of the connection."""
+    """A request has the URL's host, and keep-alive when its connection is kept, otherwise close."""
     request = parse("http://Host:8080/", 1).request(keep=keep)
     assert b"\r\nHost: Host:8080\r\n" in request
     assert request.endswith(b"\r\nConnection: " + option + b"\r\n\r\n")
@@ -52,12 +52,12 @@ def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes
         f"http://{'a' * 64}/",
     ],
 )
-def test_a_url_that_cannot_be_sent_to_is_refused(url: str) -> None:
-    """TLS, other schemes, passwords, no host, or a host or a port that is none are refused before anything is sent."""
+def test_an_invalid_url_is_refused(url: str) -> None:
+    """`parse` raises RunError when the scheme, the host, the port or the characters are invalid, or with a password."""
     with pytest.raises(RunError):
         parse(url, 1)
 
 
 def test_a_url_cannot_bring_in_a_header() -> None:
-    """Line ends in a URL never reach the request."""
+    """A request has no further header when the URL has line ends in it."""
     assert b"\r\nX-Evil" not in parse("http://h/\r\nX-Evil: 1", 1).request(keep=True)

@@ -446,7 +446,7 @@ class Conversation:
         return sum(case.wait + case.over for case in self.cases)
 
     def batches(self, style: str) -> Iterator[tuple[bytes, tuple[Case, ...]]]:
-        """Yield the bytes to send at once, with the requests that need an answer before the next batch."""
+        """Yield the bytes of each batch, with the requests to answer before the next."""
         raw = self.raw.format(prefix=PREFIXES[style]).encode("latin-1")
         if self.pipelined or not self.cases:
             yield b"".join(case.request(style) for case in self.cases) + raw, self.cases
@@ -463,7 +463,7 @@ _QUICK: Final = Case("", "/delayed/10ms", wait=0.01)
 
 
 def _fault(kind: str, *statuses: int, leaves: Leaving | None = None) -> tuple[Conversation, Conversation]:
-    """Return two conversations with a fault: on a new connection, and on one that served a request before."""
+    """Return conversations with a fault: on a new connection, and after another request."""
     case = Case("", f"/delayed?delay=10ms&fault={kind}", wait=0.01)
     return (
         Conversation(f"fault={kind}", (case,), statuses, leaves=leaves, stays=False),
@@ -557,7 +557,7 @@ CONVERSATIONS: Final = (
 
 
 def comparable(received: bytes, style: str) -> bytes:
-    """Remove everything that may differ between the styles: MEASURED, and the prefix in an echoed URL.
+    """Remove the bytes that may differ between styles: MEASURED, and prefixes in echoed URLs.
 
     Args:
         received: every byte that came over a connection.

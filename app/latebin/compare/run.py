@@ -20,7 +20,7 @@ from latebin.compare.source import code_lines, definitions
 from latebin.core.endpoints import PREFIXES
 from latebin.load.report import Report, Verdict
 from latebin.load.run import run_apart
-from latebin.load.schedule import RunError, Schedule, agree
+from latebin.load.schedule import RunError, Schedule, make_schedule
 from latebin.load.target import PLACEHOLDER
 from latebin.testing.process import Subject
 
@@ -123,7 +123,7 @@ def plan(*, pending: float, rounds: int, longest: float, bound: float) -> Agenda
 
 
 def _agenda(pending: float, rounds: int, longest: float, bound: float, duration: float) -> Agenda:
-    schedule = agree(pending=pending, delay=DELAY, duration=duration, warm_up=WARM_UP)
+    schedule = make_schedule(pending=pending, delay=DELAY, duration=duration, warm_up=WARM_UP)
     return Agenda(schedule=schedule, rounds=rounds, longest=longest, bound=bound)
 
 
@@ -219,7 +219,7 @@ def _load(agenda: Agenda, subject: Subject, style: str) -> Report:
 
 def _ceiling(subject: Subject, style: str, report: Report, progress: Callable[[float], object]) -> Ceiling:
     def probe(rate: float) -> Kept:
-        schedule = agree(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
+        schedule = make_schedule(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
         kept = kept_up(run_apart(f"{subject.url}{PREFIXES[style]}/delayed/0", schedule, grace=_PROBE_GRACE))
         progress(_PROBE)
         return kept

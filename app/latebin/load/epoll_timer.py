@@ -1,4 +1,4 @@
-"""Waiting on epoll until a moment, finer than epoll's own millisecond."""
+"""A wait on an epoll until a moment, finer than the milliseconds of epoll itself."""
 
 import os
 import select
@@ -7,16 +7,18 @@ import time
 from typing import Final
 
 BATCH: Final = 32
-"""The most events that one wait returns: what is due meanwhile is late by no more than these take."""
+"""The most events that one wait returns: a request that becomes due meanwhile waits for at most this many."""
 
 FD_SETSIZE: Final = 1024
+"""The number from which on select(2) accepts no file descriptor."""
 
 Events = list[tuple[int, int]]
+"""Pairs of a file descriptor and its epoll event mask."""
 
 if sys.version_info >= (3, 13):
 
     class EpollTimer:
-        """Wakes an epoll up with a timerfd: some 10 us late, where select is 60."""
+        """A timerfd in an epoll, late by some 10 us (select: 60 us)."""
 
         __slots__ = ("_epoll", "_timer", "_until")
 
@@ -24,18 +26,19 @@ if sys.version_info >= (3, 13):
             self._epoll = epoll
             self._until = 0.0
             self._timer = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-            # Edge-triggered: an alarm that rang need not be read.
+            # Edge-triggered: an expired timer is reported once, and need not be read.
             epoll.register(self._timer, select.EPOLLIN | select.EPOLLET)
 
         def wait(self, until: float) -> Events:
-            """Wait for events, or until a moment.
+            """Wait for events until a moment.
 
             Args:
-                until: as `time.monotonic` tells it.
+                until: in seconds, on the clock of `time.monotonic`.
 
             Returns:
-                At most BATCH events, possibly none; the alarm's own descriptor may be among them.
+                At most BATCH events, possibly none. The timer's own descriptor may be among them.
             """
+            # After a wait that an event ended the timer is still set: only another moment needs a system call.
             if until != self._until:
                 self._until = until
                 os.timerfd_settime(self._timer, flags=os.TFD_TIMER_ABSTIME, initial=until)
@@ -47,7 +50,7 @@ if sys.version_info >= (3, 13):
 else:
 
     class EpollTimer:
-        """Waits for an epoll in select, which counts in microseconds and has the kernel's timer slack of 50 us."""
+        """A select on an epoll, late by the kernel's timer slack of some 50 us."""
 
         __slots__ = ("_epoll",)
 
@@ -55,20 +58,20 @@ else:
             self._epoll = epoll
 
         def wait(self, until: float) -> Events:
-            """Wait for events, or until a moment.
+            """Wait for events until a moment.
 
             Args:
-                until: as `time.monotonic` tells it.
+                until: in seconds, on the clock of `time.monotonic`.
 
             Returns:
                 At most BATCH events, possibly none.
             """
             left = max(until - time.monotonic(), 0.0)
-            # select knows no descriptor beyond FD_SETSIZE (select(2)); epoll's own milliseconds have to do there.
+            # select(2) cannot watch a descriptor from FD_SETSIZE on: the wait is then in epoll's own milliseconds.
             if left and self._epoll.fileno() < FD_SETSIZE:
                 select.select([self._epoll], [], [], left)
                 left = 0.0
             return self._epoll.poll(left, BATCH)
 
         def close(self) -> None:
-            """Close nothing: there is no descriptor of its own."""
+            """Do nothing: select needs no descriptor of its own."""

@@ -1,4 +1,4 @@
-"""What a process and its children cost: CPU time and memory, as Linux tells them under /proc (proc(5))."""
+"""CPU time and memory of processes and their descendants, read from /proc (proc(5))."""
 
 import os
 from collections.abc import Iterable
@@ -16,20 +16,20 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 _USER_TIME: Final = 11
-"""Where utime stands in /proc/PID/stat, counted from the field behind the command's closing bracket; stime is next."""
+"""The index of utime in /proc/PID/stat, counted from the field behind the command's closing bracket; stime is next."""
 
 _RESIDENT: Final = 1
-"""Where the resident pages stand in /proc/PID/statm."""
+"""The index of the resident pages in /proc/PID/statm."""
 
 
 @attrs.frozen(kw_only=True)
 class Footprint:
-    """What processes have used up to now.
+    """CPU time and memory of some processes at one moment.
 
     Attributes:
         cpu: seconds of CPU time since each process started, in steps of a clock tick (usually 10 ms).
         memory: bytes.
-        source: "pss" when memory is proportional (shared pages counted once), "rss" where that cannot be read.
+        source: "pss" for proportional memory, which counts shared pages once; "rss" where that cannot be read.
     """
 
     cpu: float
@@ -38,47 +38,46 @@ class Footprint:
 
 
 def read(pids: Iterable[int]) -> Footprint:
-    """Look at processes and at all who descend from them.
+    """Sum up CPU time and memory of processes and all their descendants.
 
-    A process that ends while it is looked at counts for nothing.
+    A process that ends during the reading counts as zero.
 
     Args:
         pids: process ids.
 
     Returns:
-        Their sum.
+        The sum.
 
     Raises:
-        RunError: one of pids is no process that can be looked at.
+        RunError: a process of `pids` does not exist.
     """
     family = _family(pids)
     cpu = sum(map(_cpu, family))
     try:
         return Footprint(cpu=cpu, memory=sum(map(_proportional, family)), source="pss")
     except PermissionError:
+        # Reading smaps_rollup takes the right to trace the process; statm can always be read.
         return Footprint(cpu=cpu, memory=sum(map(_resident, family)), source="rss")
 
 
 def _family(pids: Iterable[int]) -> set[int]:
     family: set[int] = set()
-    waiting = list(pids)
-    for pid in waiting:
+    unread = list(pids)
+    for pid in unread:
         if not (_PROC / str(pid) / "stat").exists():
-            raise RunError(f"there is no process {pid} under {_PROC}")
-    while waiting:
-        pid = waiting.pop()
+            raise RunError(f"process {pid} does not exist ({_PROC / str(pid)} is missing)")
+    while unread:
+        pid = unread.pop()
         if pid not in family:
             family.add(pid)
-            waiting.extend(_children(pid))
+            # Each thread has a list of its own: the children that it started.
+            for children in (_PROC / str(pid) / "task").glob("*/children"):
+                unread.extend(map(int, _text(children).split()))
     return family
 
 
-def _children(pid: int) -> list[int]:
-    lists = (_text(path) for path in (_PROC / str(pid) / "task").glob("*/children"))
-    return [int(child) for text in lists for child in text.split()]
-
-
 def _cpu(pid: int) -> float:
+    # The command is in brackets, and may itself have brackets and spaces in it.
     fields = _text(_PROC / str(pid) / "stat").rpartition(")")[2].split()
     return sum(map(int, fields[_USER_TIME : _USER_TIME + 2])) / _TICKS
 
@@ -94,6 +93,7 @@ def _resident(pid: int) -> int:
 
 
 def _text(path: Path) -> str:
+    """Read a file; return an empty text if its process has ended."""
     try:
         return path.read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""An open-loop load on a server: requests leave when they are planned, and every one of them is accounted for."""
+"""An open-loop load generator: requests leave at planned times, and each one is counted."""
 
 import os
 import select
@@ -19,21 +19,22 @@ from latebin.load.response import SURPLUS, Answer, ProtocolError, ResponseParser
 from latebin.load.schedule import Schedule
 
 Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
-"""An address family and a TCP address in it, as `socket.getaddrinfo` has them."""
+"""An address family and a TCP address of that family, as in the results of `socket.getaddrinfo`."""
 
 Connections = Literal["keep", "fresh"]
-"""Whether connections are opened beforehand and kept, or one is opened for each request."""
+"""Persistent connections that are opened beforehand, or a new one for each request."""
 
 POOL_RATE: Final = 4000
-"""How many connections per second are opened beforehand: more would overflow a short listen backlog."""
+"""Connections opened beforehand per second: more would overflow a short listen backlog."""
 
 POOL_TIME: Final = 10.0
-"""For how long connections are opened beforehand, in seconds; what is missing then is opened when it is needed."""
+"""Seconds for opening connections beforehand; a connection that is missing then is opened for its request."""
 
 _CONNECT_TIME: Final = 1.5
-"""How long one connection opened beforehand may take, in seconds: long enough for one lost SYN (RFC 6298)."""
+"""The timeout of a connection opened beforehand, in seconds: long enough for one lost SYN (RFC 6298)."""
 
 _RECEIVED: Final = 16_384
+"""The most bytes read at once."""
 
 _SUCCESS: Final = range(200, 300)
 
@@ -42,16 +43,19 @@ _monotonic = time.monotonic
 
 @attrs.define
 class Tally:
-    """What became of the requests of a run: `sent` is the sum of `answered`, all `errors` and those still pending.
+    """The outcome of all requests of a run.
+
+    `sent` is the sum of `answered`, of all `errors` and of the requests still pending.
 
     Attributes:
-        sent: requests whose turn came, whether or not a connection could be had for them.
-        answered: whole answers with a 2xx status.
-        early: how many of those began before the delay had passed since their request was really sent.
-        errors: the others by kind: a kind of `latebin.load.response`, `status 500`, or the name of the system's errno.
+        sent: requests whose planned time came, with or without a connection for them.
+        answered: complete answers with a 2xx status.
+        early: answers among them whose first byte came before the delay had passed since their request was sent.
+        errors: failed requests by kind: a kind of `latebin.load.response`, `status 500`, or the name of an errno.
         opened: connections.
-        lateness: of each measured answer, in seconds; from its planned time to its last byte, less the delay.
-        lag: how late each request after the warm-up was sent, in seconds.
+        lateness: seconds from a request's planned time to its answer's last byte, less the delay; one for each measured
+            answer.
+        lag: seconds from a request's planned time to its sending; one for each request after the warm-up.
     """
 
     sent: int = 0
@@ -64,30 +68,30 @@ class Tally:
 
     @property
     def failed(self) -> int:
-        """How many requests ended as errors."""
+        """The number of failed requests."""
         return self.errors.total()
 
 
 class _Connection:
-    """A connection, and the request outstanding on it if it is busy."""
+    """A connection, with its outstanding request while it is busy."""
 
-    __slots__ = ("begun", "busy", "measured", "planned", "reader", "sent", "socket", "unsent")
+    __slots__ = ("busy", "first_byte", "measured", "parser", "planned", "sent", "socket", "unsent")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
-        self.reader = ResponseParser()
+        self.parser = ResponseParser()
         self.busy = False
         self.measured = False
-        self.planned = self.sent = self.begun = 0.0
+        self.planned = self.sent = self.first_byte = 0.0
         self.unsent = b""
 
 
 class Load:
     """One run against one server.
 
-    Call `open_pool` for kept connections, `start`, and `proceed` as often as there are moments to look at `tally`.
+    Call `open_pool` for persistent connections, then `start`, then `proceed` for each moment at which to read `tally`.
 
-    A connection that a request needs is opened at its planned time, so that connecting is part of the lateness.
+    A connection for a request is opened at the request's planned time, so that connecting is part of the lateness.
     """
 
     def __init__(self, address: Address, request: bytes, schedule: Schedule, connections: Connections) -> None:
@@ -104,7 +108,8 @@ class Load:
         self._connections: dict[int, _Connection] = {}
         self._idle: dict[int, _Connection] = {}
         self._epoll = select.epoll()
-        self._alarm = EpollTimer(self._epoll)
+        self._timer = EpollTimer(self._epoll)
+        # A signal handler cannot end a wait on epoll, because Python waits again (PEP 475); an event can.
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
 
@@ -114,13 +119,13 @@ class Load:
     def __exit__(self, *_: object) -> None:
         for connection in self._connections.values():
             connection.socket.close()
-        self._alarm.close()
+        self._timer.close()
         self._epoll.close()
         os.close(self._wake)
 
     @property
     def unfinished(self) -> int:
-        """How many requests are outstanding: counted on the connections, not derived from the tally."""
+        """The number of outstanding requests, counted on the connections and not derived from the tally."""
         return sum(connection.busy for connection in self._connections.values())
 
     @property
@@ -129,28 +134,34 @@ class Load:
         return self._stopped
 
     def stop(self) -> None:
-        """Send nothing more and wait for nothing more; may be called by a signal handler."""
+        """Send no more requests and end all waiting; a signal handler may call this."""
         self._stopped = True
         os.eventfd_write(self._wake, 1)
 
     def open_pool(self, number: int) -> None:
-        """Open connections beforehand: as many as can be had in POOL_TIME, without overrunning the server.
+        """Open connections beforehand, at POOL_RATE and for at most POOL_TIME.
 
         Args:
-            number: of connections.
+            number: of connections; fewer are opened if one fails or the time is up.
         """
         began = _monotonic()
-        for turn in range(number):
-            time.sleep(max(0.0, began + turn / POOL_RATE - _monotonic()))
-            if self._stopped or _monotonic() > began + POOL_TIME or not self._open_idle():
+        for index in range(number):
+            time.sleep(max(0.0, began + index / POOL_RATE - _monotonic()))
+            if self._stopped or _monotonic() > began + POOL_TIME:
                 return
+            try:
+                sock = self._connect_blocking()
+            except OSError:
+                # Not counted: a request that then needs a connection fails with the same error, and is counted.
+                return
+            self._idle[sock.fileno()] = self._register(sock)
 
     def start(self) -> None:
-        """Let the first request be due now."""
+        """Begin the schedule: the first request is due now."""
         self._start = _monotonic()
 
     def proceed(self, until: float) -> None:
-        """Send what is due and read what comes until a moment, or until there is nothing left to do.
+        """Send requests and read answers until a moment, or until the run is over.
 
         Args:
             until: seconds after `start`.
@@ -158,25 +169,25 @@ class Load:
         end = self._start + until
         while _monotonic() < end and not self._over():
             due = self._send_due()
-            # Asked again: a request that fails at once leaves nothing to wait for.
-            if not self._over():
-                self._take(min(due, end))
+            # Checked again: a request that fails at once leaves nothing to wait for.
+            if self._over():
+                return
+            for descriptor, events in self._timer.wait(min(due, end)):
+                # The timer and the eventfd have no connection, nor has one that an event before this closed.
+                connection = self._connections.get(descriptor)
+                if connection is not None:
+                    self._handle(connection, events)
 
     def _over(self) -> bool:
-        everything_sent = self.tally.sent == self._count
-        return self._stopped or (everything_sent and len(self._connections) == len(self._idle))
-
-    def _take(self, until: float) -> None:
-        for descriptor, events in self._alarm.wait(until):
-            connection = self._connections.get(descriptor)
-            if connection is not None:
-                self._attend(connection, events)
+        all_sent = self.tally.sent == self._count
+        return self._stopped or (all_sent and len(self._connections) == len(self._idle))
 
     def _send_due(self) -> float:
+        """Send at most BATCH due requests; return when the next one is due."""
         for _ in range(BATCH):
             due = self._due()
             if _monotonic() < due:
-                break
+                return due
             self._send(due)
         return self._due()
 
@@ -192,15 +203,12 @@ class Load:
         try:
             connection = self._idle.popitem()[1] if self._idle else self._connect()
         except OSError as error:
-            self._count_error(_name(error))
+            self.tally.errors[_errno_name(error)] += 1
             return
-        self._assign(connection, planned, measured=number in self._measured)
-
-    def _assign(self, connection: _Connection, planned: float, *, measured: bool) -> None:
         connection.busy = True
         connection.planned = planned
-        connection.measured = measured
-        connection.begun = 0.0
+        connection.measured = number in self._measured
+        connection.first_byte = 0.0
         connection.unsent = self._request
         self._write(connection)
 
@@ -212,15 +220,7 @@ class Load:
             raise OSError(error, os.strerror(error))
         return self._register(sock)
 
-    def _open_idle(self) -> bool:
-        try:
-            sock = self._connected()
-        except OSError:
-            return False
-        self._idle[sock.fileno()] = self._register(sock)
-        return True
-
-    def _connected(self) -> socket.socket:
+    def _connect_blocking(self) -> socket.socket:
         with ExitStack() as closing:
             sock = closing.enter_context(socket.socket(self._family, socket.SOCK_STREAM))
             sock.settimeout(_CONNECT_TIME)
@@ -237,23 +237,24 @@ class Load:
         return connection
 
     def _write(self, connection: _Connection) -> None:
-        # Taken before the bytes can leave, so that no answer is called early for a time that the generator took.
+        # Taken before the bytes can leave: time that the generator needs must not make an answer early.
         connection.sent = _monotonic()
         try:
             written = connection.socket.send(connection.unsent)
         except BlockingIOError:
             written = 0
         except OSError as error:
-            self._fail(connection, _name(error))
+            self._fail(connection, _errno_name(error))
             return
         connection.unsent = connection.unsent[written:]
         if connection.unsent:
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
-    def _attend(self, connection: _Connection, events: int) -> None:
+    def _handle(self, connection: _Connection, events: int) -> None:
         if events & select.EPOLLOUT and connection.unsent:
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN)
             self._write(connection)
+        # A write that failed has closed the socket: its number is then -1.
         if events & ~select.EPOLLOUT and connection.socket.fileno() >= 0:
             self._receive(connection)
 
@@ -263,59 +264,54 @@ class Load:
         except BlockingIOError:
             return
         except OSError as error:
-            self._fail(connection, _name(error))
+            self._fail(connection, _errno_name(error))
             return
         if connection.busy:
-            self._read(connection, data, _monotonic())
+            self._parse(connection, data, _monotonic())
         else:
-            self._drop(connection)
+            # An idle connection has ended, or carries bytes that belong to no request: it cannot be used again.
+            self._close(connection)
 
-    def _read(self, connection: _Connection, data: bytes, now: float) -> None:
-        reader = connection.reader
+    def _parse(self, connection: _Connection, data: bytes, now: float) -> None:
+        parser = connection.parser
         try:
-            answer = reader.feed(data) if data else reader.end()
-        except ProtocolError as flaw:
-            self._fail(connection, flaw.kind)
+            answer = parser.feed(data) if data else parser.end()
+        except ProtocolError as error:
+            self._fail(connection, error.kind)
             return
-        if not connection.begun and (answer is not None or reader.begun):
-            connection.begun = now
+        if not connection.first_byte and (answer is not None or parser.begun):
+            connection.first_byte = now
         if answer is not None:
-            self._account(connection, answer, now)
-            self._release(connection, answer)
+            self._judge(connection, answer, now)
+            connection.busy = False
+            if self._keep and answer.reusable and not answer.surplus and not connection.unsent:
+                self._idle[connection.socket.fileno()] = connection
+            else:
+                self._close(connection)
 
-    def _account(self, connection: _Connection, answer: Answer, now: float) -> None:
+    def _judge(self, connection: _Connection, answer: Answer, now: float) -> None:
         if answer.surplus:
-            self._count_error(SURPLUS)
+            self.tally.errors[SURPLUS] += 1
         elif answer.status not in _SUCCESS:
-            self._count_error(f"status {answer.status}")
+            self.tally.errors[f"status {answer.status}"] += 1
         else:
             self.tally.answered += 1
-            self.tally.early += connection.begun - connection.sent < self._delay
+            self.tally.early += connection.first_byte - connection.sent < self._delay
             if connection.measured:
                 self.tally.lateness.append(now - connection.planned - self._delay)
-
-    def _release(self, connection: _Connection, answer: Answer) -> None:
-        connection.busy = False
-        if self._keep and answer.reusable and not answer.surplus and not connection.unsent:
-            self._idle[connection.socket.fileno()] = connection
-        else:
-            self._drop(connection)
 
     def _fail(self, connection: _Connection, kind: str) -> None:
         if connection.busy:
             connection.busy = False
-            self._count_error(kind)
-        self._drop(connection)
+            self.tally.errors[kind] += 1
+        self._close(connection)
 
-    def _count_error(self, kind: str) -> None:
-        self.tally.errors[kind] += 1
-
-    def _drop(self, connection: _Connection) -> None:
+    def _close(self, connection: _Connection) -> None:
         descriptor = connection.socket.fileno()
         self._idle.pop(descriptor, None)
         del self._connections[descriptor]
         connection.socket.close()
 
 
-def _name(error: OSError) -> str:
+def _errno_name(error: OSError) -> str:
     return errorcode.get(error.errno or 0, type(error).__name__)

@@ -1,4 +1,4 @@
-"""Many durations as the few figures that say how they are spread."""
+"""The distribution of durations in a few figures."""
 
 from collections.abc import Sequence
 from math import ceil, fsum
@@ -8,27 +8,27 @@ import attrs
 from hdrh.histogram import HdrHistogram
 
 HIGHEST: Final = 3600.0
-"""The longest duration that a histogram tells apart from longer ones, in seconds."""
+"""The longest duration of a percentile, in seconds; longer ones count as this long."""
 
 DIGITS: Final = 3
-"""To how many significant decimal digits a percentile is right."""
+"""The number of significant decimal digits of a percentile."""
 
 CURVE: Final = (*(n / 10 for n in range(0, 990, 10)), *(n / 10 for n in range(990, 1000)), 99.99, 100.0)
-"""The percentiles of a cumulative curve: finer where the late ones are."""
+"""The percentiles of a cumulative curve: every whole one, every tenth from 99 on, 99.99 and 100."""
 
 _MICROSECONDS: Final = 1_000_000
 
 
 @attrs.frozen(kw_only=True)
 class Percentiles:
-    """How durations are spread, in seconds.
+    """The distribution of durations, in seconds.
 
-    Percentiles come from a high dynamic range histogram (Gil Tene's HdrHistogram) of microseconds: the duration nearest
-    in rank, rounded up. `least`, `mean` and `most` are exact. What is below zero is zero to the histogram alone.
+    Percentiles come from a high dynamic range histogram (Gil Tene's HdrHistogram) of microseconds: the duration of the
+    nearest rank, rounded up. `least`, `mean` and `most` are exact. A negative duration counts as zero in a percentile.
 
     Attributes:
         number: how many durations there were.
-        curve: percentile and duration in pairs, for each of CURVE.
+        curve: pairs of percentile and duration, for each percentile of CURVE.
     """
 
     number: int
@@ -43,37 +43,31 @@ class Percentiles:
 
     @classmethod
     def of(cls, durations: Sequence[float]) -> Self | None:
-        """Sum durations up.
+        """Compute the percentiles of durations.
 
         Args:
             durations: in seconds, in any order.
 
         Returns:
-            Their percentiles, or None if there are no durations.
+            The percentiles, or None for an empty sequence.
         """
         if not durations:
             return None
-        found = _found(_histogram(durations))
+        histogram = HdrHistogram(1, int(HIGHEST * _MICROSECONDS), DIGITS)
+        for duration in durations:
+            # Rounded up: a percentile must not be better than the truth.
+            histogram.record_value(ceil(min(max(duration, 0.0), HIGHEST) * _MICROSECONDS))
+        values = histogram.get_percentile_to_value_dict(CURVE)
+        curve = tuple((percentile, values[percentile] / _MICROSECONDS) for percentile in CURVE)
+        at = dict(curve)
         return cls(
             number=len(durations),
             least=min(durations),
             mean=fsum(durations) / len(durations),
-            p50=found[50],
-            p90=found[90],
-            p99=found[99],
-            p999=found[99.9],
+            p50=at[50],
+            p90=at[90],
+            p99=at[99],
+            p999=at[99.9],
             most=max(durations),
-            curve=tuple((percentile, found[percentile]) for percentile in CURVE),
+            curve=curve,
         )
-
-
-def _histogram(durations: Sequence[float]) -> HdrHistogram:
-    histogram = HdrHistogram(1, int(HIGHEST * _MICROSECONDS), DIGITS)
-    for duration in durations:
-        histogram.record_value(ceil(min(max(duration, 0.0), HIGHEST) * _MICROSECONDS))
-    return histogram
-
-
-def _found(histogram: HdrHistogram) -> dict[float, float]:
-    values = histogram.get_percentile_to_value_dict(CURVE)
-    return {percentile: value / _MICROSECONDS for percentile, value in values.items()}

@@ -1,4 +1,4 @@
-"""The report of a measured run, and its JSON."""
+"""The report of a load run, and its JSON."""
 
 import platform
 from collections.abc import Mapping
@@ -13,46 +13,43 @@ from latebin.load.percentiles import Percentiles
 from latebin.load.schedule import Schedule
 
 SCHEMA: Final = 1
-"""The version of what `as_json` returns; it goes up when a field changes its meaning or goes."""
-
+"""The version of the JSON of `as_json`; it goes up when a field changes its meaning or is removed."""
 
 LAG_BOUND: Final = 0.002
-"""The generator's own p99 lag, in seconds, above which its figures say nothing about the server."""
-
+"""The p99 lag of the generator, in seconds, above which the figures are not the server's."""
 
 CPU_BOUND: Final = 0.95
-"""The part of one core used by the generator above which the same holds."""
-
+"""The part of one core used by the generator above which the figures are not the server's."""
 
 EXHAUSTED: Final = frozenset({"EADDRNOTAVAIL", "EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"})
-"""Errors that say that the generator, and not the server, ran out of something."""
+"""Errors of a generator that ran out of a resource; the server did not cause them."""
 
 
 class Verdict(StrEnum):
-    """What a run allows to be said about the server."""
+    """The conclusion about the server that a run allows."""
 
     PUNCTUAL = "punctual"
-    """Every request was answered, and none early: the lateness stands for all of them."""
+    """Every request was answered, and none early: the lateness is that of all requests."""
 
     FLAWED = "flawed"
     """Some requests failed, were answered early or were not answered at all."""
 
     BOTTLENECK = "bottleneck"
-    """The generator was itself too late, too busy or out of resources: nothing is said about the server."""
+    """The generator was itself too late, too busy or out of resources: the run shows nothing about the server."""
 
     INTERRUPTED = "interrupted"
-    """The run was stopped before its end: the figures are for what was measured until then."""
+    """The run was stopped before its end: the figures cover the time until then."""
 
 
 @attrs.frozen(kw_only=True)
 class Cost:
-    """What the server's processes used.
+    """CPU time and memory of the server's processes.
 
     Attributes:
-        cpu_per_answer: seconds of CPU time per answer on the plateau, or None if there was none.
+        cpu_per_answer: seconds of CPU time per answer on the plateau; None without an answer.
         idle: bytes before the first connection.
-        plateau: bytes when the last request had been sent.
-        per_pending: bytes for each answer pending then, connection included, or None if none was.
+        plateau: bytes after the last request was sent.
+        per_pending: bytes for each answer pending at that moment, with its connection; None without a pending answer.
         source: as in Footprint.
     """
 
@@ -65,31 +62,31 @@ class Cost:
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """Everything that a run found, all times in seconds.
+    """The result of a run, with all times in seconds.
 
-    `sent` is `answered` + the sum of `errors` + `unfinished`. These count the whole run; `lateness` is for the measured
-    answers alone, and for 2xx ones alone.
+    `sent` is `answered` + the sum of `errors` + `unfinished`. These count the whole run; `lateness` covers only the
+    measured answers with a 2xx status.
 
     Attributes:
-        url: as it was given.
-        schedule: what was planned.
+        url: the URL as it was given.
+        schedule: the planned requests.
         connections: as in `run`.
-        began: when.
-        elapsed: how long the run took, connections opened beforehand left aside.
-        sent: requests whose turn came; less than `schedule.count` when the run was stopped, or its time was up.
-        answered: whole answers with a 2xx status.
-        early: those of them that began before the delay had passed since their request was really sent.
-        errors: the failed ones by kind.
-        unfinished: requests that had neither an answer nor an error at the end.
+        began: the time of the start.
+        elapsed: the length of the run, without the time for connections opened beforehand.
+        sent: requests whose planned time came; less than `schedule.count` if the run was stopped or out of time.
+        answered: complete answers with a 2xx status.
+        early: answers among them whose first byte came before the delay had passed since their request was sent.
+        errors: failed requests by kind.
+        unfinished: requests with neither an answer nor an error at the end.
         opened: connections opened.
-        pending: requests outstanding when the last one had been sent.
-        lateness: from a request's planned time to its answer's last byte, less the delay; None without any answer.
-        lag: how late the generator itself sent the requests after the warm-up; None if it sent none.
+        pending: outstanding requests after the last one was sent.
+        lateness: from a request's planned time to its answer's last byte, less the delay; None without an answer.
+        lag: from a request's planned time to its sending, after the warm-up; None without such a request.
         cpu: the part of one core that the generator used on the plateau; 0 if the run was stopped before.
-        cost: of the server, if its process ids were given and its processes lived to the end.
+        cost: of the server; None without process ids, or if a process ended during the run.
         interrupted: whether the run was stopped.
-        python: what the generator ran on.
-        machine: the same, of the kernel and the processor.
+        python: the version of the generator's Python.
+        machine: the generator's kernel and processor.
     """
 
     url: str
@@ -114,12 +111,13 @@ class Report:
 
     @property
     def failed(self) -> int:
-        """How many requests ended as errors."""
+        """The number of failed requests."""
         return sum(self.errors.values())
 
     @property
     def verdict(self) -> Verdict:
-        """What can be said; the bottleneck goes first, because it may be what caused all the rest."""
+        """The conclusion about the server."""
+        # First, because a generator that is the bottleneck may have caused every other flaw.
         if self.bottlenecks:
             return Verdict.BOTTLENECK
         if self.interrupted:
@@ -129,31 +127,34 @@ class Report:
 
     @property
     def bottlenecks(self) -> tuple[str, ...]:
-        """Why the generator was the bottleneck, a reason each; empty if it was not."""
+        """The reasons why the generator was the bottleneck; empty if it was not."""
         exhausted = sorted(EXHAUSTED.intersection(self.errors))
-        reasons = (
-            self.lag is not None and self.lag.p99 > LAG_BOUND and f"its p99 lag was {self.lag.p99 * 1000:.1f} ms",
-            self.cpu > CPU_BOUND and f"it used {self.cpu:.0%} of a core",
-            exhausted and f"it ran out of resources ({', '.join(exhausted)})",
-        )
-        return tuple(reason for reason in reasons if reason)
+        reasons = []
+        if self.lag is not None and self.lag.p99 > LAG_BOUND:
+            reasons.append(f"p99 lag of {self.lag.p99 * 1000:.1f} ms, above {LAG_BOUND * 1000:g} ms")
+        if self.cpu > CPU_BOUND:
+            reasons.append(f"CPU use of {self.cpu:.0%} of a core, above {CPU_BOUND:.0%}")
+        if exhausted:
+            reasons.append(f"out of resources ({', '.join(exhausted)})")
+        return tuple(reasons)
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Write a report for machines.
+    """Convert a report to JSON.
 
-    Every name that ends in `_ms`, `_us`, `_s`, `_bytes` or `_per_s` has its unit there; what was not measured is null.
+    A name that ends in `_ms`, `_us`, `_s`, `_bytes` or `_per_s` has its unit there; a figure without a measurement is
+    null.
 
     - `schema`: SCHEMA.
     - `url`, `connections`, `began` (ISO 8601, UTC), `elapsed_s`, `python`, `machine`.
     - `plan`: `rate_per_s`, `delay_ms`, `pending`, `warm_up_s`, `duration_s`, `requests`.
-    - `verdict`: a Verdict; `bottlenecks`: sentences, empty unless the verdict is `bottleneck`; `interrupted`: whether
-      the run was stopped, whatever the verdict.
+    - `verdict`: a Verdict; `bottlenecks`: reasons, empty unless the verdict is `bottleneck`; `interrupted`: whether
+      the run was stopped, for every verdict.
     - `requests`: `sent`, `answered`, `early` (part of `answered`), `errors` (number by kind), `failed` (their sum),
-      `unfinished`, `pending` (when the last was sent), `connections_opened`.
+      `unfinished`, `pending` (after the last was sent), `connections_opened`.
     - `lateness` and `generator.lag`: null, or `number`, `least_ms`, `mean_ms`, `p50_ms`, `p90_ms`, `p99_ms`,
       `p99_9_ms`, `max_ms`, `curve` (pairs of a percentile and its ms). Only `least_ms`, `mean_ms` and `max_ms` can be
-      below zero: by as much as an early answer was.
+      negative: early answers make them so.
     - `generator`: `lag`, `cpu` (part of one core).
     - `server`: null, or `cpu_per_answer_us`, `idle_bytes`, `plateau_bytes`, `per_pending_bytes`, `memory` (pss or rss).
 
@@ -161,8 +162,9 @@ def as_json(report: Report) -> dict[str, Any]:
         report: of any run.
 
     Returns:
-        What `json.dumps` takes.
+        An object for `json.dumps`.
     """
+    schedule = report.schedule
     return {
         "schema": SCHEMA,
         "url": report.url,
@@ -171,38 +173,30 @@ def as_json(report: Report) -> dict[str, Any]:
         "elapsed_s": report.elapsed,
         "python": report.python,
         "machine": report.machine,
-        "plan": _plan_json(report.schedule),
+        "plan": {
+            "rate_per_s": schedule.rate,
+            "delay_ms": _ms(schedule.delay),
+            "pending": schedule.pending,
+            "warm_up_s": schedule.warm_up,
+            "duration_s": schedule.duration,
+            "requests": schedule.count,
+        },
         "verdict": report.verdict.value,
         "bottlenecks": list(report.bottlenecks),
         "interrupted": report.interrupted,
-        "requests": _requests_json(report),
+        "requests": {
+            "sent": report.sent,
+            "answered": report.answered,
+            "early": report.early,
+            "errors": dict(report.errors),
+            "failed": report.failed,
+            "unfinished": report.unfinished,
+            "pending": report.pending,
+            "connections_opened": report.opened,
+        },
         "lateness": _percentiles_json(report.lateness),
         "generator": {"lag": _percentiles_json(report.lag), "cpu": report.cpu},
         "server": _cost_json(report.cost),
-    }
-
-
-def _plan_json(schedule: Schedule) -> dict[str, float]:
-    return {
-        "rate_per_s": schedule.rate,
-        "delay_ms": _ms(schedule.delay),
-        "pending": schedule.pending,
-        "warm_up_s": schedule.warm_up,
-        "duration_s": schedule.duration,
-        "requests": schedule.count,
-    }
-
-
-def _requests_json(report: Report) -> dict[str, Any]:
-    return {
-        "sent": report.sent,
-        "answered": report.answered,
-        "early": report.early,
-        "errors": dict(report.errors),
-        "failed": report.failed,
-        "unfinished": report.unfinished,
-        "pending": report.pending,
-        "connections_opened": report.opened,
     }
 
 

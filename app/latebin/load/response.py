@@ -1,23 +1,23 @@
-"""Where an HTTP/1 answer ends: bytes in, whole answers out, no input or output (RFC 9112)."""
+"""An incremental parser of HTTP/1 responses (RFC 9112), without input or output of its own."""
 
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 CLOSED: Final = "closed"
-"""The connection ended without a byte of an answer."""
+"""The connection ended before the first byte of an answer."""
 
 SHORT: Final = "short"
 """The connection ended inside an answer."""
 
 GARBAGE: Final = "garbage"
-"""What came is not HTTP/1."""
+"""The bytes are not HTTP/1."""
 
 SURPLUS: Final = "surplus"
-"""More came than the one answer that was asked for."""
+"""More bytes came than the one answer to the request."""
 
 MAX_HEAD: Final = 65_536
-"""The most bytes of status line and headers, or of one line between chunks, that are still taken for HTTP."""
+"""The most bytes of a status line with its headers, or of one line between chunks; more are GARBAGE."""
 
 _START: Final = b"HTTP/1."
 
@@ -34,13 +34,14 @@ _FIELD: Final = re.compile(
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
 
 _INTERIM: Final = frozenset({100, *range(102, 200)})
-"""Statuses that another answer follows; 101 is not one of them (RFC 9110, section 15.2)."""
+"""Statuses of interim responses, which another response follows; 101 is final (RFC 9110, section 15.2)."""
 
 _BODILESS: Final = frozenset({204, 304})
+"""Statuses of responses without a body, whatever their headers say (RFC 9112, section 6.3)."""
 
 
 class ProtocolError(Exception):
-    """What came is no answer.
+    """A response that cannot be parsed, or that is not complete.
 
     Attributes:
         kind: CLOSED, SHORT or GARBAGE.
@@ -52,25 +53,25 @@ class ProtocolError(Exception):
 
 
 class Answer(NamedTuple):
-    """An answer that has come in whole."""
+    """A complete response."""
 
     status: int
     reusable: bool
     """Whether another request may follow on the same connection."""
 
     surplus: bool
-    """Whether bytes came behind it that nobody had asked for."""
+    """Whether bytes followed the response that belong to no request."""
 
 
 class _Body(Protocol):
     ends_with_connection: bool
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take what came; return what came behind the body's end, or None as long as it has not ended."""
+        """Add bytes; return those behind the body's end, or None while the body is incomplete."""
 
 
 class ResponseParser:
-    """Reads the answers of one connection, one after the other."""
+    """A parser of the responses on one connection, one after the other."""
 
     __slots__ = ("_body", "_held", "_reusable", "_status")
 
@@ -82,37 +83,37 @@ class ResponseParser:
 
     @property
     def begun(self) -> bool:
-        """Whether part of an answer has come, interim ones (RFC 9110, section 15.2) aside."""
+        """Whether part of a final response has come (RFC 9110, section 15)."""
         return self._body is not None or bool(self._held)
 
     def feed(self, data: bytes) -> Answer | None:
-        """Take bytes as they come.
+        """Parse the next bytes of the connection.
 
         Args:
             data: not empty.
 
         Returns:
-            The answer, once its last byte is there.
+            The answer, if `data` completes it.
 
         Raises:
-            ProtocolError: they are not HTTP/1.
+            ProtocolError: the bytes are not HTTP/1.
         """
         if self._body is None:
             self._held += data
-            data = self._read_head()
+            data = self._parse_head()
             if self._body is None:
                 return None
         surplus = self._body.feed(data)
         return None if surplus is None else self._finish(surplus)
 
     def end(self) -> Answer:
-        """Take the end of the connection.
+        """Parse the end of the connection.
 
         Returns:
-            The answer that the end completes.
+            The answer that the end of the connection completes.
 
         Raises:
-            ProtocolError: it completes none.
+            ProtocolError: the connection ended before an answer (CLOSED), or inside one (SHORT).
         """
         if self._body is not None and self._body.ends_with_connection:
             return self._finish(b"")
@@ -122,28 +123,24 @@ class ResponseParser:
         self._body = None
         return Answer(self._status, self._reusable, bool(surplus))
 
-    def _read_head(self) -> bytes:
+    def _parse_head(self) -> bytes:
+        """Parse the head of the next final response; return the bytes behind it."""
         while (end := self._held.find(b"\r\n\r\n")) >= 0:
             head, rest = self._held[: end + 2], self._held[end + 4 :]
             self._held = b""
-            self._understand(head)
-            if self._body is not None:
+            line = _HEAD.fullmatch(head)
+            if line is None:
+                raise ProtocolError(GARBAGE)
+            self._status = int(line["status"])
+            if self._status not in _INTERIM:
+                fields = _fields(head)
+                self._body = _body(self._status, fields)
+                self._reusable = not self._body.ends_with_connection and _persists(line["minor"], fields)
                 return rest
             self._held = rest
         if not self._held.startswith(_START[: len(self._held)]) or len(self._held) > MAX_HEAD:
             raise ProtocolError(GARBAGE)
         return b""
-
-    def _understand(self, head: bytes) -> None:
-        line = _HEAD.fullmatch(head)
-        if line is None:
-            raise ProtocolError(GARBAGE)
-        self._status = int(line["status"])
-        if self._status in _INTERIM:
-            return
-        fields = _fields(head)
-        self._body = _body(self._status, fields)
-        self._reusable = not self._body.ends_with_connection and _persists(line["minor"], fields)
 
 
 class _Sized:
@@ -165,7 +162,7 @@ class _Unbounded:
     ends_with_connection = True
 
     def feed(self, data: bytes) -> None:
-        """Go on: only the end of the connection ends it."""
+        """Do nothing: only the end of the connection completes the body."""
 
 
 class _Chunked:
@@ -180,23 +177,19 @@ class _Chunked:
     def feed(self, data: bytes) -> bytes | None:
         self._held += data
         while self._expect is not None:
-            self._skip()
+            skipped = self._held[: self._left]
+            self._held = self._held[len(skipped) :]
+            self._left -= len(skipped)
             line, found, rest = self._held.partition(b"\r\n")
             if self._left or not found:
-                self._refuse_endless()
+                if len(self._held) > MAX_HEAD:
+                    raise ProtocolError(GARBAGE)
                 return None
             self._held = rest
             self._expect = self._expect(line)
         return self._held
 
-    def _skip(self) -> None:
-        skipped = self._held[: self._left]
-        self._held = self._held[len(skipped) :]
-        self._left -= len(skipped)
-
-    def _refuse_endless(self) -> None:
-        if len(self._held) > MAX_HEAD:
-            raise ProtocolError(GARBAGE)
+    # Each of these parses one line, and returns the one that parses the next; None is the end of the body.
 
     def _size(self, line: bytes) -> "_Line":
         size = _CHUNK_SIZE.fullmatch(line)
@@ -221,31 +214,29 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for name, value in _FIELD.findall(head):
         key = name.lower()
+        # Lines of one name are one list (RFC 9110, section 5.3).
         fields[key] = fields[key] + b"," + value if key in fields else value
     return fields
 
 
 def _body(status: int, fields: dict[bytes, bytes]) -> _Body:
-    """Choose how the body ends (RFC 9112, section 6.3)."""
+    """Choose the framing of the body (RFC 9112, section 6.3)."""
     if status in _BODILESS:
         return _Sized(0)
     if b"transfer-encoding" in fields:
         return _Chunked() if _tokens(fields[b"transfer-encoding"])[-1] == b"chunked" else _Unbounded()
-    if b"content-length" in fields:
-        return _Sized(_length(fields[b"content-length"]))
-    return _Unbounded()
-
-
-def _length(value: bytes) -> int:
-    lengths = set(_tokens(value))
+    if b"content-length" not in fields:
+        return _Unbounded()
+    # Several lengths are valid if they are equal.
+    lengths = set(_tokens(fields[b"content-length"]))
     length = lengths.pop()
     if lengths or not length.isdigit():
         raise ProtocolError(GARBAGE)
-    return int(length)
+    return _Sized(int(length))
 
 
 def _persists(minor: bytes, fields: dict[bytes, bytes]) -> bool:
-    """Tell whether the connection stays open (RFC 9112, section 9.3)."""
+    """Return whether the connection is persistent (RFC 9112, section 9.3)."""
     options = _tokens(fields.get(b"connection", b""))
     return b"close" not in options and (minor == b"1" or b"keep-alive" in options)
 

@@ -1,4 +1,4 @@
-"""How late a server answers, told by a load that does not wait for it."""
+"""Measurement of a server's lateness under an open-loop load."""
 
 import gc
 import multiprocessing
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Final, TypedDict, Unpack
@@ -24,25 +24,24 @@ from latebin.load.report import Cost, Report
 from latebin.load.schedule import RunError, Schedule
 
 GRACE: Final = 5.0
-"""For how long the last answers may be late before they count as unfinished, in seconds."""
+"""How late the last answers may be before they count as unfinished, in seconds."""
 
 MAX_GRACE: Final = 60.0
-
 
 _SPARE_CONNECTIONS: Final = 16
 
 _SPARE_SHARE: Final = 0.02
-"""What is opened beyond the pending answers, as a part of them: at once idle when all are punctual."""
+"""Connections opened beyond the expected pending answers, as a part of their number: for answers that are late."""
 
 _SHORTEST: Final = 0.05
-"""The shortest plateau whose CPU time is told, in seconds: a run stopped before has next to none."""
+"""The shortest plateau for the generator's CPU use, in seconds; a run stopped before has too little to measure."""
 
 _OTHER_DESCRIPTORS: Final = 64
-"""How many descriptors are left to the rest of the process."""
+"""The file descriptors that stay free for the rest of the process."""
 
 
-class _Given(TypedDict):
-    """What of a report is known before its load."""
+class _Inputs(TypedDict):
+    """The fields of a report that are known before the load."""
 
     url: str
     schedule: Schedule
@@ -51,7 +50,7 @@ class _Given(TypedDict):
 
 
 @attrs.frozen(kw_only=True)
-class _Mark:
+class _Snapshot:
     """The state of a run at one moment."""
 
     at: float = attrs.field(factory=time.monotonic)
@@ -69,41 +68,42 @@ def run(
     grace: float = GRACE,
     pids: Sequence[int] = (),
 ) -> Report:
-    """Put a server under load and wait until all is answered or the time is up.
+    """Put a server under load until every request is answered or the time is up.
 
-    It blocks, in this process, whose garbage collector rests meanwhile and whose limit of open files goes up to its
-    hard limit. A first SIGINT ends the run with a report, a second one as ever. See `run_apart` for a process that has
-    anything else to do.
+    The call blocks. Meanwhile the process has its garbage collector off and its limit of open files at the hard limit.
+    A first SIGINT ends the run with a report; a second one acts as before the run. `run_apart` leaves the process as it
+    is.
 
     Args:
         url: an http URL, see `target.parse`.
-        schedule: from `schedule.agree`.
-        connections: "keep" opens connections beforehand and has one request outstanding on each, opening more when none
-            is idle; "fresh" opens one for each request. A connection opened for a request is part of its lateness.
-        grace: how long to wait beyond the delay for the last answers, in seconds, at most MAX_GRACE.
-        pids: the server's processes, whose cost is looked at, their children included.
+        schedule: from `make_schedule`.
+        connections: "keep" opens connections beforehand, for one outstanding request each, and opens more if all are
+            busy; "fresh" opens one for each request. The time for opening one for a request is part of the lateness.
+        grace: seconds to wait beyond the delay for the last answers, at most MAX_GRACE.
+        pids: process ids of the server; the report then has the cost of these processes and their descendants.
 
     Returns:
         The report.
 
     Raises:
-        RunError: the run cannot be; nothing was sent.
+        RunError: the run is not possible; nothing was sent.
     """
     if not 0 <= grace <= MAX_GRACE:
-        raise RunError(f"grace is {grace:g}; it must be between 0 and {MAX_GRACE:g}")
+        raise RunError(f"grace is {grace:g} s; it must be between 0 and {MAX_GRACE:g} s")
     aim = target.parse(url, schedule.delay)
-    pool = _pool(schedule)
+    pool = _pool_size(schedule)
     idle = footprint.read(pids) if pids else None
     with Load(_address(aim), aim.request(keep=connections == "keep"), schedule, connections) as load:
-        with _resting_collector(), _stopping(load):
+        # A garbage collection in this process would be measured as lateness of the server.
+        with _collector_off(), _stopped_by_sigint(load):
             load.open_pool(pool if connections == "keep" else 0)
             began = datetime.now(UTC)
-            marks = _conduct(load, schedule, grace, pids)
-        return _report(load, marks, idle, url=url, schedule=schedule, connections=connections, began=began)
+            snapshots = _drive(load, schedule, grace, pids)
+        return _report(load, snapshots, idle, url=url, schedule=schedule, connections=connections, began=began)
 
 
 class Options(TypedDict, total=False):
-    """What `run` can be told, but need not be."""
+    """The optional arguments of `run`."""
 
     connections: Connections
     grace: float
@@ -111,7 +111,7 @@ class Options(TypedDict, total=False):
 
 
 def run_apart(url: str, schedule: Schedule, **options: Unpack[Options]) -> Report:
-    """Do the same as `run` in a new process, which shares neither heap nor interpreter with this one.
+    """Call `run` in a new process, with memory and a garbage collector of its own.
 
     Args:
         url: as in `run`.
@@ -128,34 +128,36 @@ def run_apart(url: str, schedule: Schedule, **options: Unpack[Options]) -> Repor
         return apart.submit(run, url, schedule, **options).result()
 
 
-def _pool(schedule: Schedule) -> int:
-    pool = int(schedule.pending * (1 + _SPARE_SHARE)) + _SPARE_CONNECTIONS
-    most = _raise_descriptor_limit() - _OTHER_DESCRIPTORS
-    if pool > most:
-        raise RunError(f"{schedule.pending:g} pending need {pool} connections; {most} can be open here (ulimit -n)")
-    return pool
-
-
-def _raise_descriptor_limit() -> int:
+def _pool_size(schedule: Schedule) -> int:
+    """Raise the limit of open files, and return how many connections to open beforehand."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    size = int(schedule.pending * (1 + _SPARE_SHARE)) + _SPARE_CONNECTIONS
+    most = hard - _OTHER_DESCRIPTORS
+    if size > most:
+        raise RunError(
+            f"{schedule.pending:g} pending answers need {size} connections; this process may open {most} (ulimit -n)"
+        )
+    return size
 
 
 def _address(aim: target.Target) -> Address:
-    """Choose the first address that takes a connection, or else the first, whose refusals are then counted."""
+    """Choose the first address of a target that accepts a connection.
+
+    If none does, the first address is chosen, and its refusals are counted.
+    """
     try:
-        found = socket.getaddrinfo(aim.host, aim.port, type=socket.SOCK_STREAM)
-    except OSError as refusal:
-        raise RunError(f"{aim.host}: {refusal.strerror}") from refusal
-    addresses: list[Address] = [(family, address) for family, _, _, _, address in found]
+        results = socket.getaddrinfo(aim.host, aim.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise RunError(f"cannot resolve {aim.host}: {error.strerror}") from error
+    addresses: list[Address] = [(family, address) for family, _, _, _, address in results]
     if len(addresses) == 1:
-        # Not tried out: the server sees no connection but those of the run.
+        # A probe would be one connection more than the run's own: without a choice it is left out.
         return addresses[0]
-    return next(filter(_takes_connections, addresses), addresses[0])
+    return next(filter(_accepts, addresses), addresses[0])
 
 
-def _takes_connections(address: Address) -> bool:
+def _accepts(address: Address) -> bool:
     family, where = address
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.settimeout(1)
@@ -163,7 +165,7 @@ def _takes_connections(address: Address) -> bool:
 
 
 @contextmanager
-def _resting_collector() -> Iterator[None]:
+def _collector_off() -> Iterator[None]:
     enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
@@ -177,8 +179,9 @@ def _resting_collector() -> Iterator[None]:
 
 
 @contextmanager
-def _stopping(load: Load) -> Iterator[None]:
-    """Let SIGINT stop a load instead of breaking it off in the middle of its counting."""
+def _stopped_by_sigint(load: Load) -> Iterator[None]:
+    """Make SIGINT stop a load between two events; KeyboardInterrupt would end its counting anywhere."""
+    # Only the main thread may set a signal handler.
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -195,36 +198,33 @@ def _stopping(load: Load) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _conduct(load: Load, schedule: Schedule, grace: float, pids: Sequence[int]) -> tuple[_Mark, ...]:
+def _drive(load: Load, schedule: Schedule, grace: float, pids: Sequence[int]) -> tuple[_Snapshot, ...]:
+    """Run a load; return snapshots of start, plateau, full load and end."""
     load.start()
-    start = _mark(load, ())
+    start = _snapshot(load, ())
     load.proceed(schedule.plateau)
-    plateau = _mark(load, pids)
+    plateau = _snapshot(load, pids)
     load.proceed(schedule.span)
-    full = _mark(load, pids)
+    full = _snapshot(load, pids)
     load.proceed(schedule.span + schedule.delay + grace)
-    return start, plateau, full, _mark(load, ())
+    return start, plateau, full, _snapshot(load, ())
 
 
-def _mark(load: Load, pids: Sequence[int]) -> _Mark:
-    return _Mark(
-        answers=load.tally.answered + load.tally.failed, pending=load.unfinished, server=_living(pids) if pids else None
-    )
+def _snapshot(load: Load, pids: Sequence[int]) -> _Snapshot:
+    server = None
+    if pids:
+        # A server that ended during the run has no cost, but the run has a report.
+        with suppress(RunError):
+            server = footprint.read(pids)
+    return _Snapshot(answers=load.tally.answered + load.tally.failed, pending=load.unfinished, server=server)
 
 
-def _living(pids: Sequence[int]) -> Footprint | None:
-    try:
-        return footprint.read(pids)
-    except RunError:
-        return None
-
-
-def _report(load: Load, marks: tuple[_Mark, ...], idle: Footprint | None, **given: Unpack[_Given]) -> Report:
-    start, plateau, full, end = marks
+def _report(load: Load, snapshots: tuple[_Snapshot, ...], idle: Footprint | None, **inputs: Unpack[_Inputs]) -> Report:
+    start, plateau, full, end = snapshots
     window = full.at - plateau.at
     tally = load.tally
     return Report(
-        **given,
+        **inputs,
         elapsed=end.at - start.at,
         sent=tally.sent,
         answered=tally.answered,
@@ -241,7 +241,7 @@ def _report(load: Load, marks: tuple[_Mark, ...], idle: Footprint | None, **give
     )
 
 
-def _cost(idle: Footprint | None, plateau: _Mark, full: _Mark) -> Cost | None:
+def _cost(idle: Footprint | None, plateau: _Snapshot, full: _Snapshot) -> Cost | None:
     if not (idle and plateau.server and full.server):
         return None
     answers = full.answers - plateau.answers

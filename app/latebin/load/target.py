@@ -1,15 +1,15 @@
-"""What a measured run sends, and to whom: a URL, and the bytes of a request for it."""
+"""The target of a load run: the server's address and the bytes of a request."""
 
 from decimal import Decimal
 from typing import Final
-from urllib.parse import SplitResult, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 
 from latebin.load.schedule import RunError
 
 PLACEHOLDER: Final = "{delay}"
-"""Where a URL says the delay: replaced by its seconds as a plain decimal number, which most servers read."""
+"""The part of a URL that is replaced by the delay in seconds, as a plain decimal number that most servers read."""
 
 HTTP_PORT: Final = 80
 
@@ -18,13 +18,13 @@ _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 @attrs.frozen(kw_only=True)
 class Target:
-    """A server, and the resource asked of it.
+    """A server and a resource on it.
 
     Attributes:
-        host: a name or an address, without brackets.
-        port: its TCP port.
-        authority: the Host header's value, as the URL has it.
-        resource: path and query, the request target in origin form (RFC 9112, section 3.2.1).
+        host: a name or an IP address, without brackets.
+        port: the TCP port.
+        authority: the value of the Host header, as in the URL.
+        resource: path and query: the request target in origin form (RFC 9112, section 3.2.1).
     """
 
     host: str
@@ -33,13 +33,13 @@ class Target:
     resource: str
 
     def request(self, *, keep: bool) -> bytes:
-        """Write the GET request, the same for every turn.
+        """Return the bytes of a GET request.
 
         Args:
-            keep: ask that the connection stays open for the next request.
+            keep: whether to ask for a persistent connection.
 
         Returns:
-            The whole request.
+            The complete request.
         """
         lines = (
             f"GET {self.resource} HTTP/1.1",
@@ -52,32 +52,28 @@ class Target:
 
 
 def parse(url: str, delay: float) -> Target:
-    """Read the URL of a run.
+    """Parse the URL of a run.
 
-    A URL without PLACEHOLDER is sent exactly as it is: the delay then says only what to expect.
+    PLACEHOLDER is replaced by the delay. A URL without it is sent as it is; the delay is then only the expected one.
 
     Args:
-        url: an http URL; a fragment is dropped, as it is never sent.
-        delay: seconds.
+        url: an http URL; the fragment is removed, because HTTP never sends it.
+        delay: in seconds.
 
     Returns:
         The target.
 
     Raises:
-        RunError: the URL is not one that can be sent to.
+        RunError: the URL is malformed, or is not an http URL in ASCII with a host and without a password.
     """
-    parts, port = _split(url, url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
+    try:
+        parts = urlsplit(url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
+        port = parts.port or HTTP_PORT
+        # The look-up of the address does the same, but its UnicodeError would not be a refusal.
+        (parts.hostname or "").encode("idna")
+    except ValueError as error:
+        raise RunError(f"{url!r}: {error}") from error
     if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or not url.isascii():
-        raise RunError(f"{url!r} is not an http:// URL in ASCII with a host, and without a password")
+        raise RunError(f"{url!r} is not an http:// URL in ASCII with a host and without a password")
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Target(host=parts.hostname, port=port, authority=parts.netloc, resource=quote(resource, _PRINTABLE))
-
-
-def _split(url: str, filled: str) -> tuple[SplitResult, int]:
-    try:
-        parts = urlsplit(filled)
-        port = parts.port or HTTP_PORT
-        (parts.hostname or "").encode("idna")  # as whoever looks it up does, whose failure would be no OSError
-    except ValueError as refusal:
-        raise RunError(f"{url!r}: {refusal}") from refusal
-    return parts, port
