@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Final, Literal, cast
 
 import attrs
@@ -15,7 +16,6 @@ from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
 from latebin.answers.request_body import StreamedBody
 from latebin.answers.seed_counter import SeedCounter
-from latebin.answers.via import Forward
 from latebin.core import plan
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, too_large
@@ -58,6 +58,11 @@ class Service:
     pending: PendingAnswers = attrs.field(
         init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.settings.upstreams:
+            # treq takes longer to import than a first request should wait.
+            import_module("latebin.answers.via")
 
     def accept(self, request: ServedRequest, endpoint: Endpoint, argument: str | None = None) -> PendingAnswer:
         """Plan the answer to a request; send the headers now if only the body waits.
@@ -141,6 +146,8 @@ class Service:
         return found
 
     def _forward(self, request: ServedRequest, upstream: bytes, header: tuple[bytes, bytes]) -> Deferred[bytes]:
+        from latebin.answers.via import Forward  # noqa: PLC0415  # with treq, for services that have upstreams
+
         return Forward(
             request,
             upstream,

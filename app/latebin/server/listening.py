@@ -20,7 +20,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
-from latebin.overrides.agent import outgoing
 from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
 from latebin.overrides.ports import AdoptingReactor
 from latebin.server.drain import Drain
@@ -174,7 +173,11 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
 
 
 def _factory(settings: Settings, reactor: object, board: SharedCounters | None = None, worker: int = 0) -> ServiceSite:
-    agent = outgoing(reactor) if settings.upstreams else None
+    agent = None
+    if settings.upstreams:
+        from latebin.overrides.agent import outgoing  # noqa: PLC0415  # Twisted's client, for services with upstreams
+
+        agent = outgoing(reactor)
     return site(settings, _steady(reactor), agent, board, worker)
 
 

@@ -1,6 +1,6 @@
 """The page at `/compare`: both styles side by side in a browser, each above its own source."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Final
@@ -14,8 +14,7 @@ from twisted.web.template import Element, Tag, XMLString, renderer, tags
 
 from latebin.core.http.reply import Reply, page
 from latebin.core.language import grammar
-from latebin.site.pages import html_page
-from latebin.site.resources import PageResource
+from latebin.site.html import html_page
 
 POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
@@ -81,23 +80,23 @@ class ComparePageElement(Element):
         return [tag.clone().fillSlots(path=side.path, code=list(_code(side.source))) for side in SIDES]
 
 
-def resources() -> dict[bytes, PageResource]:
-    """Make the page and the two files that it loads, by their paths below the root."""
-    return {path: _resource(reply) for path, reply in _replies().items()}
-
-
-def _resource(reply: Reply) -> PageResource:
-    return PageResource(lambda: reply)
+@cache
+def _page() -> Reply:
+    return html_page(ComparePageElement(), POLICY)
 
 
 @cache
-def _replies() -> Mapping[bytes, Reply]:
-    # Highlighting takes longer than a delay may be late, so nobody's request is there to wait for it.
-    return {
-        b"compare": html_page(ComparePageElement(), POLICY),
-        b"compare.js": page(b"text/javascript; charset=utf-8", _static("compare.js")),
-        b"compare.css": page(b"text/css; charset=utf-8", _static("compare.css") + b"\n" + _colours().encode("ascii")),
-    }
+def _script() -> Reply:
+    return page(b"text/javascript; charset=utf-8", _static("compare.js"))
+
+
+@cache
+def _style_sheet() -> Reply:
+    return page(b"text/css; charset=utf-8", _static("compare.css") + b"\n" + _colours().encode("ascii"))
+
+
+REPLIES: Final = {b"compare": _page, b"compare.js": _script, b"compare.css": _style_sheet}
+"""The page and the two files that it loads, by their paths below the root."""
 
 
 def _static(name: str) -> bytes:

@@ -1,126 +1,15 @@
-"""What belongs to neither style: the page at `/`, its like for programs, whether the service is alive, its figures."""
+"""The pages that belong to neither style.
 
-import base64
-import hashlib
+Each page that takes a library or a moment to make is imported and made for its first request, and kept.
+"""
+
 from collections.abc import Callable
 from functools import cache, partial
-from importlib import metadata
-from typing import Final
 
-from twisted.web.iweb import IRequest
-from twisted.web.template import Element, Tag, XMLString, flattenString, renderer, tags
-
-from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
-from latebin.core.http.reply import STOPPING, Reply, json_page, page
-from latebin.core.openapi import document
+from latebin.core.http.reply import STOPPING, Reply, json_page
 from latebin.core.settings import Settings
 from latebin.site.resources import PageResource
 from latebin.telemetry.metrics import Metrics
-
-STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
-code { font: .9em ui-monospace, monospace; }
-a { overflow-wrap: anywhere; }
-@media (max-width: 50rem) {
-  table { display: block; overflow-x: auto; }
-  td { min-width: 6rem; }
-}
-"""
-
-_DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode("ascii")).digest()).decode("ascii")
-
-POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'".encode(
-    "ascii"
-)
-"""Content-Security-Policy of the page: its own style and nothing else (CSP Level 3, section 2.3.1)."""
-
-SPOKEN: Final = {"klein": ", in Klein", "resource": ", as a raw resource", "site": ""}
-"""What is said of who answers, by the style."""
-
-
-class EndpointsElement(Element):
-    """The page at `/`, built with `twisted.web.template`, which escapes whatever is put into it."""
-
-    loader = XMLString(f"""
-        <html lang="en" xmlns:t="http://twistedmatrix.com/ns/twisted.web.template/0.1">
-          <head>
-            <meta charset="utf-8" />
-            <meta name="viewport" content="width=device-width" />
-            <title>latebin</title>
-            <style>{STYLE}</style>
-          </head>
-          <body>
-            <h1>latebin</h1>
-            <p>This service answers late, on purpose and on time. It is written twice: as Klein routes, and as raw
-              Twisted resources under <code>/raw</code>. Both give the same answers.</p>
-            <table>
-              <thead><tr><th>endpoint</th><th>example</th><th>what it does</th></tr></thead>
-              <tbody>
-                <tr t:render="endpoints">
-                  <td><code><t:slot name="path" /></code></td>
-                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
-                  <td><t:slot name="summary" /></td>
-                </tr>
-              </tbody>
-            </table>
-            <h2>Parameters</h2>
-            <p>They can be combined. Every example is there under <code>/raw</code> as well.</p>
-            <table>
-              <thead><tr><th t:render="headings"><t:slot name="heading" /></th></tr></thead>
-              <tbody>
-                <tr t:render="parameters">
-                  <td><code><t:slot name="name" /></code></td>
-                  <td><t:slot name="meaning" /></td>
-                  <td><t:slot name="accepted" /></td>
-                  <td><t:slot name="default" /></td>
-                  <td><t:slot name="bound" /></td>
-                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
-                </tr>
-              </tbody>
-            </table>
-          </body>
-        </html>
-    """)
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
-
-    @renderer
-    def endpoints(self, request: IRequest | None, tag: Tag) -> list[Tag]:
-        return [
-            tag.clone().fillSlots(
-                path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
-            )
-            for each in endpoints(self._settings)
-            for style, prefix in each.prefixes.items()
-        ]
-
-    @renderer
-    def headings(self, request: IRequest | None, tag: Tag) -> list[Tag]:
-        return [tag.clone().fillSlots(heading=heading) for heading in HEADINGS]
-
-    @renderer
-    def parameters(self, request: IRequest | None, tag: Tag) -> list[Tag]:
-        return [
-            tag.clone().fillSlots(
-                name=each.name,
-                meaning=each.meaning,
-                accepted=each.accepted,
-                default=self._told(each.default),
-                bound=self._told(each.bound),
-                example=example,
-            )
-            for each, example in parameters()
-        ]
-
-    def _told(self, text: str) -> list[str | Tag]:
-        """Give a text with the values of the settings that it names, and as code what stands in backticks."""
-        parts = with_values(text, self._settings).split("`")
-        return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
 
 
 def index(settings: Settings) -> PageResource:
@@ -129,20 +18,36 @@ def index(settings: Settings) -> PageResource:
 
 
 def _index(settings: Settings) -> Reply:
-    return html_page(EndpointsElement(settings), POLICY)
+    from latebin.site.index_page import index_page  # noqa: PLC0415  # for the first request
+
+    return index_page(settings)
 
 
-def html_page(element: Element, policy: bytes) -> Reply:
-    """Render a template that waits for nothing.
+def comparison() -> dict[bytes, PageResource]:
+    """Make the page with both styles side by side and the two files that it loads, by their paths."""
+    return {path: PageResource(partial(_comparison, path)) for path in (b"compare", b"compare.js", b"compare.css")}
 
-    Args:
-        element: the template, with a renderer for each of its directives.
-        policy: the Content-Security-Policy of the page.
-    """
-    bodies: list[bytes] = []
-    flattenString(None, element).addCallback(bodies.append)
-    [body] = bodies
-    return page(b"text/html; charset=utf-8", b"<!DOCTYPE html>\n" + body, (b"Content-Security-Policy", policy))
+
+def _comparison(path: bytes) -> Reply:
+    from latebin.site.compare_page import REPLIES  # noqa: PLC0415  # for the first request
+
+    return REPLIES[path]()
+
+
+def description(settings: Settings) -> PageResource:
+    """Make the page that describes the service to programs, as OpenAPI."""
+    return PageResource(cache(partial(_description, settings)))
+
+
+def _description(settings: Settings) -> Reply:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # for the first request
+
+    from latebin.core.openapi import document  # noqa: PLC0415  # for the first request
+
+    try:
+        return json_page(document(settings, version("latebin")))
+    except PackageNotFoundError:
+        return json_page(document(settings, "unknown"))  # the package runs from its sources and was never installed
 
 
 def health() -> PageResource:
@@ -155,23 +60,10 @@ def readiness(stopping: Callable[[], bool]) -> PageResource:
     """Make the page that says whether the service takes traffic.
 
     Args:
-        stopping: tells that it takes no more.
+        stopping: whether it takes no more.
     """
     ready, unready = json_page({"status": "ok"}), STOPPING.reply()
     return PageResource(lambda: unready if stopping() else ready)
-
-
-def description(settings: Settings) -> PageResource:
-    """Make the page that describes the service to programs, as OpenAPI."""
-    described = json_page(document(settings, _version()))
-    return PageResource(lambda: described)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("latebin")
-    except metadata.PackageNotFoundError:
-        return "unknown"  # it runs from its sources, and was never installed
 
 
 def figures(metrics: Metrics) -> PageResource:

@@ -14,9 +14,8 @@ from latebin.core.http.upstream_url import VIA
 from latebin.core.settings import Settings
 from latebin.overrides.klein import TidyKleinResource
 from latebin.overrides.request import Request
-from latebin.site import compare_page
 from latebin.site.connections import Connections
-from latebin.site.pages import description, figures, health, index, readiness
+from latebin.site.pages import comparison, description, figures, health, index, readiness
 from latebin.site.resources import ReplyResource
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
@@ -68,7 +67,7 @@ class Root(Resource):
         if not settings.admin_listen:
             _put_admin(self, self)
         self.putChild(b"openapi.json", description(settings))
-        for path, page in compare_page.resources().items():
+        for path, page in comparison().items():
             self.putChild(path, page)
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}

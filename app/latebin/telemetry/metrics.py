@@ -1,26 +1,13 @@
 """What the service tells Prometheus: how it answered, how late it was, and how busy it is, over all of its workers."""
 
-import platform
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence, Sized
-from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate, compress, product
+from collections.abc import Mapping, Sequence, Sized
+from itertools import accumulate
 from math import inf, prod
 from typing import Final
 
 import attrs
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from latebin.answers.interfaces import ServedRequest
@@ -106,22 +93,23 @@ _FAMILIES: Final = (*BY_STATUS, *COUNTERS, *HISTOGRAMS, *GAUGES)
 
 _ENDS: Final = list(accumulate(family.width for family in _FAMILIES))
 
-_AT: Final = {family.name: end - family.width for family, end in zip(_FAMILIES, _ENDS, strict=True)}
+START: Final = {family.name: end - family.width for family, end in zip(_FAMILIES, _ENDS, strict=True)}
+"""The first cell of each family in a worker's row, by the family's name."""
 
 WIDTH: Final = _ENDS[-1]
 """How many cells of a board a worker needs."""
 
-_ANSWERS: Final = _AT["latebin_answers"]
-_REFUSED: Final = _AT["latebin_refused"]
-_LEFT: Final = _AT["latebin_left"]
-_BROKEN: Final = _AT["latebin_broken"]
-_FAULTS: Final = _AT["latebin_faults"]
-_CUT: Final = _AT["latebin_cut"]
-_STARTS: Final = _AT["latebin_worker_starts"]
-_CPU: Final = _AT["process_cpu_seconds"]
-_LATENESS: Final = _AT["latebin_lateness_seconds"]
-_LAG: Final = _AT["latebin_loop_lag_seconds"]
-_LIVING: Final = _AT[GAUGES[0].name]
+_ANSWERS: Final = START["latebin_answers"]
+_REFUSED: Final = START["latebin_refused"]
+_LEFT: Final = START["latebin_left"]
+_BROKEN: Final = START["latebin_broken"]
+_FAULTS: Final = START["latebin_faults"]
+_CUT: Final = START["latebin_cut"]
+_STARTS: Final = START["latebin_worker_starts"]
+_CPU: Final = START["process_cpu_seconds"]
+_LATENESS: Final = START["latebin_lateness_seconds"]
+_LAG: Final = START["latebin_loop_lag_seconds"]
+_LIVING: Final = START[GAUGES[0].name]
 
 _STYLE: Final = {style: number for number, style in enumerate(STYLES)}
 _METHOD: Final = {method.encode("ascii"): number for number, method in enumerate(ALLOWED)}
@@ -129,21 +117,6 @@ _FAULT: Final = {fault: number for number, fault in enumerate(KINDS)}
 
 _OTHER_METHOD: Final = len(METHODS) - 1
 _OTHER_STATUS: Final = len(STATUSES) - 1
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"  # it runs from its sources, and was never installed
-
-
-BUILD: Final = {
-    "version": _version("latebin"),
-    "python": platform.python_version(),
-    **{name: _version(name) for name in ("twisted", "klein")},
-}
-"""What `latebin_build_info` tells, as its labels."""
 
 
 class Metrics:
@@ -167,8 +140,7 @@ class Metrics:
         self._look: IDelayedCall | None = None
         self._sites = 0
         self._cpu_before = 0.0
-        self._registry = CollectorRegistry()
-        self._registry.register(_Whole(board))
+        self._board = board
 
     def start(self) -> None:
         """Begin to look at the event loop and at this process, every INTERVAL, for the first site that is served."""
@@ -221,8 +193,10 @@ class Metrics:
 
     def page(self) -> Reply:
         """Tell the figures of all workers, in Prometheus' text format 0.0.4."""
+        from latebin.telemetry.exposition import CONTENT_TYPE, expose  # noqa: PLC0415  # 20 ms, for the first scrape
+
         self._publish()
-        return page(CONTENT_TYPE_PLAIN_0_0_4.encode("ascii"), generate_latest(self._registry))
+        return page(CONTENT_TYPE, expose(self._board))
 
     def _observe(self, histogram: int, seconds: float) -> None:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
@@ -252,49 +226,3 @@ def clear_gauges(cells: "memoryview[float]") -> None:
         cells: its row of the board.
     """
     cells[_LIVING:WIDTH] = array("d", bytes(cells[_LIVING:WIDTH].nbytes))
-
-
-class _Whole(Collector):
-    """What all workers counted, as prometheus-client wants to have it."""
-
-    def __init__(self, board: SharedCounters) -> None:
-        self._board = board
-
-    def collect(self) -> Iterator[Metric]:
-        for family in BY_STATUS:
-            yield self._by_status(family)
-        for family in COUNTERS:
-            yield self._filled(CounterMetricFamily(family.name, family.text, labels=list(family.labels)), family)
-        for family in HISTOGRAMS:
-            yield self._histogram(family)
-        for family in GAUGES:
-            yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
-        yield InfoMetricFamily("latebin_build", "What is running.", BUILD)
-
-    def _by_status(self, family: Family) -> Metric:
-        """Tell of the statuses that there were: zeros for the others would be 10,000 lines."""
-        metric = CounterMetricFamily(family.name, family.text, labels=[*family.labels, "status"])
-        for labelled, counts in self._told(family):
-            for status, count in compress(zip(STATUSES, counts, strict=True), counts):
-                metric.add_metric([*labelled, status], count)
-        return metric
-
-    def _filled(self, metric: CounterMetricFamily | GaugeMetricFamily, family: Family) -> Metric:
-        for labelled, [value] in self._told(family):
-            if value or family.zeros:
-                metric.add_metric(labelled, value)
-        return metric
-
-    def _histogram(self, family: Family) -> Metric:
-        metric = HistogramMetricFamily(family.name, family.text, labels=list(family.labels))
-        for labelled, [*counts, total] in self._told(family):
-            buckets = zip(map(floatToGoString, BUCKETS), accumulate(counts), strict=True)
-            metric.add_metric(labelled, list(buckets), total)
-        return metric
-
-    def _told(self, family: Family) -> Iterator[tuple[tuple[str, ...], Sequence[float]]]:
-        """Give each combination of labels with its cells."""
-        at = _AT[family.name]
-        starts = range(at, at + family.width, family.depth)
-        for labelled, start in zip(product(*family.labels.values()), starts, strict=True):
-            yield labelled, self._board.total(start, start + family.depth)
