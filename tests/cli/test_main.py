@@ -70,5 +70,5 @@ def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 def test_a_command_with_its_extra() -> None:
     """The commands that are imported late are the ones of their modules."""
     result = CliRunner().invoke(main.cli, ["measure", "--help"])
-    assert "Tell how late the server at URL answers." in result.output
+    assert "Measure how late the server at URL answers." in result.output
     assert CliRunner().invoke(main.cli, ["nothing"]).exit_code == 2

@@ -36,6 +36,8 @@ def test_paths() -> None:
         *(f"/raw{path}" for path in styled),
         "/",
         "/compare",
+        "/docs/",
+        "/docs/{topic}",
         "/metrics",
         "/healthz",
         "/readyz",
@@ -46,7 +48,7 @@ def test_paths() -> None:
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
 def test_operations_are_what_is_allowed(house: House, path: str) -> None:
     """The methods of a path are those that its Allow header names."""
-    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s')}")
+    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s', topic='faults')}")
     [allowed] = [line for line in headers.splitlines() if line.startswith("Allow: ")]
     assert ", ".join(sorted(method.upper() for method in DOCUMENT["paths"][path])) == allowed.removeprefix("Allow: ")
 

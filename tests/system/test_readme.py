@@ -8,86 +8,155 @@ from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
+from latebin.cli.main import cli
 from latebin.cli.serve import serve_command
-from latebin.core.endpoints import markdown, parameters
-from latebin.core.faults import KINDS
+from latebin.core.endpoints import parameters
 from latebin.core.language.grammar import FORMS, parse
+from latebin.core.topics import TOPICS
+from latebin.site.docs_page import as_xhtml
+from tests.docs import PAGES, TABLES, filled
 from tests.server.test_workers import certificate
-from tests.support.process import ROOT, Process, environment, serving
+from tests.support.process import ROOT, Process, environment, get, serving, started
 from tests.support.strategies import TRACES
+from tests.support.wire import House
 
-README = (ROOT / "README.md").read_text()
+TEXTS = {page.name: page.read_text("utf-8") for page in PAGES}
 
-EXAMPLES = [
-    (command, output)
-    for block in re.findall(r"^```console\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-]
+README = TEXTS["README.md"]
+
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(text: str, *kinds: str) -> list[str]:
+    """Give what stands in the blocks of some kinds."""
+    return [found[2] for found in BLOCK.finditer(text) if found[1] in kinds]
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """Give the commands of the console blocks, each with its output."""
+    return [
+        example
+        for block in blocks(text, "console")
+        for example in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    ]
+
+
+EXAMPLES = list(dict.fromkeys(example for text in TEXTS.values() for example in examples(text)))
+
+LINES = list(
+    dict.fromkeys(
+        tuple(shlex.split(line.partition("|")[0], comments=True))
+        for text in TEXTS.values()
+        for block in blocks(text, "sh", "text")
+        for line in block.splitlines()
+        if line.startswith("latebin ")
+    )
+)
+"""The command lines of latebin that no example runs."""
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[Process]:
-    with serving() as process:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """The service as the pages start it, before the upstream that they start."""
+    directory = str(tmp_path_factory.mktemp("files"))
+    upstream = "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory
+    with (
+        started(*upstream, until=r" port (\d+) ") as files,
+        serving("--upstream", f"files=http://127.0.0.1:{files.port}") as process,
+    ):
         yield process
 
 
 @pytest.mark.parametrize(("command", "output"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_example(process: Process, command: str, output: str) -> None:
-    """An example gives what the README says, where `...` stands for what is different each time."""
-    assert shutil.which("curl"), "the README's examples need curl"
+    """An example gives what the page says, where `...` stands for what is different each time."""
+    assert shutil.which("curl"), "the examples need curl"
     command = command.replace("localhost:8080", f"127.0.0.1:{process.port}").replace(
         "curl ", "curl --no-progress-meter "
     )
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, timeout=60, check=True, env=environment(PATH=path)
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(PATH=path),
     )
     expected = re.escape(output).replace(re.escape("..."), ".*")
     assert re.fullmatch(expected, re.sub(r"[ \r]*\n", "\n", done.stdout.rstrip() + "\n"))
+    assert (done.returncode != 0) == output.startswith("curl: (")
 
 
-def test_there_are_examples() -> None:
-    """The first screen shows curl against both styles."""
-    assert [command for command, _ in EXAMPLES][:2] == [
-        "curl -i localhost:8080/delayed",
-        "curl -i localhost:8080/raw/delayed/250ms",
-    ]
+def test_first_screen() -> None:
+    """The first screen starts the service and shows a slow, an uneven and a broken answer."""
+    screen = "\n".join(README.splitlines()[:40]) + "\n```\n"
+    assert "latebin serve" in blocks(screen, "sh")[0]
+    queries = [re.sub(r".*localhost:8080/delayed|'$", "", command) for command, _ in examples(screen)]
+    assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25", "?delay=100ms&fault=reset"]
+    assert len(README.splitlines()) <= 250
 
 
-def test_settings() -> None:
-    """The table of settings is what the command line has: flag, variable, default and meaning."""
-    rows = re.findall(r"^\| `(--.*?)` \| `(.*?)` \| (?:`(.*?)`)? ?\| (.*?) \|$", README, re.MULTILINE)
-    options = [option for option in serve_command.params if isinstance(option, click.Option)]
-    assert rows == [
-        (option.opts[0], option.envvar, "" if option.multiple else str(option.default), option.help)
-        for option in options
-    ]
+def test_topics() -> None:
+    """The list of pages has every page, and each page begins with its title."""
+    directory = ROOT / "app" / "latebin" / "docs"
+    assert sorted(path.name for path in directory.iterdir()) == sorted(f"{topic}.md" for topic in TOPICS)
+    assert all(text.startswith("# ") for text in TEXTS.values())
 
 
-@pytest.mark.parametrize("example", re.findall(r"^latebin serve (.*)$", README, re.MULTILINE))
-def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
-    """The command line takes every example of serving: all that it finds wrong is what was added to stop it there."""
+@pytest.mark.parametrize("name", TEXTS)
+def test_tables(name: str) -> None:
+    """The generated tables of a page are what their declarations make of them."""
+    assert TEXTS[name] == filled(TEXTS[name]), "python -m tests.docs writes the tables anew"
+
+
+def test_every_table_is_shown() -> None:
+    """Each generated table is on one page."""
+    assert [sum(whole in text for text in TEXTS.values()) for _, whole in TABLES] == [1] * len(TABLES)
+
+
+def anchors(page: Path) -> set[str]:
+    return set(re.findall(r'<h\d id="(.*?)"', as_xhtml(page.read_text("utf-8"))))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    """A link to a file or to a heading leads to one that is there."""
+    for link in re.findall(r"\]\((?!https?://)(.*?)\)", TEXTS[page.name]):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]) -> None:
+    """A command line is one that the command takes."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("key.pem", "cert.pem"):
+        certificate(tmp_path / name)
+    _, name, *arguments = line
+    command = cli.get_command(cli.make_context("latebin", [name]), name)
+    assert command is not None
+    command.make_context(name, arguments)
+
+
+SERVING = [line[2:] for line in LINES if line[1] == "serve"]
+
+
+@pytest.mark.parametrize("arguments", SERVING, ids=" ".join)
+def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    """The settings of an example go together: all that is refused is what was added to stop it there."""
     monkeypatch.chdir(tmp_path)
     for name in ("key.pem", "cert.pem"):
         certificate(tmp_path / name)
     stopping = ["--default-delay", "2s", "--max-delay", "1s"]
-    refused = CliRunner().invoke(serve_command, [*shlex.split(example), *stopping])
+    refused = CliRunner().invoke(serve_command, [*arguments, *stopping])
     assert "Error: the default delay, 2s, is above the longest, 1s" in refused.output
-
-
-def table_of(section: str, heading: str) -> list[str]:
-    """Give the lines below the headings of the table that begins with a heading."""
-    [found] = re.findall(rf"^## {section}\n.*?^(\| {heading} \|.*?\n)\n", README, re.DOTALL | re.MULTILINE)
-    return str(found).splitlines()[2:]
-
-
-def test_parameters() -> None:
-    """The table of parameters is what the declaration makes of it."""
-    assert markdown() in README, f"The README's table of parameters is to be:\n\n{markdown()}"
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +180,27 @@ def test_example_of_a_parameter(quick: Process, prefix: str, target: str) -> Non
         connection.close()
 
 
+REQUESTS = re.findall(r"^\| `(/.*?)` \|", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", REQUESTS)
+def test_request(house: House, target: str) -> None:
+    """A request of the README's list is answered with what it asks for, and not refused."""
+    wire = house.wire()
+    wire.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    house.clock.pump([600, 600])
+    assert re.match(rb"HTTP/1.1 (200|503) ", wire.received)
+
+
+def test_metrics(quick: Process) -> None:
+    """Every series that is served is on the page of metrics."""
+    names = re.findall(r"^# TYPE (\w+) ", get(quick.port, "/metrics")[1].decode(), re.MULTILINE)
+    assert {name for name in names if f"`{name}`" not in TEXTS["metrics.md"]} == set()
+
+
 def test_forms() -> None:
     """Every form of the delay language is in its table, with examples that can be read."""
-    examples = re.findall(
-        r"`(.*?)`", "\n".join(line.split(" | ")[0] for line in table_of("The delay language", "form"))
-    )
+    rows = re.findall(r"^\| (.*?) \| ", TEXTS["delays.md"], re.MULTILINE)
+    examples = re.findall(r"`(.*?)`", "\n".join(rows))
     assert {str(parse(example, TRACES)) for example in examples} >= {"250ms", "1s..3s"}
     assert set(FORMS) <= {example.partition("(")[0] for example in examples}
-
-
-def test_faults() -> None:
-    """The table of faults has every fault, and says of it what the declaration says."""
-    assert table_of("Parameters", "fault") == [f"| `{kind}` | {meaning} |" for kind, meaning in KINDS.items()]

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "manifest": "latebin.cli.manifest",
     "measure": "latebin.cli.measure",
     "compare": "latebin.cli.compare",
+    "docs": "latebin.cli.docs",
     "worker": "latebin.cli.serve",
 }
 """The commands, and the module of each, where it is called NAME_command."""

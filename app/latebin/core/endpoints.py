@@ -8,7 +8,7 @@ import attrs
 from latebin.core.http.reply import ALLOWED, ALLOWED_GET, METHODS
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.size import render as render_size
-from latebin.core.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, VIA, Parameter
+from latebin.core.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, TOPIC, VIA, Parameter
 from latebin.core.settings import Settings
 
 PREFIXES: Final = {"klein": "", "resource": "/raw"}
@@ -75,13 +75,21 @@ ENDPOINTS: Final = (
         path_parameters=(DELAY,),
         query=tuple(each for each in DELAYED if each is not DELAY),
     ),
-    Endpoint("/delay/{delay}", "tells the request, late, as httpbin does", "echo", ALLOWED, path_parameters=(SECONDS,)),
+    Endpoint(
+        "/delay/{delay}",
+        "returns the request, late, as httpbin does",
+        "echo",
+        ALLOWED,
+        path_parameters=(SECONDS,),
+    ),
     Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", query=DRIP),
-    Endpoint("/predict", "tells at once what to expect of a delay", "prediction", query=PREDICT),
+    Endpoint("/predict", "predicts a delay, at once", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
+    Endpoint("/docs/", "lists the pages of the reference", "page", styled=False),
+    Endpoint("/docs/{topic}", "shows a page of the reference", "page", path_parameters=(TOPIC,), styled=False),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False, admin=True),
     Endpoint("/readyz", "answers at once, 503 when the service stops", "readiness", styled=False, admin=True),
-    Endpoint("/metrics", "gives figures for Prometheus at once", "figures", styled=False, admin=True),
+    Endpoint("/metrics", "gives figures for Prometheus, at once", "figures", styled=False, admin=True),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )
@@ -100,22 +108,14 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def parameters() -> list[tuple[Parameter, str]]:
-    """Give each parameter once, with a request target as an example of it."""
+    """Give each parameter of an answer once, with a request target as an example of it."""
     found: dict[int, tuple[Parameter, str]] = {}
     for endpoint in ENDPOINTS:
-        for parameter in (*endpoint.query, *endpoint.path_parameters):
-            # Two parameters of one name may mean different things in different places.
-            found.setdefault(id(parameter), (parameter, endpoint.example_of(parameter)))
+        if endpoint.styled:
+            for parameter in (*endpoint.query, *endpoint.path_parameters):
+                # Two parameters of one name may mean different things in different places.
+                found.setdefault(id(parameter), (parameter, endpoint.example_of(parameter)))
     return list(found.values())
-
-
-def markdown() -> str:
-    """Write the table of parameters as the README has it: a line for each parameter, below that of the headings."""
-    table = [HEADINGS, ("---",) * len(HEADINGS)]
-    for parameter, target in parameters():
-        told = parameter.meaning, parameter.accepted, parameter.default, parameter.bound
-        table.append((f"`{parameter.name}`", *told, f"`{target}`"))
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in table)
 
 
 def with_values(text: str, settings: Settings) -> str:

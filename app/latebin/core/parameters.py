@@ -14,6 +14,7 @@ from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.language import chance, distributions, duration, grammar, size
 from latebin.core.settings import Settings
+from latebin.core.topics import TOPICS
 
 Reader = Callable[[str, Settings], Any]
 """Reads a parameter's text within the limits; raises ValueError, saying what is wrong with it."""
@@ -376,6 +377,18 @@ DRIP: Final = (
 VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
 """What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
 the upstream's business."""
+
+TOPIC: Final = Parameter(
+    name="topic",
+    meaning="the page of the reference",
+    accepted=", ".join(TOPICS),
+    default="none: it is part of the path",
+    bound="one of them",
+    example="faults",
+    read=_one_of(TOPICS),
+    schema={"type": "string", "enum": list(TOPICS)},
+)
+"""The page that `/docs/TOPIC` shows."""
 
 PREFIX: Final = "latebin-"
 """How the headers begin that ask for something, in small letters; the name of a parameter follows."""

@@ -1,8 +1,33 @@
 """HTML pages, rendered from templates."""
 
+import base64
+import hashlib
+from typing import Final
+
 from twisted.web.template import Element, flattenString
 
 from latebin.core.http.reply import Reply, page
+
+STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
+code { font: .9em ui-monospace, monospace; }
+pre { overflow-x: auto; padding: .8rem; background: #8882; }
+a { overflow-wrap: anywhere; }
+@media (max-width: 50rem) {
+  table { display: block; overflow-x: auto; }
+  td { min-width: 6rem; }
+}
+"""
+
+_DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode("ascii")).digest()).decode("ascii")
+
+POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'".encode(
+    "ascii"
+)
+"""Content-Security-Policy of a page with STYLE: that style and nothing else (CSP Level 3, section 2.3.1)."""
 
 
 def html_page(element: Element, policy: bytes) -> Reply:

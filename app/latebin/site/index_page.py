@@ -1,7 +1,5 @@
 """The page at `/`: every endpoint and parameter, for people."""
 
-import base64
-import hashlib
 from typing import Final
 
 from twisted.web.iweb import IRequest
@@ -10,27 +8,7 @@ from twisted.web.template import Element, Tag, XMLString, renderer, tags
 from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
 from latebin.core.http.reply import Reply
 from latebin.core.settings import Settings
-from latebin.site.html import html_page
-
-STYLE: Final = """
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #8884; }
-code { font: .9em ui-monospace, monospace; }
-a { overflow-wrap: anywhere; }
-@media (max-width: 50rem) {
-  table { display: block; overflow-x: auto; }
-  td { min-width: 6rem; }
-}
-"""
-
-_DIGEST: Final = base64.b64encode(hashlib.sha256(STYLE.encode("ascii")).digest()).decode("ascii")
-
-POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'none'; frame-ancestors 'none'".encode(
-    "ascii"
-)
-"""Content-Security-Policy of the page: its own style and nothing else (CSP Level 3, section 2.3.1)."""
+from latebin.site.html import POLICY, STYLE, html_page
 
 SPOKEN: Final = {"klein": ", in Klein", "resource": ", as a raw resource", "site": ""}
 """What is said of who answers, by the style."""

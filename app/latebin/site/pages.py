@@ -8,6 +8,7 @@ from functools import cache, partial
 
 from latebin.core.http.reply import STOPPING, Reply, json_page
 from latebin.core.settings import Settings
+from latebin.core.topics import TOPICS
 from latebin.site.resources import PageResource
 from latebin.telemetry.metrics import Metrics
 
@@ -32,6 +33,27 @@ def _comparison(path: bytes) -> Reply:
     from latebin.site.compare_page import REPLIES  # noqa: PLC0415  # for the first request
 
     return REPLIES[path]()
+
+
+def reference() -> PageResource:
+    """Make the list at `/docs/`, with the pages of the reference below it by their topics."""
+    found = PageResource(cache(_list))
+    found.putChild(b"", PageResource(cache(_list)))
+    for topic in TOPICS:
+        found.putChild(topic.encode("ascii"), PageResource(cache(partial(_topic, topic))))
+    return found
+
+
+def _list() -> Reply:
+    from latebin.site.docs_page import list_page  # noqa: PLC0415  # for the first request
+
+    return list_page()
+
+
+def _topic(topic: str) -> Reply:
+    from latebin.site.docs_page import topic_page  # noqa: PLC0415  # for the first request
+
+    return topic_page(topic)
 
 
 def description(settings: Settings) -> PageResource:

@@ -15,7 +15,7 @@ from latebin.core.settings import Settings
 from latebin.overrides.klein import TidyKleinResource
 from latebin.overrides.request import Request
 from latebin.site.connections import Connections
-from latebin.site.pages import comparison, description, figures, health, index, readiness
+from latebin.site.pages import comparison, description, figures, health, index, readiness, reference
 from latebin.site.resources import ReplyResource
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
@@ -66,6 +66,7 @@ class Root(Resource):
         self.putChild(b"", index(settings))
         if not settings.admin_listen:
             _put_admin(self, self)
+        self.putChild(b"docs", reference())
         self.putChild(b"openapi.json", description(settings))
         for path, page in comparison().items():
             self.putChild(path, page)

@@ -1,0 +1,28 @@
+"""The pages of the reference, in the order in which they are listed."""
+
+from typing import Final
+
+TOPICS: Final = {
+    "endpoints": "every path, its methods, and what an answer has",
+    "parameters": "everything that one request can ask for",
+    "delays": "the delay language: durations, distributions, mixes, recorded traces",
+    "seeds": "the same draws again, and the function that defines them",
+    "predictions": "percentiles and the share that a timeout cuts, before any request",
+    "faults": "answers that break, and statuses for a share of the requests",
+    "via": "a real service behind a delay",
+    "httpbin": "the two endpoints of httpbin, and every difference",
+    "compare": "Klein or raw: in a browser, by a command, in figures",
+    "settings": "every flag and its environment variable",
+    "limits": "slow, large and too many requests",
+    "http2": "TLS and HTTP/2",
+    "proxies": "the client's address behind a proxy",
+    "drain": "health, readiness, and stopping without a lost answer",
+    "log": "the line of each request, and its id",
+    "metrics": "every figure for Prometheus",
+    "container": "the image: build it, run it, pin what it installs",
+    "replicas": "many processes and many machines, and how many",
+    "measurements": "how late an answer is, beside other servers",
+    "contributing": "for contributors: which file to touch, and how to run the tests",
+    "changes": "what changed for users, newest first",
+}
+"""What each page is about, by its name; the page itself is `latebin/docs/NAME.md`."""
