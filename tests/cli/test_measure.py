@@ -40,7 +40,7 @@ def requests_of(text: str) -> dict[str, Any]:
 
 
 def test_a_run_prints_tables_and_writes_json(server: LateServer, tmp_path: Path) -> None:
-    """The command prints the lateness, writes it, and exits by the verdict when it is given a file."""
+    """The command prints a report and also writes it when it is given a file."""
     file = tmp_path / "report.json"
     done = subprocess.run(
         (*PROGRAM, server.url("/sized"), *SHORT_RUN, "--pid", str(server.process.pid), "--json", str(file)),
@@ -58,7 +58,7 @@ def test_a_run_prints_tables_and_writes_json(server: LateServer, tmp_path: Path)
 
 
 def test_json_can_go_to_standard_output(server: LateServer) -> None:
-    """The command prints JSON alone to standard output when the file is -; the tables go to standard error."""
+    """The command prints JSON alone to standard output when the file is -."""
     done = subprocess.run(
         (*PROGRAM, server.url("/status-500"), *SHORT_RUN, "--json", "-"), capture_output=True, text=True, check=False
     )
@@ -124,7 +124,7 @@ def test_the_verdict_is_a_sentence(changes: dict[str, Any], words: str) -> None:
 
 
 def test_every_verdict_has_an_exit_code_of_its_own() -> None:
-    """Each verdict has an exit code of its own, and none has that of wrong usage."""
+    """Each verdict has an exit code of its own, other than that of wrong usage."""
     assert set(EXIT_CODES) == set(Verdict)
     assert len({2, *EXIT_CODES.values()}) == len(Verdict) + 1
 

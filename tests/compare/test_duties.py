@@ -1,4 +1,4 @@
-"""The table of duties, held to the source of both styles."""
+"""The duties and the source of both styles agree."""
 
 from importlib.resources import files
 
@@ -10,7 +10,7 @@ from latebin.compare.source import definitions
 
 @pytest.mark.parametrize("duty", DUTIES, ids=lambda duty: duty.name)
 def test_example(style: str, duty: Duty) -> None:
-    """A duty's example is a definition of the style file, and has the word that shows the duty."""
+    """The definition of a duty's example is in the style file, with its word."""
     words = {each.name: each.words for each in definitions((files("latebin.styles") / f"{style}.py").read_text())}
     example = getattr(duty, style).example
     assert example.word in words[example.definition]

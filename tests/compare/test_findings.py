@@ -39,19 +39,19 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("outcome", EXAMPLES)
 def test_outcome(outcome: Outcome) -> None:
-    """A difference goes first, then what went wrong under load, then that nothing can be said."""
+    """A difference goes before a flaw under load, and that before a missing verdict."""
     assert EXAMPLES[outcome].outcome is outcome
 
 
 def test_outcome_without_load() -> None:
-    """Who asked for no load is told of the answers alone."""
+    """The outcome depends on the answers alone when no load was planned."""
     assert comparison().outcome is Outcome.SAME
     assert comparison(planned=3).outcome is Outcome.NO_VERDICT
     assert len(sentences(comparison())) == 2
 
 
 def test_ratios() -> None:
-    """A ratio is worked out in each round, and spread over the rounds."""
+    """A ratio is computed in each round, and its spread covers the rounds."""
     rows = {row.figure.key: row for row in EXAMPLES[Outcome.SAME].rows}
     for key in ("lateness_p50_ms", "cpu_per_answer_us"):
         ratio = rows[key].ratio
@@ -64,15 +64,15 @@ def test_ratios() -> None:
 
 
 def test_a_bottleneck_does_not_count() -> None:
-    """Of a turn in which the generator was too slow no figure is told, and its round has no ratio."""
+    """A sample has no figures and no ratio when the generator was the bottleneck."""
     rows = comparison(UNJUDGED, turns(2, 1)).rows
     assert next(row.ratio.median for row in rows if row.ratio) == pytest.approx(2, rel=0.01)
     assert [(row.klein, row.ratio) for row in comparison(UNJUDGED).rows] == [(None, None)] * len(FIGURES)
-    assert "In 1 of 2 turns the generator was the bottleneck" in " ".join(sentences(comparison(UNJUDGED)))
+    assert "The load generator was the bottleneck in 1 of 2 samples" in " ".join(sentences(comparison(UNJUDGED)))
 
 
 def test_a_limited_ceiling_does_not_count() -> None:
-    """A rate beyond which the generator failed says nothing of the server."""
+    """A rate does not count when the generator was its limit."""
     limited = Sample(report(1.0, cpu=1e-4), Ceiling(100.0, limited=True))
     rows = {row.figure.key: row for row in comparison(Round(limited, limited)).rows}
     assert rows["answers_per_s"].klein is None
@@ -82,16 +82,22 @@ def test_a_limited_ceiling_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (EXAMPLES[Outcome.SAME], "Same answers: 2 conversations, not one byte of difference. 1 that wait for more"),
-        (EXAMPLES[Outcome.SAME], "An answer takes Klein 2.50 times (2.00 to 3.00) the CPU time: 250 against 100 us."),
-        (EXAMPLES[Outcome.SAME], "Klein's is 2.50 times"),
+        (
+            EXAMPLES[Outcome.SAME],
+            "2 conversations have the same bytes in both styles. Left out for a wait of more than 5 s: 1.",
+        ),
+        (
+            EXAMPLES[Outcome.SAME],
+            "CPU time per answer: 250 us with Klein, 100 us with raw resources; Klein / raw is 2.50 (2.00 to 3.00).",
+        ),
+        (EXAMPLES[Outcome.SAME], "Klein / raw is 2.50"),
         (EXAMPLES[Outcome.DIFFERENT], "Different answers: 1 of 2 conversations differ."),
-        (EXAMPLES[Outcome.FLAWED], "in 1 of 4 turns some requests went wrong (2 early, 1 failed)."),
-        (comparison(turns(1, 1), planned=3), "Only 1 of 3 rounds fit into the time."),
+        (EXAMPLES[Outcome.FLAWED], "Requests went wrong in 1 of 4 samples: 2 early, 1 failed."),
+        (comparison(turns(1, 1), planned=3), "The time was enough for only 1 of 3 rounds."),
     ],
 )
 def test_sentences(found: Comparison, words: str) -> None:
-    """What is found is said in words."""
+    """The sentences have each finding."""
     assert words in " ".join(sentences(found))
 
 
@@ -99,7 +105,7 @@ def test_sentences(found: Comparison, words: str) -> None:
     ("figure", "text"), [(0, "0"), (0.01234, "0.0123"), (1.5, "1.5"), (12.345, "12.3"), (1234.5, "1,234")]
 )
 def test_number(figure: float, text: str) -> None:
-    """A figure has three significant digits, and none behind the point from a hundred on."""
+    """A figure has three significant digits, and from 100 on no decimal places."""
     assert number(figure) == text
 
 
@@ -112,7 +118,7 @@ def validator() -> Any:
 
 @pytest.mark.parametrize("found", [*EXAMPLES.values(), comparison()], ids=[*EXAMPLES, "no load"])
 def test_json(validator: Any, found: Comparison) -> None:
-    """Whatever was found is written as the schema has it, and the schema leaves out nothing."""
+    """The JSON of every outcome is valid by the schema."""
     written = json.loads(json.dumps(as_json(found), allow_nan=False))
     validator.validate(written)
     assert written["outcome"] == found.outcome
@@ -120,15 +126,15 @@ def test_json(validator: Any, found: Comparison) -> None:
 
 
 def test_the_schema_has_a_version(validator: Any) -> None:
-    """What says another version is not taken for this one."""
+    """JSON is invalid when it has another version or an unknown field."""
     written = as_json(EXAMPLES[Outcome.SAME])
     assert written["schema"] == SCHEMA
     assert not validator.is_valid(written | {"schema": SCHEMA + 1})
     assert not validator.is_valid(written | {"unheard": 1})
 
 
-def test_a_turn_that_was_stopped_is_flawed() -> None:
-    """An interrupted turn does not pass for one that is sound."""
-    stopped = Sample(report(1.0, interrupted=True))
-    assert stopped.report.verdict is Verdict.INTERRUPTED
-    assert comparison(attrs.evolve(turns(1, 1), klein=stopped)).outcome is Outcome.FLAWED
+def test_an_interrupted_sample_is_flawed() -> None:
+    """A comparison is flawed when a sample was interrupted."""
+    interrupted = Sample(report(1.0, interrupted=True))
+    assert interrupted.report.verdict is Verdict.INTERRUPTED
+    assert comparison(attrs.evolve(turns(1, 1), klein=interrupted)).outcome is Outcome.FLAWED

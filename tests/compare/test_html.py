@@ -15,7 +15,7 @@ EXTERNAL = ("src", "srcset", "action", "data", "poster", "background")
 
 
 def parsed(text: str) -> ET.Element:
-    """Read a page as XML, which every element of it has to be well-formed for."""
+    """Parse a page as XML, for which every element must be well-formed."""
     return ET.fromstring(re.sub("^<!DOCTYPE html>", "", text))  # noqa: S314  # the project's own page
 
 
@@ -25,7 +25,7 @@ def words(element: ET.Element) -> str:
 
 @pytest.mark.parametrize("found", [*EXAMPLES.values(), comparison()], ids=[*EXAMPLES, "no load"])
 def test_well_formed(found: Comparison) -> None:
-    """Whatever was found is a page whose elements are all closed, with the verdict before everything else."""
+    """A page is well-formed, with the verdict first, for every outcome."""
     main = parsed(page(found)).find("body/main")
     assert main is not None
     assert main[0].get("class", "").split()[0] == "verdict"
@@ -35,7 +35,7 @@ def test_well_formed(found: Comparison) -> None:
 
 @pytest.mark.parametrize("found", EXAMPLES.values(), ids=EXAMPLES)
 def test_nothing_is_fetched(found: Comparison) -> None:
-    """It opens without a network: it names no other file, and a policy would refuse to fetch one."""
+    """A page refers to no other file, and its policy refuses to load any."""
     text = page(found)
     root = parsed(text)
     assert not [element.tag for element in root.iter() if element.tag in {"script", "link", "img", "iframe", "object"}]
@@ -47,7 +47,7 @@ def test_nothing_is_fetched(found: Comparison) -> None:
 
 
 def test_escapes() -> None:
-    """What a service says is shown, and never taken for markup."""
+    """A page shows text of the service as text when it has markup in it."""
     text = page(comparison(turns(2, 1), parity=DIFFERENT, url=EVIL, machine=EVIL))
     assert "<script" not in text
     assert words(parsed(text)).count("alert('x')") >= 5
@@ -55,7 +55,7 @@ def test_escapes() -> None:
 
 
 def test_plots() -> None:
-    """Each plot has a name and a description, is text where it is text, and takes the page's colours."""
+    """Each plot has a name, a description, real text and the page's colours."""
     text = page(EXAMPLES[Outcome.SAME])
     plots = list(parsed(text).iter(f"{SVG}svg"))
     assert len(plots) == 2
@@ -77,31 +77,31 @@ def test_plots() -> None:
     [(2.0, 1.0, {"2", "3", "4"}), (100.0, 1.0, {"1", "10", "100"})],
 )
 def test_ticks(klein: float, resource: float, ticks: set[str]) -> None:
-    """Lateness is told in plain figures, whether it spreads over decades or within one."""
+    """The axis has plain numbers when the lateness spreads over decades or within one."""
     lateness, *_ = parsed(page(comparison(turns(klein, resource)))).iter(f"{SVG}svg")
-    told = [words(text) for text in lateness.iter(f"{SVG}text")]
-    assert ticks <= set(told)
-    assert not [text for text in told if "\N{MULTIPLICATION SIGN}" in text]
+    labels = [words(text) for text in lateness.iter(f"{SVG}text")]
+    assert ticks <= set(labels)
+    assert not [text for text in labels if "\N{MULTIPLICATION SIGN}" in text]
 
 
 def test_no_plots_without_figures() -> None:
-    """Where nothing can be said of the cost, nothing is drawn."""
+    """A page has no plots when there is no figure of the cost."""
     assert "<svg" not in page(EXAMPLES[Outcome.NO_VERDICT])
 
 
 def test_deterministic() -> None:
-    """The same comparison is the same page, to the byte."""
+    """A page has the same bytes when it is rendered again."""
     assert page(EXAMPLES[Outcome.SAME]) == page(EXAMPLES[Outcome.SAME])
 
 
 def test_code_side_by_side() -> None:
-    """Every definition of both styles is there, beside its twin, highlighted."""
+    """A page has every definition of both styles, beside its twin, with highlights."""
     found = comparison()
     root = parsed(page(found))
     pairs = [element for element in root.iter("div") if element.get("class") == "pair"]
     text = " ".join(map(words, pairs))
     for definition in (*found.klein, *found.resource):
         assert definition.name in text
-    beside = next(words(pair) for pair in pairs if "DelayedKlein.delayed " in words(pair))
-    assert "DelayedResource.render_GET" in beside
+    twins = next(words(pair) for pair in pairs if "DelayedKlein.delayed " in words(pair))
+    assert "DelayedResource.render_GET" in twins
     assert any(span.get("class") == "k" for pair in pairs for span in pair.iter("span"))

@@ -29,7 +29,7 @@ def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
 
 
 def test_no_difference(service: Address) -> None:
-    """The service as it is gives the same answers in both styles, over real sockets too."""
+    """The service has the same answers in both styles over real sockets."""
     steps: list[None] = []
     parity = compare(service, CONVERSATIONS, longest=1.0, progress=lambda: steps.append(None))
     assert parity.differences == ()
@@ -39,10 +39,10 @@ def test_no_difference(service: Address) -> None:
 
 
 def test_differences(doctored: Address) -> None:
-    """What a style says in another way is found, and nothing else is; the diff shows both ways."""
+    """A conversation is a difference, with both answers, when its answers differ, and only then."""
     parity = compare(doctored, QUICK)
     refused = {conversation.name for conversation in QUICK for case in conversation.cases if case.status in {400, 404}}
-    # Neither style has a say in a path that a router could read in two ways.
+    # A path that a router could read in two ways is refused before it reaches a style.
     refused -= {"an encoded slash in a delay", "a path that is not UTF-8"}
     refused -= {"an encoded slash in an upstream name", "an upstream name that is not UTF-8"}
     assert {difference.name for difference in parity.differences} == refused
@@ -52,11 +52,11 @@ def test_differences(doctored: Address) -> None:
     assert "+Cache-Control: no-store\\r\\n" in diff
 
 
-def test_a_promise_that_both_break(service: Address) -> None:
-    """Two styles that are the same are not enough: the answer is to be the one that the contract has."""
-    wrong = Conversation("a teapot", (Case("", "/delayed/soon", 418),))
-    [difference] = compare(service, [wrong]).differences
-    assert difference.diff[:2] == ("--- promised", "+++ both styles")
+def test_a_contract_that_both_styles_break(service: Address) -> None:
+    """A conversation is a difference when both styles give another status than the contract."""
+    teapot = Conversation("a teapot", (Case("", "/delayed/soon", 418),))
+    [difference] = compare(service, [teapot]).differences
+    assert difference.diff[:2] == ("--- contract", "+++ both styles")
     assert "-418 204" in difference.diff
     assert "+400 204" in difference.diff
 
@@ -65,36 +65,36 @@ def test_a_promise_that_both_break(service: Address) -> None:
     ("name", "ended"),
     [("fault=reset", RESET), ("fault=close", CLOSED), ("a client that leaves", CLOSED), ("a delay of 0", CLOSED)],
 )
-def test_how_it_ended(service: Address, style: str, name: str, ended: str) -> None:
-    """A connection that was reset is told from one that was closed."""
+def test_end_of_the_connection(service: Address, style: str, name: str, ended: str) -> None:
+    """An exchange ends as RESET when the connection was reset, and otherwise as CLOSED."""
     assert converse(service, BY_NAME[name], style, 30).ended == ended
 
 
 def test_silence(service: Address, style: str) -> None:
-    """A service that says nothing is not waited for without end."""
+    """An exchange ends as SILENT when the service sends nothing for too long."""
     forever = Conversation("forever", (Case("", "/delayed/10m"),))
     assert converse(service, forever, style, 0.05) == Exchange(b"", SILENT)
 
 
-def test_a_peer_that_is_no_web_server() -> None:
-    """What is not HTTP is shown as it is, and ends the conversation."""
+def test_a_peer_without_http() -> None:
+    """An exchange has the bytes of the peer when these are not HTTP."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
 
-        def greet() -> None:
+        def send_banner() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.sendall(b"SSH-2.0\r\n")
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(1)
 
-        greeted = thread.submit(greet)
+        sent = thread.submit(send_banner)
         exchange = converse(listener.getsockname(), BY_NAME["three requests on one connection"], "klein", 30)
-        greeted.result()
+        sent.result()
     assert exchange.received == b"SSH-2.0\r\n"
 
 
 def test_transcript() -> None:
-    """Any bytes are lines of printable ASCII, and a long one is more than one line."""
+    """A transcript is printable ASCII, in lines of a bounded length, for any bytes."""
     exchange = Exchange(b"HTTP/1.1 200 OK\r\nDate: now\r\n\r\n\x00<b>" + b"x" * 200, CLOSED)
     lines = transcript(exchange, "klein")
     assert lines[:2] == ("HTTP/1.1 200 OK\\r\\n", "\\r\\n")

@@ -1,4 +1,4 @@
-"""What is read of a style file: its definitions, and which of them are twins."""
+"""The definitions of a style file, and their twins."""
 
 import pytest
 
@@ -34,7 +34,7 @@ async def alone(): ...
 
 
 def test_definitions() -> None:
-    """Lines with code and ways through it are counted; decorators belong to what they decorate."""
+    """A definition has its lines of code and its branches, decorators included."""
     method, function = definitions(SOURCE)
     assert (method.name, method.common, method.lines, method.branches) == ("ThingResource.render_GET", "thing", 7, 3)
     assert method.text.startswith("@decorated(\n    LIMIT\n)\ndef render_GET(self, request):\n    ")
@@ -53,12 +53,12 @@ def test_definitions() -> None:
     ],
 )
 def test_common_name(owner: str, name: str, common: str) -> None:
-    """A definition's common name is the one that its twin has."""
+    """A common name is the same for a definition and its twin."""
     assert common_name(owner, name) == common
 
 
 def test_pairs() -> None:
-    """What has no twin stands alone, and nothing is left out."""
+    """A definition is paired with None when it has no twin."""
 
     def named(common: str) -> Definition:
         return Definition(common, common, "", 1, 0, frozenset())

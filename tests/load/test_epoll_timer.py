@@ -17,7 +17,7 @@ def epoll() -> Iterator[select.epoll]:
 
 
 def test_a_timer_is_never_early(epoll: select.epoll) -> None:
-    """A wait ends at its moment or later when there is no event, also for later waits."""
+    """A wait ends at its moment or later, each time, when there is no event."""
     timer = EpollTimer(epoll)
     for _ in range(5):
         until = time.monotonic() + 0.003

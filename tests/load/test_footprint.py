@@ -35,7 +35,7 @@ def test_children_are_included() -> None:
 
 
 def test_resident_memory_stands_in_for_proportional(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A footprint has the resident size, and the source rss, when the proportional size cannot be read."""
+    """A footprint has the resident size when the proportional size cannot be read."""
 
     def refuse(_: int) -> int:
         raise PermissionError

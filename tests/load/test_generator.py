@@ -43,7 +43,7 @@ def start_overdue(load: Load) -> None:
 
 @pytest.mark.parametrize("connections", ["keep", "fresh"])
 def test_an_answer_is_early_by_when_its_request_was_sent(server: LateServer, connections: Connections) -> None:
-    """An answer before the delay counts as early, and the lag is counted, when the generator was late."""
+    """An answer before the delay counts as early also when the generator was late."""
     with load_on(server, "/early", AT_ONCE, connections) as load:
         start_overdue(load)
         load.proceed(OVERDUE * 2)
@@ -53,7 +53,7 @@ def test_an_answer_is_early_by_when_its_request_was_sent(server: LateServer, con
 
 
 def test_a_request_sent_late_and_answered_exactly_is_not_early(server: LateServer) -> None:
-    """A punctual answer counts as late, and not as early, when its request was sent late."""
+    """A punctual answer counts as late and not early when its request was sent late."""
     schedule = Schedule(rate=10, delay=LATE, duration=2, warm_up=0)
     with load_on(server, "/sized", schedule, "keep") as load:
         start_overdue(load)
@@ -64,7 +64,7 @@ def test_a_request_sent_late_and_answered_exactly_is_not_early(server: LateServe
 
 
 def test_kept_connections_are_opened_beforehand_and_more_when_none_is_idle(server: LateServer) -> None:
-    """A load uses its pool first and opens more connections when all requests are due at once."""
+    """A load opens more connections when more requests are due than its pool has."""
     assert AT_ONCE.count <= BATCH
     with load_on(server, "/early", AT_ONCE, "keep") as load:
         load.open_pool(7)
@@ -104,7 +104,7 @@ def test_an_idle_connection_that_the_server_ends_is_no_error() -> None:
 
 @pytest.mark.parametrize("connections", ["keep", "fresh"])
 def test_a_request_that_does_not_fit_at_once_is_sent_on(connections: Connections) -> None:
-    """The rest of a request is sent when the socket is writable again, and its answer counts once."""
+    """The rest of a request is sent when the socket is writable again."""
     request = b"GET / HTTP/1.1\r\n\r\n".ljust(20_000_000)
     schedule = Schedule(rate=10, delay=0, duration=0.1, warm_up=0)
     with (
@@ -129,7 +129,7 @@ def swallow(listener: socket.socket, size: int) -> None:
 
 
 def test_a_connection_that_cannot_be_opened_is_an_error(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every request counts as an error, without a wait, when the process is out of descriptors."""
+    """Every request counts as an error at once when the process is out of descriptors."""
 
     def exhausted(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")

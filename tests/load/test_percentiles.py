@@ -10,7 +10,7 @@ durations = st.lists(st.floats(0, 100), min_size=1, max_size=200)
 
 @given(durations)
 def test_a_percentile_is_at_least_the_exact_one_and_close_to_it(values: list[float]) -> None:
-    """A percentile is at least the exact one, and above it by at most 0.1 % and 2 us."""
+    """A percentile is above the exact one by at most 0.1 % and 2 us."""
     percentiles = Percentiles.of(values)
     assert percentiles is not None
     for percent, percentile in ((50, percentiles.p50), (90, percentiles.p90), (99, percentiles.p99)):

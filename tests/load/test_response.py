@@ -64,7 +64,7 @@ def feed_cut(parser: ResponseParser, text: bytes, cuts: set[int]) -> Answer | No
 
 @given(text=st.sampled_from(list(WHOLE)), cuts=st.sets(st.integers(1, 200)))
 def test_an_answer_is_whole_at_its_last_byte(text: bytes, cuts: set[int]) -> None:
-    """An answer is complete at its last byte, and not before, when it is split anywhere, also the second time."""
+    """An answer is complete at its last byte, not before, when it is split anywhere."""
     parser = ResponseParser()
     assert feed_cut(parser, text, cuts) == WHOLE[text]
     assert not parser.begun

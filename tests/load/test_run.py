@@ -70,7 +70,7 @@ def test_each_failure_is_counted_by_its_kind(server: LateServer, connections: Co
 
 @BOTH
 def test_a_server_that_never_answers_cannot_hold_a_run_up(server: LateServer, connections: Connections) -> None:
-    """Requests are unfinished, and lateness is None, when the server never answers."""
+    """Requests are unfinished and have no lateness when the server never answers."""
     report = run(server.url("/silent"), SCHEDULE, connections=connections, grace=0)
     assert report.unfinished == report.sent > 0
     assert report.lateness is None
@@ -91,7 +91,7 @@ def test_fresh_opens_a_connection_for_each_request(server: LateServer) -> None:
 
 
 def test_a_report_has_the_server_s_cost(server: LateServer) -> None:
-    """A report has plausible CPU time and memory of the server when its process id is given."""
+    """A report has the server's CPU time and memory when its process id is given."""
     cost = run(server.url("/sized"), SCHEDULE, grace=GRACE, pids=[server.process.pid]).cost
     assert cost is not None
     assert cost.cpu_per_answer is None or cost.cpu_per_answer >= 0
@@ -210,7 +210,7 @@ GOOD = Report(
     ],
 )
 def test_the_verdict_follows_from_the_figures(changes: dict[str, Any], verdict: Verdict) -> None:
-    """The verdict is the bottleneck first, then an interruption, then a flaw, when a report has several."""
+    """A bottleneck goes before an interruption, and that before a flaw, in the verdict."""
     report = attrs.evolve(GOOD, **changes)
     assert report.verdict is verdict
     assert bool(report.bottlenecks) is (verdict is Verdict.BOTTLENECK)

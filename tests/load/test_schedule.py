@@ -33,7 +33,7 @@ def test_any_two_of_pending_rate_and_delay_give_the_third(rate: float, delay: fl
 def test_requests_are_planned_for_the_whole_span_and_not_beyond(
     rate: float, delay: float, duration: float, warm_up: float
 ) -> None:
-    """The last request is before the end of the span, and a further one would not be."""
+    """The last request is before the end of the span; a further one is not."""
     schedule = Schedule(rate=rate, delay=delay, duration=duration, warm_up=warm_up)
     assert schedule.planned(0) == 0
     assert schedule.planned(schedule.count - 1) < schedule.span

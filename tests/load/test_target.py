@@ -53,7 +53,7 @@ def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes
     ],
 )
 def test_an_invalid_url_is_refused(url: str) -> None:
-    """`parse` raises RunError when the scheme, the host, the port or the characters are invalid, or with a password."""
+    """`parse` raises RunError when a URL is invalid, or has a password."""
     with pytest.raises(RunError):
         parse(url, 1)
 

@@ -1,4 +1,4 @@
-"""The duties that an HTTP answer brings, and which of them each style leaves to its author."""
+"""The duties of an HTTP answer, and the part of each style in them."""
 
 from typing import Final, Literal
 
@@ -6,8 +6,8 @@ import attrs
 
 
 @attrs.frozen
-class Tie:
-    """The place where a duty is done: a definition of the style file, and a word in it that shows the duty."""
+class Example:
+    """A definition in a style file, and a name in it that shows the duty."""
 
     definition: str
     word: str
@@ -15,22 +15,22 @@ class Tie:
 
 @attrs.frozen
 class Side:
-    """How one style does a duty.
+    """One style's part in a duty.
 
     Attributes:
-        by: `library` if the library does it once it is asked to, `hand` if the author does it.
-        how: the way, in a few words.
-        example: one place where it is done.
+        by: `library` if the library fulfils the duty, at most on a declaration; `hand` if the author's code does.
+        how: the means, in a few words.
+        example: one place in the style file.
     """
 
     by: Literal["library", "hand"]
     how: str
-    example: Tie
+    example: Example
 
 
 @attrs.frozen
 class Duty:
-    """A part of the work that every HTTP answer takes, in both styles."""
+    """A part of the work for an HTTP answer, in both styles."""
 
     name: str
     klein: Side
@@ -42,80 +42,86 @@ DUTIES: Final = (
         "routing",
         Side(
             "library",
-            "@router.route names the path, and Klein finds the function",
-            Tie("DelayedKlein.delayed", "route"),
+            "@router.route has the path, and Klein calls the function",
+            Example("DelayedKlein.delayed", "route"),
         ),
         Side(
             "hand",
-            "getChild finds the resource below, one segment at a time; putChild builds a tree of the rest",
-            Tie("DelayedResource.getChild", "DelayedResource"),
+            "getChild returns the resource of one segment of the path; putChild builds the rest of the tree",
+            Example("DelayedResource.getChild", "DelayedResource"),
         ),
     ),
     Duty(
         "method dispatch",
         Side(
             "library",
-            "methods= stands in the route; Klein raises MethodNotAllowed for any other",
-            Tie("DelayedKlein.delayed", "methods"),
+            "the route has methods=, and Klein raises MethodNotAllowed for any other method",
+            Example("DelayedKlein.delayed", "methods"),
         ),
         Side(
             "library",
-            "Twisted calls the method's own render_GET; it raises UnsupportedMethod where there is none",
-            Tie("DelayedResource.render_GET", "render_GET"),
+            "Twisted calls render_GET, or the like for another method, or raises UnsupportedMethod",
+            Example("DelayedResource.render_GET", "render_GET"),
         ),
     ),
     Duty(
         "waiting",
-        Side("hand", "deferLater makes a Deferred, and the route returns it", Tie("DelayedKlein._wait", "deferLater")),
         Side(
             "hand",
-            "deferLater makes a Deferred, and NOT_DONE_YET says that there is one",
-            Tie("LateResource._wait", "NOT_DONE_YET"),
+            "deferLater returns a Deferred, and the route returns that",
+            Example("DelayedKlein._wait", "deferLater"),
+        ),
+        Side(
+            "hand",
+            "deferLater returns a Deferred, and render_GET returns NOT_DONE_YET",
+            Example("LateResource._wait", "NOT_DONE_YET"),
         ),
     ),
     Duty(
         "error mapping",
         Side(
             "library",
-            "@router.handle_errors names the exception, and Klein finds the function",
-            Tie("DelayedKlein.refused", "handle_errors"),
+            "@router.handle_errors has the exception, and Klein calls the function",
+            Example("DelayedKlein.refused", "handle_errors"),
         ),
         Side(
             "hand",
-            "one errback tells failures apart; render sends it the exceptions raised before there is a Deferred",
-            Tie("RawResource._failed", "isinstance"),
+            "one errback handles each kind of failure; render passes it exceptions from before the Deferred",
+            Example("RawResource._failed", "isinstance"),
         ),
     ),
     Duty(
         "cancellation on disconnect",
-        Side("library", "Klein cancels the Deferred that the route returned", Tie("DelayedKlein._wait", "Deferred")),
+        Side(
+            "library", "Klein cancels the Deferred that the route returned", Example("DelayedKlein._wait", "Deferred")
+        ),
         Side(
             "hand",
-            "notifyFinish fails when the client leaves, an errback cancels, and the CancelledError is trapped",
-            Tie("LateResource._wait", "notifyFinish"),
+            "an errback of notifyFinish cancels the Deferred, and another one traps the CancelledError",
+            Example("LateResource._wait", "notifyFinish"),
         ),
     ),
     Duty(
         "finishing",
         Side(
             "library",
-            "Klein writes what a route returns, or the result of its Deferred, and finishes",
-            Tie("DelayedKlein._delayed_render", "Deferred"),
+            "Klein writes the return value of a route, or the result of its Deferred, and finishes",
+            Example("DelayedKlein._delayed_render", "Deferred"),
         ),
-        Side("hand", "every way to an answer ends in write and finish", Tie("RawResource._finish", "finish")),
+        Side("hand", "the code of every answer calls write and finish", Example("RawResource._finish", "finish")),
     ),
     Duty(
         "framing",
         Side(
             "hand",
-            "the reply sets Content-Length: Klein would send what a route returns at once in chunks",
-            Tie("DelayedKlein.refused", "start"),
+            "the reply sets Content-Length; without it Klein sends an immediate return value in chunks",
+            Example("DelayedKlein.refused", "start"),
         ),
         Side(
             "hand",
-            "the reply sets Content-Length: Twisted would send what is written before finish in chunks",
-            Tie("RawResource._send", "start"),
+            "the reply sets Content-Length; without it Twisted sends data written before finish in chunks",
+            Example("RawResource._send", "start"),
         ),
     ),
 )
-"""The work on each side, with one example in each style file; a test finds every example in the source."""
+"""All duties; a test finds each example in its style file."""

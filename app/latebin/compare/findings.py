@@ -1,7 +1,7 @@
-"""What a comparison of the two styles found: its figures, their ratios, and what may be said of them."""
+"""The findings of a comparison of the two styles: figures, ratios and conclusions."""
 
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from statistics import median
@@ -9,39 +9,39 @@ from typing import Any, Final
 
 import attrs
 
-from latebin.compare.duties import DUTIES, Duty, Side
+from latebin.compare.duties import DUTIES, Side
 from latebin.compare.parity import Parity
 from latebin.compare.source import Definition
 from latebin.load.report import Report, Verdict
 from latebin.load.report import as_json as report_json
 
 SCHEMA: Final = 1
-"""The version of what `as_json` returns; it goes up when a field changes its meaning or goes."""
+"""The version of the JSON of `as_json`; it goes up when a field changes its meaning or is removed."""
 
 
 class Outcome(StrEnum):
-    """What a comparison ends in."""
+    """The conclusion of a comparison."""
 
     SAME = "same"
-    """Both styles gave the same answers, and kept what they promised under load."""
+    """Both styles gave the same answers, and answered every request under load."""
 
     DIFFERENT = "different"
-    """Some answers are not the same, or not as promised."""
+    """Some answers differ between the styles, or from the contract."""
 
     FLAWED = "flawed"
     """The answers are the same, but under load some failed, came early or did not come."""
 
     NO_VERDICT = "no verdict"
-    """The answers are the same, but the generator was the bottleneck in every round: nothing is said of the cost."""
+    """The answers are the same, but the cost is unknown: the generator was the bottleneck in every round."""
 
 
 @attrs.frozen
 class Ceiling:
-    """How many answers per second a style gives when they do not wait.
+    """The greatest rate of answers without a delay.
 
     Attributes:
-        rate: the greatest rate that was kept up with, per second; None if none was.
-        limited: whether the generator was what could not go further.
+        rate: the greatest rate at which the server kept up, per second; None if it kept up at no rate.
+        limited: whether the generator, and not the server, was the limit.
     """
 
     rate: float | None
@@ -50,11 +50,11 @@ class Ceiling:
 
 @attrs.frozen
 class Sample:
-    """One style's turn in a round.
+    """One style's measurements in a round.
 
     Attributes:
-        report: of the load with answers pending.
-        ceiling: None if there was no time for it.
+        report: of the load with pending answers.
+        ceiling: None if there was no time to find it.
     """
 
     report: Report
@@ -62,13 +62,13 @@ class Sample:
 
     @property
     def sound(self) -> bool:
-        """Whether its figures are the server's and not the generator's."""
+        """Whether the figures are the server's and not the generator's."""
         return self.report.verdict is not Verdict.BOTTLENECK
 
 
 @attrs.frozen
 class Round:
-    """Both styles' turns, one after the other."""
+    """One sample of each style, one after the other."""
 
     klein: Sample
     resource: Sample
@@ -76,7 +76,7 @@ class Round:
 
 @attrs.frozen
 class Spread:
-    """How far a figure varies over the rounds."""
+    """The range of a figure over the rounds."""
 
     least: float
     median: float
@@ -84,20 +84,20 @@ class Spread:
 
     @classmethod
     def of(cls, figures: Iterable[float]) -> "Spread | None":
-        """Sum figures up, if there are any."""
+        """Compute the spread of figures; return None without any."""
         found = sorted(figures)
         return cls(found[0], median(found), found[-1]) if found else None
 
 
 @attrs.frozen
 class Figure:
-    """Something that is measured in each round.
+    """A figure that each round measures.
 
     Attributes:
-        key: its name in JSON, with its unit at the end.
-        name: in words.
-        unit: the same unit, to be shown.
-        of: its value in a sample; None where it was not measured.
+        key: the name in JSON, with the unit at the end.
+        name: the name to show.
+        unit: the unit to show.
+        of: returns the figure of a sample; None without a measurement.
         more: whether more is better.
     """
 
@@ -116,14 +116,13 @@ def _lateness(percentile: str) -> Callable[[Sample], float | None]:
     return read
 
 
-def _cpu(sample: Sample) -> float | None:
-    cost = sample.report.cost if sample.sound else None
-    return None if cost is None or cost.cpu_per_answer is None else cost.cpu_per_answer * 1_000_000
+def _cost(field: str, units: float) -> Callable[[Sample], float | None]:
+    def read(sample: Sample) -> float | None:
+        cost = sample.report.cost if sample.sound else None
+        figure: float | None = getattr(cost, field, None)
+        return None if figure is None else figure * units
 
-
-def _memory(sample: Sample) -> float | None:
-    cost = sample.report.cost if sample.sound else None
-    return None if cost is None or cost.per_pending is None else cost.per_pending / 1000
+    return read
 
 
 def _rate(sample: Sample) -> float | None:
@@ -136,11 +135,14 @@ FIGURES: Final = (
     Figure("lateness_p99_ms", "lateness, p99", "ms", _lateness("p99")),
     Figure("lateness_p99_9_ms", "lateness, p99.9", "ms", _lateness("p999")),
     Figure("lateness_max_ms", "lateness, max", "ms", _lateness("most")),
-    Figure("cpu_per_answer_us", "CPU time per answer", "us", _cpu),
-    Figure("memory_per_pending_kb", "memory per pending answer", "kB", _memory),
+    Figure("cpu_per_answer_us", "CPU time per answer", "us", _cost("cpu_per_answer", 1_000_000)),
+    Figure("memory_per_pending_kb", "memory per pending answer", "kB", _cost("per_pending", 1 / 1000)),
     Figure("answers_per_s", "answers per second, without a delay", "/s", _rate, more=True),
 )
-"""Everything that is compared in figures, in the order in which it is shown."""
+"""All figures, in the order of the tables."""
+
+SUMMARY: Final = ("lateness_p99_ms", "cpu_per_answer_us", "memory_per_pending_kb", "answers_per_s")
+"""The keys of the figures that have a sentence."""
 
 
 @attrs.frozen
@@ -148,10 +150,10 @@ class Row:
     """A figure of both styles over all rounds.
 
     Attributes:
-        figure: what it is.
-        klein: its spread over the rounds; None if it was never measured.
-        resource: the same, of the raw style.
-        ratio: klein / raw in each round that has both, and its spread.
+        figure: the figure.
+        klein: the spread of Klein's; None without a measurement.
+        resource: the spread of the raw style's; None without a measurement.
+        ratio: the spread of klein / raw over the rounds with both; None without such a round.
     """
 
     figure: Figure
@@ -162,20 +164,20 @@ class Row:
 
 @attrs.frozen(kw_only=True)
 class Comparison:
-    """Everything that a comparison found.
+    """All findings of a comparison.
 
     Attributes:
         url: of the service.
-        own: whether the service was started for it.
-        began: when.
-        elapsed: seconds.
-        parity: whether the answers are the same.
-        rounds: the load's, each style in turn.
-        planned: how many rounds there were to be.
-        klein: the definitions of its style file.
-        resource: those of the other.
-        lines: lines of code of each style file, by style.
-        python: what all of it ran on.
+        own: whether the comparison started the service.
+        began: the time of the start.
+        elapsed: the length of the comparison, in seconds.
+        parity: the comparison of the answers.
+        rounds: the rounds of load.
+        planned: the number of rounds that were planned.
+        klein: the definitions of Klein's style file.
+        resource: the definitions of the raw style file.
+        lines: the lines of code of each style file, by style.
+        python: the version of Python.
         machine: the kernel and the processor.
     """
 
@@ -194,24 +196,24 @@ class Comparison:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Every turn of the load."""
+        """The samples of both styles in all rounds."""
         return tuple(sample for each in self.rounds for sample in (each.klein, each.resource))
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The figures and their ratios."""
+        """All figures with their ratios."""
         return tuple(_row(figure, self.rounds) for figure in FIGURES)
 
     @property
     def outcome(self) -> Outcome:
-        """What it ends in; a difference goes first."""
+        """The conclusion; a difference of the answers goes first."""
         if self.parity.differences:
             return Outcome.DIFFERENT
-        verdicts = [sample.report.verdict for sample in self.samples]
-        if set(verdicts) & {Verdict.FLAWED, Verdict.INTERRUPTED}:
+        verdicts = {sample.report.verdict for sample in self.samples}
+        if verdicts & {Verdict.FLAWED, Verdict.INTERRUPTED}:
             return Outcome.FLAWED
-        judged = any(each.klein.sound and each.resource.sound for each in self.rounds)
-        return Outcome.SAME if judged or not self.planned else Outcome.NO_VERDICT
+        sound = any(each.klein.sound and each.resource.sound for each in self.rounds)
+        return Outcome.SAME if sound or not self.planned else Outcome.NO_VERDICT
 
 
 def _row(figure: Figure, rounds: tuple[Round, ...]) -> Row:
@@ -225,118 +227,95 @@ def _row(figure: Figure, rounds: tuple[Round, ...]) -> Row:
     )
 
 
-def by_hand(duties: Iterable[Duty] = DUTIES) -> dict[str, tuple[str, ...]]:
-    """Name the duties that are left to the author, by style."""
-    told = tuple(duties)
-    return {
-        style: tuple(duty.name for duty in told if getattr(duty, style).by == "hand") for style in ("klein", "resource")
-    }
-
-
 def sentences(comparison: Comparison) -> tuple[str, ...]:
-    """Say what a comparison allows to be said: of the answers, of the punctuality, of the cost, of the author's part.
+    """Write the conclusions of a comparison: on answers, on load, and on code.
 
     Args:
-        comparison: any.
+        comparison: of any outcome.
 
     Returns:
-        A sentence or two each; nothing about the server where the generator was the bottleneck.
+        A few sentences. Samples of a generator that was the bottleneck have no part in them.
     """
+    loaded = comparison.planned > 0
     return (
         _answers(comparison.parity),
-        *(_load(comparison) if comparison.planned else ()),
+        *(_flaws(comparison) if loaded else ()),
+        *(_ratio(row) for row in comparison.rows if row.figure.key in SUMMARY and row.ratio is not None),
         _author(comparison),
     )
 
 
 def _answers(parity: Parity) -> str:
-    left = (
-        f" {len(parity.left_out)} that wait for more than {parity.longest:g} s were left out."
-        if parity.left_out
-        else ""
-    )
+    held = len(parity.held)
+    text = f"Same answers: {held} conversations have the same bytes in both styles."
     if parity.differences:
-        return f"Different answers: {len(parity.differences)} of {len(parity.held)} conversations differ.{left}"
-    return f"Same answers: {len(parity.held)} conversations, not one byte of difference.{left}"
+        text = f"Different answers: {len(parity.differences)} of {held} conversations differ."
+    if parity.left_out:
+        text += f" Left out for a wait of more than {parity.longest:g} s: {len(parity.left_out)}."
+    return text
 
 
-def _load(comparison: Comparison) -> tuple[str, ...]:
-    unsound = sum(not sample.sound for sample in comparison.samples)
-    short = len(comparison.rounds) < comparison.planned
-    rows = {row.figure.key: row for row in comparison.rows}
-    return (
-        *((f"Only {len(comparison.rounds)} of {comparison.planned} rounds fit into the time.",) if short else ()),
-        *(
-            (f"In {unsound} of {len(comparison.samples)} turns the generator was the bottleneck: they do not count.",)
-            if unsound
-            else ()
-        ),
-        *_flaws(comparison),
-        *filter(None, (_ratio_sentence(words, rows[key]) for words, key in _SAID)),
-    )
+def _flaws(comparison: Comparison) -> Iterator[str]:
+    samples = comparison.samples
+    if len(comparison.rounds) < comparison.planned:
+        yield f"The time was enough for only {len(comparison.rounds)} of {comparison.planned} rounds."
+    if unsound := sum(not sample.sound for sample in samples):
+        yield f"The load generator was the bottleneck in {unsound} of {len(samples)} samples; these do not count."
+    flawed = [sample.report for sample in samples if sample.report.verdict is Verdict.FLAWED]
+    if flawed:
+        counts = {
+            "early": sum(report.early for report in flawed),
+            "failed": sum(report.failed for report in flawed),
+            "unfinished": sum(report.unfinished for report in flawed),
+            "not sent": sum(report.schedule.count - report.sent for report in flawed),
+        }
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+        yield f"Requests went wrong in {len(flawed)} of {len(samples)} samples: {kinds}."
 
 
-_SAID: Final = (
-    ("The p99 lateness is", "lateness_p99_ms"),
-    ("An answer takes Klein", "cpu_per_answer_us"),
-    ("A pending answer takes Klein", "memory_per_pending_kb"),
-    ("Without a delay, Klein gives", "answers_per_s"),
-)
-
-
-def _ratio_sentence(words: str, row: Row) -> str | None:
-    if row.ratio is None or row.klein is None or row.resource is None:
-        return None
-    unit = row.figure.unit
-    own = f"{number(row.klein.median)} against {number(row.resource.median)} {unit}"
-    kind = {"us": " the CPU time", "kB": " the memory", "/s": " the answers per second"}.get(unit, "")
-    ratio = f"{times(row.ratio.median)} times ({times(row.ratio.least)} to {times(row.ratio.most)})"
-    if not kind:
-        return f"{words} {own}: Klein's is {ratio} the raw resource's."
-    return f"{words} {ratio}{kind}: {own}."
-
-
-def _flaws(comparison: Comparison) -> tuple[str, ...]:
-    flawed = [sample.report for sample in comparison.samples if sample.report.verdict is Verdict.FLAWED]
-    if not flawed:
-        return ()
-    counts = {
-        "early": sum(report.early for report in flawed),
-        "failed": sum(report.failed for report in flawed),
-        "unfinished": sum(report.unfinished for report in flawed),
-        "not sent": sum(report.schedule.count - report.sent for report in flawed),
-    }
-    told = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
-    return (f"Flawed: in {len(flawed)} of {len(comparison.samples)} turns some requests went wrong ({told}).",)
+def _ratio(row: Row) -> str:
+    unit = row.figure.unit if row.figure.unit.startswith("/") else f" {row.figure.unit}"
+    klein, resource = (f"{number(spread.median)}{unit}" for spread in (row.klein, row.resource) if spread)
+    name = row.figure.name[0].upper() + row.figure.name[1:]
+    return f"{name}: {klein} with Klein, {resource} with raw resources; Klein / raw is {ratio_text(row)}."
 
 
 def _author(comparison: Comparison) -> str:
-    hand = by_hand()
     klein, resource = (
-        f"{comparison.lines[style]} lines and {len(hand[style])} of {len(DUTIES)} duties by hand"
+        f"{comparison.lines[style]} lines of code, with {_by_hand(style)} of {len(DUTIES)} duties by hand"
         for style in ("klein", "resource")
     )
-    return f"Klein asks for {klein}; raw resources for {resource}."
+    return f"Klein takes {klein}; raw resources take {resource}."
+
+
+def _by_hand(style: str) -> int:
+    return sum(getattr(duty, style).by == "hand" for duty in DUTIES)
 
 
 def number(figure: float) -> str:
-    """Write a figure with three significant digits."""
+    """Format a figure with three significant digits."""
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"  # noqa: PLR2004  # three digits
 
 
 def times(ratio: float) -> str:
-    """Write a ratio with two digits behind the point."""
+    """Format a ratio with two decimal places."""
     return f"{ratio:,.2f}"
 
 
+def ratio_text(row: Row) -> str:
+    """Format the ratio of a row as median, least and most; empty without a ratio."""
+    ratio = row.ratio
+    return "" if ratio is None else f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})"
+
+
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Write a comparison for machines, as `comparison.schema.json` has it.
+    """Convert a comparison to JSON of the schema `comparison.schema.json`.
 
     Args:
-        comparison: any.
+        comparison: of any outcome.
 
     Returns:
-        What `json.dumps` takes; every name has its unit at its end, and what was not measured is null.
+        An object for `json.dumps`; the name of each figure ends in its unit, and a missing figure is null.
     """
     return {
         "schema": SCHEMA,
@@ -348,32 +327,30 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "machine": comparison.machine,
         "outcome": comparison.outcome.value,
         "verdict": list(sentences(comparison)),
-        "parity": _parity_json(comparison.parity),
-        "figures": {row.figure.key: _row_json(row) for row in comparison.rows},
+        "parity": {
+            "held": list(comparison.parity.held),
+            "left_out": list(comparison.parity.left_out),
+            "longest_s": comparison.parity.longest,
+            "differences": [{"name": each.name, "diff": list(each.diff)} for each in comparison.parity.differences],
+        },
+        "figures": {
+            row.figure.key: {
+                "klein": _spread_json(row.klein),
+                "resource": _spread_json(row.resource),
+                "ratio": _spread_json(row.ratio),
+                "more_is_better": row.figure.more,
+            }
+            for row in comparison.rows
+        },
         "rounds_planned": comparison.planned,
         "rounds": [
             {style: _sample_json(getattr(each, style)) for style in ("klein", "resource")} for each in comparison.rounds
         ],
-        "duties": [_duty_json(duty) for duty in DUTIES],
+        "duties": [
+            {"name": duty.name, "klein": _side_json(duty.klein), "resource": _side_json(duty.resource)}
+            for duty in DUTIES
+        ],
         "source": {style: _source_json(comparison, style) for style in ("klein", "resource")},
-    }
-
-
-def _parity_json(parity: Parity) -> dict[str, Any]:
-    return {
-        "held": list(parity.held),
-        "left_out": list(parity.left_out),
-        "longest_s": parity.longest,
-        "differences": [{"name": each.name, "diff": list(each.diff)} for each in parity.differences],
-    }
-
-
-def _row_json(row: Row) -> dict[str, Any]:
-    return {
-        "klein": _spread_json(row.klein),
-        "resource": _spread_json(row.resource),
-        "ratio": _spread_json(row.ratio),
-        "more_is_better": row.figure.more,
     }
 
 
@@ -388,10 +365,6 @@ def _sample_json(sample: Sample) -> dict[str, Any]:
         "answers_per_s": None if ceiling is None else ceiling.rate,
         "answers_per_s_limited_by_generator": None if ceiling is None else ceiling.limited,
     }
-
-
-def _duty_json(duty: Duty) -> dict[str, Any]:
-    return {"name": duty.name, "klein": _side_json(duty.klein), "resource": _side_json(duty.resource)}
 
 
 def _side_json(side: Side) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A comparison as one page that needs no network: the verdict, the plots and the code."""
+"""The HTML report of a comparison: one offline page with verdict, plots and code."""
 
 import io
 import re
@@ -17,7 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import DiffLexer, PythonLexer
 
 from latebin.compare.duties import DUTIES
-from latebin.compare.findings import Comparison, Outcome, Row, number, sentences, times
+from latebin.compare.findings import Comparison, Outcome, Row, number, ratio_text, sentences, times
 from latebin.compare.source import pairs
 from latebin.load.percentiles import Percentiles
 
@@ -29,7 +29,7 @@ RAW: Final = "#070809"
 GRID: Final = "#0a0b0c"
 
 _VARIABLES: Final = {INK: "--ink", KLEIN: "--klein", RAW: "--raw", GRID: "--grid"}
-"""Colours that stand for the page's own, so that a plot is as light or as dark as the page is."""
+"""Placeholder colours of the plots, and the page's own in their place, which follow its light or dark scheme."""
 
 _RC: Final[dict[Any, Any]] = {
     "svg.fonttype": "none",
@@ -49,11 +49,11 @@ _RC: Final[dict[Any, Any]] = {
 
 _DECADE: Final = 10
 
-_MARKED: Final = {
+_HEADINGS: Final = {
     Outcome.SAME: "Same answers",
     Outcome.DIFFERENT: "Different answers",
-    Outcome.FLAWED: "Same answers, but not all of them came",
-    Outcome.NO_VERDICT: "Same answers; no verdict about the cost",
+    Outcome.FLAWED: "Same answers, but some requests went wrong under load",
+    Outcome.NO_VERDICT: "Same answers; no verdict on the cost",
 }
 
 _LIGHT: Final = "default"
@@ -61,20 +61,20 @@ _DARK: Final = "github-dark"
 
 
 def page(comparison: Comparison) -> str:
-    """Write a comparison as HTML.
+    """Render a comparison as HTML.
 
     Args:
-        comparison: any.
+        comparison: of any outcome.
 
     Returns:
-        A whole page; what stems from the service is escaped in it, and nothing in it is fetched.
+        A complete page; text from the service is escaped, and the page loads nothing.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"number": number, "times": times}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
         comparison=comparison,
-        heading=_MARKED[comparison.outcome],
+        heading=_HEADINGS[comparison.outcome],
         outcome=comparison.outcome.name.lower().replace("_", "-"),
         sentences=sentences(comparison),
         plots=tuple(_plots(comparison)),
@@ -97,25 +97,27 @@ def _diff(lines: tuple[str, ...]) -> Markup:
 
 
 def _theme(style: str) -> str:
-    # The background is the page's own.
+    # The rules of the tokens alone: the background is the page's own.
     rules = HtmlFormatter(style=style).get_style_defs("pre").splitlines()
     return "\n".join(rule for rule in rules if re.match(r"pre \.[a-z]", rule))
 
 
 def _plots(comparison: Comparison) -> Iterator[tuple[Markup, str]]:
-    """Draw what there is to draw, each with what stands beneath it."""
+    """Draw the plots that have data, each with its caption."""
     if all(_curves(comparison, style) for style in ("klein", "resource")):
-        told = "How many of the answers were at most how late, a line for each round: the further left, the better."
-        yield _svg("Lateness", told, (7.2, 3.6), lambda axes: _draw_lateness(axes, comparison)), told
+        caption = (
+            "The share of the answers that were at most so late, with one line for each round. Further left is better."
+        )
+        yield _svg("Lateness", caption, (7.2, 3.6), lambda axes: _draw_lateness(axes, comparison)), caption
     rows = [row for row in comparison.rows if row.ratio is not None]
     if rows:
-        told = (
-            "Klein's figure divided by the raw resource's: a bar for the median of the rounds, a line from the least to"
-            " the most. At 1 both are the same; a bar has the colour of the style that is dearer."
+        caption = (
+            "Klein's figure divided by that of raw resources. A bar is the median of the rounds, a line their range."
+            " At 1 the styles are equal; a bar has the colour of the style that costs more."
         )
-        described = " ".join([told, *(f"{row.figure.name}: {_ratio_text(row)}." for row in rows)])
+        description = " ".join([caption, *(f"{row.figure.name}: {ratio_text(row)}." for row in rows)])
         size = (7.2, 0.9 + 0.42 * len(rows))
-        yield _svg("Klein / raw", described, size, lambda axes: _draw_ratios(axes, rows)), told
+        yield _svg("Klein / raw", description, size, lambda axes: _draw_ratios(axes, rows)), caption
 
 
 def _curves(comparison: Comparison, style: str) -> list[Percentiles]:
@@ -128,13 +130,14 @@ def _draw_lateness(axes: Axes, comparison: Comparison) -> None:
         duration for style in ("klein", "resource") for each in _curves(comparison, style) for _, duration in each.curve
     )
     for style, colour, name in (("klein", KLEIN, "Klein"), ("resource", RAW, "raw")):
-        for number_, percentiles in enumerate(_curves(comparison, style)):
+        for index, percentiles in enumerate(_curves(comparison, style)):
+            # A logarithm needs a number above 0.
             milliseconds = [max(duration, least, 1e-6) * 1000 for _, duration in percentiles.curve]
             shares = [percentile for percentile, _ in percentiles.curve]
-            axes.plot(milliseconds, shares, color=colour, linewidth=1.6, label="" if number_ else name)
+            axes.plot(milliseconds, shares, color=colour, linewidth=1.6, label="" if index else name)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
-    # Within a decade there may be nothing but what is between the powers of ten.
+    # Major ticks are powers of ten: an axis of less than a decade may have none, and needs labels at minor ones.
     left, right = axes.get_xlim()
     axes.xaxis.set_minor_formatter(lambda value, _: number(value) if right < left * _DECADE else "")
     axes.set(xlabel="lateness in ms, logarithmic", ylabel="% of the answers", ylim=(0, 101))
@@ -150,7 +153,7 @@ def _draw_ratios(axes: Axes, rows: list[Row]) -> None:
         axes.barh(at, row.ratio.median - 1, left=1, height=0.55, color=colour)
         axes.plot([row.ratio.least, row.ratio.most], [at, at], color=INK, linewidth=1.4, marker="|", markersize=8)
         axes.annotate(
-            _ratio_text(row), (1.01, at), xycoords=("axes fraction", "data"), verticalalignment="center", color=INK
+            ratio_text(row), (1.01, at), xycoords=("axes fraction", "data"), verticalalignment="center", color=INK
         )
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_yticks(range(len(rows)), [row.figure.name for row in rows])
@@ -158,11 +161,6 @@ def _draw_ratios(axes: Axes, rows: list[Row]) -> None:
     axes.set_xlabel("Klein / raw")
     axes.grid(visible=True, axis="x", linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def _ratio_text(row: Row) -> str:
-    ratio = row.ratio
-    return "" if ratio is None else f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})"
 
 
 def _svg(title: str, description: str, size: tuple[float, float], draw: Callable[[Axes], None]) -> Markup:
@@ -178,13 +176,13 @@ def _svg(title: str, description: str, size: tuple[float, float], draw: Callable
 
 
 def _inline(svg: str, title: str, description: str) -> str:
-    """Make an SVG file part of a page: with a name for those who do not see it, and in the page's colours."""
+    """Convert an SVG file to an element of the page, with text for screen readers."""
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     name = re.sub("[^a-z]+", "-", title.lower())
-    # Ids are of the whole page, in which there is more than one plot.
+    # An id must be unique in the page, and every plot of matplotlib has the same ones.
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\1{name}-", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    labelled = f'<svg role="img" aria-labelledby="{name}-title {name}-desc" '
-    told = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
-    return re.sub(r"<svg ([^>]*)>", lambda found: f"{labelled}{found[1]}>\n{told}", svg, count=1)
+    attributes = f'role="img" aria-labelledby="{name}-title {name}-desc"'
+    label = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
+    return re.sub(r"<svg ([^>]*)>", lambda tag: f"<svg {attributes} {tag[1]}>\n{label}", svg, count=1)

@@ -1,8 +1,8 @@
-"""Whether both styles give the same answers: the contract's conversations, held with each over real sockets."""
+"""The comparison of the styles' answers: the contract's conversations with each style over real sockets."""
 
 import re
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
 from typing import Final
@@ -16,20 +16,20 @@ from latebin.load.response import ProtocolError, ResponseParser
 from latebin.load.schedule import RunError
 
 LONGEST: Final = 5.0
-"""The longest wait of a conversation that is held unless it is said, in seconds."""
+"""The default for the longest wait of a conversation, in seconds."""
 
 PATIENCE: Final = 30.0
-"""How long a socket may be silent beyond what a conversation waits for, in seconds."""
+"""How long a socket may be silent beyond the wait of its conversation, in seconds."""
 
 CLOSED: Final = "closed"
 RESET: Final = "reset"
 SILENT: Final = "silent"
 
-_AT_ONCE: Final = 32
-"""How many connections are open at once: far from any limit, and as many as let the waits pass side by side."""
+_CONNECTIONS: Final = 32
+"""Connections open at once: few enough for any limit, and enough for most waits to pass at the same time."""
 
 _LINE: Final = 160
-"""Characters of a line in a diff, so that a difference inside a long body stays readable."""
+"""The longest line of a diff in characters; longer ones are split, so that a difference in them can be seen."""
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ")
 
@@ -40,11 +40,11 @@ Address = tuple[str, int]
 
 @attrs.frozen
 class Exchange:
-    """What came back over one connection.
+    """The bytes from the service over one connection, and its end.
 
     Attributes:
         received: every byte.
-        ended: CLOSED or RESET by the service, or SILENT for longer than was waited.
+        ended: CLOSED or RESET by the service, or SILENT if the service sent nothing for too long.
     """
 
     received: bytes
@@ -53,11 +53,11 @@ class Exchange:
 
 @attrs.frozen
 class Difference:
-    """A conversation that is not the same in both styles, or not as promised.
+    """A conversation that differs between the styles, or from the contract.
 
     Attributes:
-        name: the conversation's.
-        diff: lines of a unified diff, from Klein to the raw resource; or what was promised, where both broke it.
+        name: the name of the conversation.
+        diff: lines of a unified diff: from Klein to raw, or from the contract to both styles if these are the same.
     """
 
     name: str
@@ -66,13 +66,13 @@ class Difference:
 
 @attrs.frozen
 class Parity:
-    """What holding the conversations showed.
+    """The result of all conversations with both styles.
 
     Attributes:
-        held: the names of the conversations that were held with both styles.
-        left_out: the names of those that wait for too long.
-        longest: seconds; what too long means.
-        differences: none if the styles are the same.
+        held: the names of the conversations with both styles.
+        left_out: the names of the conversations that wait for longer than `longest`.
+        longest: the longest wait of a conversation, in seconds.
+        differences: empty if the styles are the same.
     """
 
     held: tuple[str, ...]
@@ -82,17 +82,17 @@ class Parity:
 
 
 def address(url: str) -> Address:
-    """Read where a service is.
+    """Return the host and the port of a service.
 
     Args:
         url: an http URL without a path.
 
     Raises:
-        RunError: it is none.
+        RunError: the URL is malformed, has another scheme, or has a path.
     """
     parts = target.parse(url, 0)
     if parts.resource != "/":
-        raise RunError(f"{url!r} has a path; the two styles are at / and at /raw of one service")
+        raise RunError(f"{url!r} has a path; give the URL of the service alone: its styles are at / and at /raw")
     return parts.host, parts.port
 
 
@@ -103,59 +103,60 @@ def compare(
     patience: float = PATIENCE,
     progress: Callable[[], object] = lambda: None,
 ) -> Parity:
-    """Hold every conversation that is short enough with both styles, side by side, and compare what they say.
+    """Compare the styles' answers in every conversation that is short enough.
 
     Args:
         where: the service's address.
-        conversations: what to hold; a request that none of them is about is sent behind those whose connection is
-            kept, so that each of them shows that it left its connection in order.
-        longest: seconds that a conversation may wait.
-        patience: seconds for which a socket may be silent beyond that.
+        conversations: the conversations; one that leaves its connection open is followed by a further request, which
+            shows that the connection still works.
+        longest: the longest wait of a conversation, in seconds.
+        patience: how long a socket may be silent beyond that, in seconds.
         progress: called after each conversation with a style.
 
     Returns:
-        What was held and what differs, in the order of the conversations.
+        The result, in the order of the conversations.
     """
     short = [each for each in conversations if each.wait <= longest]
 
-    def hold(conversation: Conversation, style: str) -> Exchange:
-        exchange = converse(where, conversation, style, conversation.wait + patience)
+    def exchange(conversation: Conversation, style: str) -> Exchange:
+        found = converse(where, conversation, style, conversation.wait + patience)
         progress()
-        return exchange
+        return found
 
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        # Each style's turn is begun before anything is waited for, the longest first.
-        begun = {
-            each.name: {style: threads.submit(hold, each, style) for style in PREFIXES}
+    with ThreadPoolExecutor(_CONNECTIONS) as threads:
+        # The longest first: their waits pass while the short ones take turns.
+        exchanges = {
+            (each.name, style): threads.submit(exchange, each, style)
             for each in sorted(short, key=lambda each: -each.wait)
+            for style in PREFIXES
         }
-        found = [
-            _difference(each, {style: turn.result() for style, turn in begun[each.name].items()}) for each in short
+        differences = [
+            _difference(each, {style: exchanges[each.name, style].result() for style in PREFIXES}) for each in short
         ]
     return Parity(
         held=tuple(each.name for each in short),
         left_out=tuple(each.name for each in conversations if each.wait > longest),
         longest=longest,
-        differences=tuple(filter(None, found)),
+        differences=tuple(filter(None, differences)),
     )
 
 
 def converse(where: Address, conversation: Conversation, style: str, patience: float) -> Exchange:
-    """Hold one conversation with one style.
+    """Have one conversation with one style.
 
     Args:
         where: the service's address.
-        conversation: what is sent, and when.
-        style: to whom.
-        patience: seconds for which the socket may be silent.
+        conversation: the requests, and when to send them.
+        style: the style to send them to.
+        patience: how long the socket may be silent, in seconds.
 
     Returns:
-        What came back.
+        Every byte from the service, and the end of the connection.
     """
     received = bytearray()
     try:
         with socket.create_connection(where, timeout=patience) as connection:
-            for data in _parts(connection, conversation, style):
+            for data in _converse(connection, conversation, style):
                 received += data
     except TimeoutError:
         return Exchange(bytes(received), SILENT)
@@ -165,14 +166,14 @@ def converse(where: Address, conversation: Conversation, style: str, patience: f
 
 
 def transcript(exchange: Exchange, style: str) -> tuple[str, ...]:
-    """Write what came back as lines, without what may differ.
+    """Write an exchange as lines, without the parts that may differ.
 
     Args:
-        exchange: with the style.
-        style: who answered.
+        exchange: an exchange with the style.
+        style: the style that answered.
 
     Returns:
-        Lines of printable ASCII; the last says how the connection ended.
+        Lines of printable ASCII; the last one is the end of the connection.
     """
     text = comparable(exchange.received, style).decode("latin-1").encode("unicode_escape").decode("ascii")
     lines = text.replace("\\r\\n", "\\r\\n\n").split("\n")
@@ -180,59 +181,46 @@ def transcript(exchange: Exchange, style: str) -> tuple[str, ...]:
     return (*pieces, f"({exchange.ended})")
 
 
-def _parts(connection: socket.socket, conversation: Conversation, style: str) -> Iterator[bytes]:
+def _converse(connection: socket.socket, conversation: Conversation, style: str) -> Iterator[bytes]:
     *before, (last, _) = conversation.batches(style)
     for data, cases in before:
         connection.sendall(data)
         yield from _answers(connection, len(cases))
-    connection.sendall(last + (_farewell(style) if conversation.stays else b""))
+    connection.sendall(last + (_LAST_REQUEST.request(style) if conversation.stays else b""))
     if conversation.leaves == "after the headers":
-        yield from _headers(connection)
+        received = b""
+        while b"\r\n\r\n" not in received and (data := connection.recv(_RECEIVED)):
+            received += data
+            yield data
     if conversation.leaves is not None:
         connection.shutdown(socket.SHUT_WR)
-    yield from _stream(connection)
-
-
-def _farewell(style: str) -> bytes:
-    """Write a request after which the service closes the connection, if it still answers."""
-    return Case("", "/delayed", method="OPTIONS", headers=("Connection: close",)).request(style)
-
-
-def _answers(connection: socket.socket, number: int) -> Iterator[bytes]:
-    reader = ResponseParser()
-    for data in _stream(connection):
-        yield data
-        try:
-            number -= reader.feed(data) is not None
-        except ProtocolError:
-            return
-        if number == 0:
-            return
-
-
-def _headers(connection: socket.socket) -> Iterator[bytes]:
-    received = b""
-    for data in _stream(connection):
-        yield data
-        received += data
-        if b"\r\n\r\n" in received:
-            return
-
-
-def _stream(connection: socket.socket) -> Iterator[bytes]:
     while data := connection.recv(_RECEIVED):
         yield data
 
 
-def _difference(conversation: Conversation, both: dict[str, Exchange]) -> Difference | None:
-    klein, resource = (transcript(both[style], style) for style in ("klein", "resource"))
+_LAST_REQUEST: Final = Case("", "/delayed", method="OPTIONS", headers=("Connection: close",))
+"""A request after which a service that still answers closes the connection."""
+
+
+def _answers(connection: socket.socket, number: int) -> Iterator[bytes]:
+    """Receive a number of answers, or fewer if the connection or HTTP ends."""
+    parser = ResponseParser()
+    while number and (data := connection.recv(_RECEIVED)):
+        yield data
+        try:
+            number -= parser.feed(data) is not None
+        except ProtocolError:
+            return
+
+
+def _difference(conversation: Conversation, exchanges: dict[str, Exchange]) -> Difference | None:
+    klein, resource = (transcript(exchanges[style], style) for style in ("klein", "resource"))
     if klein != resource:
         return Difference(conversation.name, tuple(unified_diff(klein, resource, "klein", "resource", lineterm="")))
     promised = (*conversation.statuses, *((204,) if conversation.stays else ()))
-    given = tuple(int(status) for status in _STATUS.findall(both["klein"].received))
-    return None if given == promised else Difference(conversation.name, _broken(promised, given, klein))
-
-
-def _broken(promised: Iterable[int], given: Iterable[int], lines: Iterable[str]) -> tuple[str, ...]:
+    given = tuple(int(status) for status in _STATUS.findall(exchanges["klein"].received))
+    if given == promised:
+        return None
     before, after = (" ".join(map(str, statuses)) or "no answer" for statuses in (promised, given))
-    return tuple(unified_diff([before], [after, *lines], "promised", "both styles", lineterm=""))
+    diff = unified_diff([before], [after, *klein], "contract", "both styles", lineterm="")
+    return Difference(conversation.name, tuple(diff))

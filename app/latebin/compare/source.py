@@ -1,4 +1,4 @@
-"""The definitions of a style file: their lines and branches, and the pairs that they make with the other style."""
+"""The definitions of a style file, their size, and their twins in the other style."""
 
 import ast
 import io
@@ -31,12 +31,12 @@ class Definition:
     """A function or method of a style file.
 
     Attributes:
-        name: as it is written, behind its class and a dot if it has one.
-        common: a name that does not depend on the style, by which it finds its twin.
-        text: its source, decorators included, without the indentation of its class.
-        lines: how many of its lines have code: docstrings, comments and empty lines aside.
-        branches: how many ways there are through it beyond the first.
-        words: every name in it.
+        name: the qualified name: class and method, or function.
+        common: a name that does not depend on the style; twins have the same one.
+        text: the source with decorators, without the indentation of a class.
+        lines: the lines of code: without docstrings, comments and empty lines.
+        branches: the number of branches: conditions, loops, handlers and Boolean operators.
+        words: every name in the source.
     """
 
     name: str
@@ -48,30 +48,30 @@ class Definition:
 
 
 def definitions(source: str) -> tuple[Definition, ...]:
-    """Read what a style file defines.
+    """Parse the definitions of a style file.
 
     Args:
-        source: of the whole file.
+        source: the text of the file.
 
     Returns:
-        Its functions and methods, in their order.
+        The functions and methods of the file, in its order.
     """
     module = ast.parse(source)
-    coded = _coded(source, module)
-    return tuple(_definition(source.splitlines(), coded, owner, node) for owner, node in _functions(module))
+    code = _code_lines(source, module)
+    return tuple(_definition(source.splitlines(), code, owner, node) for owner, node in _functions(module))
 
 
 def code_lines(source: str) -> int:
-    """Count the lines of a file that have code: docstrings, comments and empty lines aside."""
-    return len(_coded(source, ast.parse(source)))
+    """Count the lines of code of a file: without docstrings, comments and empty lines."""
+    return len(_code_lines(source, ast.parse(source)))
 
 
 def common_name(owner: str, name: str) -> str:
-    """Name a definition so that its name does not depend on the style.
+    """Return a name for a definition that does not depend on the style.
 
     Args:
-        owner: its class, if it has one.
-        name: its own name.
+        owner: the name of the class; empty for a function.
+        name: the name of the function or method.
     """
     resource = owner.removesuffix("Resource")
     return re.sub("([A-Z])", r"_\1", resource if name == "render_GET" else name).lower().strip("_")
@@ -80,14 +80,14 @@ def common_name(owner: str, name: str) -> str:
 def pairs(
     klein: tuple[Definition, ...], resource: tuple[Definition, ...]
 ) -> tuple[tuple[Definition | None, Definition | None], ...]:
-    """Put the definitions of both styles side by side.
+    """Pair the definitions of both styles by their common names.
 
     Returns:
-        Twins, in the order of the file that has more; None where one style has no twin.
+        Twins in the order of the raw style, then those of Klein without a twin; None stands for a missing twin.
     """
     twins = {each.common: each for each in klein}
-    beside = tuple((twins.pop(each.common, None), each) for each in resource)
-    return (*beside, *((alone, None) for alone in twins.values()))
+    paired = tuple((twins.pop(each.common, None), each) for each in resource)
+    return (*paired, *((alone, None) for alone in twins.values()))
 
 
 def _functions(module: ast.Module) -> Iterator[tuple[str, Function]]:
@@ -98,20 +98,20 @@ def _functions(module: ast.Module) -> Iterator[tuple[str, Function]]:
             yield from ((node.name, method) for method in node.body if isinstance(method, Function))
 
 
-def _definition(source: list[str], coded: frozenset[int], owner: str, node: Function) -> Definition:
+def _definition(source: list[str], code: frozenset[int], owner: str, node: Function) -> Definition:
     first = min(each.lineno for each in (node, *node.decorator_list))
     span = range(first, (node.end_lineno or first) + 1)
     return Definition(
         name=f"{owner}.{node.name}" if owner else node.name,
         common=common_name(owner, node.name),
         text="\n".join(source[number - 1][node.col_offset :] for number in span),
-        lines=len(coded.intersection(span)),
-        branches=sum(map(_ways, ast.walk(node))),
+        lines=len(code.intersection(span)),
+        branches=sum(map(_branch_count, ast.walk(node))),
         words=frozenset(chain.from_iterable(map(_words, ast.walk(node)))),
     )
 
 
-def _ways(node: ast.AST) -> int:
+def _branch_count(node: ast.AST) -> int:
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1
     if isinstance(node, ast.comprehension):
@@ -120,14 +120,14 @@ def _ways(node: ast.AST) -> int:
 
 
 def _words(node: ast.AST) -> Iterator[str]:
-    """Give the names that a node itself has: of what it reads, calls, passes by keyword, takes or defines."""
+    """Yield the names in a node itself: of a variable, attribute, argument or definition."""
     for field in ("id", "attr", "arg", "name"):
         word = getattr(node, field, None)
         if isinstance(word, str):
             yield word
 
 
-def _coded(source: str, module: ast.Module) -> frozenset[int]:
+def _code_lines(source: str, module: ast.Module) -> frozenset[int]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = {line for token in tokens if token.type not in _NO_CODE for line in range(token.start[0], token.end[0] + 1)}
     return frozenset(lines - set(chain.from_iterable(map(_docstring, ast.walk(module)))))

@@ -23,8 +23,10 @@ _MICROSECONDS: Final = 1_000_000
 class Percentiles:
     """The distribution of durations, in seconds.
 
-    Percentiles come from a high dynamic range histogram (Gil Tene's HdrHistogram) of microseconds: the duration of the
-    nearest rank, rounded up. `least`, `mean` and `most` are exact. A negative duration counts as zero in a percentile.
+    A percentile is the duration of the nearest rank, rounded up. It comes from a high dynamic range histogram (Gil
+    Tene's HdrHistogram) of microseconds, in which a negative duration counts as zero.
+
+    The attributes `least`, `mean` and `most` are exact.
 
     Attributes:
         number: how many durations there were.

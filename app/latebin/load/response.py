@@ -37,7 +37,7 @@ _INTERIM: Final = frozenset({100, *range(102, 200)})
 """Statuses of interim responses, which another response follows; 101 is final (RFC 9110, section 15.2)."""
 
 _BODILESS: Final = frozenset({204, 304})
-"""Statuses of responses without a body, whatever their headers say (RFC 9112, section 6.3)."""
+"""Statuses of responses without a body, with any headers (RFC 9112, section 6.3)."""
 
 
 class ProtocolError(Exception):
