@@ -78,7 +78,7 @@ def test_ctrl_c_ends_with_a_report(tmp_path: Path) -> None:
             text=True,
         ) as process,
     ):
-        server.wait_until_asked()
+        server.wait_for_request()
         process.send_signal(signal.SIGINT)
         printed, _ = process.communicate()
     requests = requests_of(printed)

@@ -18,8 +18,8 @@ def layout(*words: str) -> tuple[int, int]:
 
 def test_layout() -> None:
     """However many come at once at first, what a connection and a request have is kept within them."""
-    rehearsed, surprised = layout("rehearsed"), layout()
-    assert 2 * max(rehearsed) < min(surprised)
+    warm, cold = layout("warm"), layout()
+    assert 2 * max(warm) < min(cold)
 
 
 def test_both_styles_answer() -> None:

@@ -1,4 +1,7 @@
-"""Chromium without a window, and the page `/compare` in it. The browser is the system's own: nothing is downloaded."""
+"""A Chromium without a window, and the page `/compare` in it.
+
+The browser is the one that the system has: nothing is downloaded.
+"""
 
 import os
 import shutil
@@ -18,11 +21,11 @@ CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMEDRIVER: Final = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
 
 BOUND: Final = 30
-"""Seconds after which a condition that was waited for is given up."""
+"""The longest time, in seconds, to wait for a condition."""
 
 FLAGS: Final = (
     "--headless=new",
-    "--no-sandbox",  # the sandbox does not start for root, which is who runs in a container
+    "--no-sandbox",  # a container runs as root, for which the sandbox does not start
     "--disable-dev-shm-usage",
     "--disable-gpu",
     "--disable-quic",
@@ -35,20 +38,20 @@ FLAGS: Final = (
 
 
 def missing() -> str | None:
-    """Say which of the two programs is not there; None if both are."""
+    """Name the programs that are not installed; None if both are."""
     absent = [path for path in (CHROMIUM, CHROMEDRIVER) if shutil.which(path) is None]
-    return f"there is no {' and no '.join(absent)}" if absent else None
+    return f"not installed: {', '.join(absent)}" if absent else None
 
 
 @contextmanager
 def running(profile: Path) -> Iterator[webdriver.Chrome]:
-    """Run the browser with a profile of its own, and end it."""
+    """Run the browser with a profile of its own until the block ends."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
-    # Both paths are given, so that Selenium looks for neither of them elsewhere.
+    # Selenium would download a program whose path is not given.
     driver = webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER))
     try:
         yield driver
@@ -58,7 +61,7 @@ def running(profile: Path) -> Iterator[webdriver.Chrome]:
 
 @attrs.frozen
 class Page:
-    """The page `/compare`, as somebody sees and uses it."""
+    """The page `/compare`, as a user sees and operates it."""
 
     driver: webdriver.Chrome
     base: str
@@ -85,22 +88,22 @@ class Page:
             self.driver.switch_to.active_element.send_keys(key)
 
     def tab_to(self, selector: str) -> None:
-        """Press the tabulator until the focus is on an element."""
+        """Press the Tab key until an element has the focus."""
         for _ in range(30):
             if self.driver.switch_to.active_element == self.find(selector):
                 return
             self.press(Keys.TAB)
-        raise AssertionError(f"the tabulator never comes to {selector}")
+        raise AssertionError(f"the Tab key never reaches {selector}")
 
     def texts(self, part: str) -> list[str]:
-        """Give what stands in one part of the page, in both styles."""
+        """Return the text of one part of the page for each style."""
         return [element.text for element in self.all(f".answer [data-part='{part}']")]
 
     def states(self) -> list[str | None]:
         return [element.get_attribute("data-state") for element in self.all(".answer")]
 
     def positions(self) -> list[float]:
-        """Tell how full each bar is, from 0 to 1; -1 where it does not say."""
+        """Return the positions of the progress bars: 0 to 1, or -1 if indeterminate."""
         return [float(bar.get_property("position")) for bar in self.all("progress")]  # type: ignore[arg-type]
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -111,25 +114,25 @@ class Page:
         self.until(lambda: self.states() == [state, state])
 
     def script(self, text: str, *arguments: object) -> Any:
-        """Run a function's body in the page, and give back what it returns."""
+        """Run the body of a JavaScript function in the page, and return its result."""
         return self.driver.execute_script(text, *arguments)
 
     def emulate(self, **features: str) -> None:
-        """Let media features be what they are not, as the browser's own tools can."""
+        """Override media features such as `prefers_color_scheme`."""
         media = [{"name": name.replace("_", "-"), "value": value} for name, value in features.items()]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
 
     def resize(self, width: int, height: int) -> None:
-        """Be a telephone of this size."""
+        """Emulate a mobile device with a screen of this size, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def complaints(self) -> list[str]:
-        """Give what the browser wrote to its console since it was last asked."""
+        """Return the messages in the browser's console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def reset(self) -> None:
-        """Be a browser again that nothing was done to."""
+        """Drop every override, and leave the page."""
         self.emulate()
         self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         self.driver.get("about:blank")

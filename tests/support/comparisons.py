@@ -1,4 +1,4 @@
-"""Comparisons as they could have been found, without a service."""
+"""Made-up results of `latebin compare`, for tests without a service."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,11 +16,11 @@ from latebin.load.schedule import Schedule
 SCHEDULE = Schedule(rate=100.0, delay=0.5, duration=1.0, warm_up=0.1)
 
 EVIL = "<script>alert('x')</script>&\"]]>"
-"""What a page must not take for its own."""
+"""Text that a page must escape."""
 
 
 def report(milliseconds: float, cpu: float | None = None, **changes: Any) -> Report:
-    """Give the report of a turn whose answers were all about as late."""
+    """Make the report of a turn whose answers were all about this late."""
     cost = Cost(cpu_per_answer=cpu, idle=1000, plateau=51_000, per_pending=1000.0, source="pss") if cpu else None
     good = Report(
         url="http://127.0.0.1:1/delayed",
@@ -50,14 +50,14 @@ BOTTLENECK = report(1.0, lag=Percentiles.of([0.1]))
 
 
 def turns(klein: float, resource: float) -> Round:
-    """Give a round in which one style's lateness, cost and speed are so many times a unit, and the other's so many."""
+    """Make a round from two factors that scale the lateness and cost of each style."""
     return Round(
         *(Sample(report(times, cpu=times * 1e-4), Ceiling(10_000 / times)) for times in (klein, resource)),
     )
 
 
 def comparison(*rounds: Round, **changes: Any) -> Comparison:
-    """Give a comparison of the style files as they are."""
+    """Make a comparison with the real style files and the given rounds."""
     sources = {style: _source(style) for style in ("klein", "resource")}
     found = Comparison(
         url="http://127.0.0.1:1",

@@ -1,4 +1,4 @@
-"""The service with a raw style that is not quite the same, as a script."""
+"""The service with two deliberate differences in its raw style, as a script."""
 
 import attrs
 
@@ -11,18 +11,18 @@ RawResource = resource.RawResource
 
 
 def not_found(self: RawResource, request: ServedRequest) -> None:
-    """Say the same in another order."""
+    """Send the same headers in another order."""
     reply = NOT_FOUND.reply()
     self._send(request, attrs.evolve(reply, headers=reply.headers[::-1]))
 
 
 def refused(self: RawResource, request: ServedRequest, error: Refused) -> None:
-    """Take what a caller sent for markup."""
+    """Send the given value back as HTML."""
     given = (error.problem.given or "").encode("utf-8", "replace")
     self._send(request, Reply(400, ((b"Content-Type", b"text/html"),), b"<p>%s</p>" % given))
 
 
 if __name__ == "__main__":
-    RawResource._notFound = not_found  # type: ignore[method-assign]  # that is what it is doctored with
+    RawResource._notFound = not_found  # type: ignore[method-assign]  # the deliberate difference
     RawResource._refused = refused  # type: ignore[method-assign]
     main.main()

@@ -1,7 +1,7 @@
-"""What schemathesis is told about this service, beside its OpenAPI document; loaded by schemathesis.toml.
+"""The hooks of schemathesis for this service, loaded by schemathesis.toml.
 
-JSON Schema cannot say all that a parameter accepts, and a service that fails on purpose looks like one that fails.
-Each function says which of the two it is about. No check is switched off for any of it.
+They add two facts to the OpenAPI document. JSON Schema cannot express all rules of a parameter, and a service that
+fails on purpose looks like a broken one. No check is switched off.
 """
 
 import re
@@ -23,7 +23,7 @@ FAULT = re.compile(rf"({'|'.join(faults.KINDS)})(:.*)?")
 
 short = st.integers(0, 5000).map(lambda microseconds: microseconds / 1e6)
 
-# The grammar itself has hypothesis tests of its own, with strategies that are too slow for this.
+# Simple templates: the strategies of the grammar's own tests are too slow here.
 FORMS = (
     "{0}us",
     "{0}us .. 5ms",
@@ -45,9 +45,9 @@ schemathesis.openapi.format("size", st.integers(0, MAX_BODY).map(str) | st.integ
 
 @schemathesis.hook
 def map_case(context: Any, case: Any) -> Any:
-    """Say of a query what no schema can.
+    """Make a generated query acceptable, harmless and quick.
 
-    A fault would leave nothing to check: its share is 0 here, and what it does has tests of its own.
+    A fault gets a share of 0: it would leave no answer to check, and has tests of its own.
     """
     _harmless(case.query)
     if case.meta.generation.mode.is_positive:
@@ -63,7 +63,7 @@ def _harmless(query: dict[str, Any]) -> None:
 
 
 def _complete(query: dict[str, Any]) -> None:
-    """Put beside a parameter what has to stand there, and give a body that comes in pieces enough bytes."""
+    """Add the parameters that others require, and give a body in pieces enough bytes."""
     for name in list(query):
         query.update({other: value for other, value in BESIDE[name].items() if other not in query})
     if "chunks" in query:
@@ -73,11 +73,14 @@ def _complete(query: dict[str, Any]) -> None:
 
 
 def _hurry(operation: str, query: dict[str, Any], path: dict[str, Any]) -> None:
-    """Take less time for what takes long: the examples of the document, which are requested elsewhere, and /drip."""
+    """Shorten the slow requests: the examples of the document, and `/drip`.
+
+    Other tests request these as they are.
+    """
     if "over" in query:
         query["over"] = "1ms"
     for place in (query, path):
-        # What is to stand in a path may already be percent-encoded.
+        # A value for the path may already be percent-encoded.
         if unquote(str(place.get("delay"))) in SLOW:
             place["delay"] = "1ms"
     if operation.endswith("/drip"):
@@ -90,16 +93,16 @@ SLOW = {parameter.example for parameter in (DELAY, SECONDS, *DRIP)}
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool:
-    """Drop what is found wrong with a status that was asked for: a 503 is no failure then, and a 400 no refusal."""
-    asked = str(case.query.get("status", case.query.get("code", ""))).partition(":")[0]
+    """Keep a failure unless it is about a status that the query asked for."""
+    requested = str(case.query.get("status", case.query.get("code", ""))).partition(":")[0]
     planned = "server-timing" in response.headers
     about_the_status = type(failure).__name__ in {"ServerError", "RejectedPositiveData"}
-    return not (planned and about_the_status and asked == str(response.status_code))
+    return not (planned and about_the_status and requested == str(response.status_code))
 
 
 @schemathesis.check
 def refused_by_a_problem(context: Any, response: Any, case: Any) -> None:
-    """Whatever is not answered as planned is answered with a problem, and a 400 names a parameter."""
+    """Check that every refusal is a problem, and that a 400 names a parameter."""
     if response.status_code >= 400 and "server-timing" not in response.headers and case.method != "HEAD":
         assert response.headers["content-type"] == ["application/problem+json"]
         assert response.status_code != 400 or "parameter" in response.json()

@@ -1,7 +1,7 @@
-"""A server of known lateness and known faults, as a process: `python -m tests.support.late_server SECONDS`.
+"""A server with known lateness and known faults, as a process.
 
-It prints its port, then a line for each request. The path says how it answers: those of ANSWERS come SECONDS after the
-request was read, and never before.
+Run it with `python -m tests.support.late_server SECONDS`. It prints its port, then one line for each request. The path
+selects the answer. Those in ANSWERS are sent SECONDS after the request was read, and never earlier.
 """
 
 import asyncio
@@ -45,8 +45,8 @@ CYCLE = ("/sized", "/status-500", "/garbage", "/short", "/hang-up", "/surplus", 
 _turns = itertools.cycle(CYCLE)
 
 
-def tell(what: object) -> None:
-    sys.stdout.write(f"{what}\n")
+def report(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
@@ -62,7 +62,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     head = await reader.readuntil(b"\r\n\r\n")
-    tell("asked")
+    report("request")
     path = head.split(b" ")[1].decode()
     path = next(_turns) if path == "/cycle" else path
     if path == "/silent":
@@ -77,7 +77,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def wait(seconds: float) -> None:
     due = time.monotonic() + seconds
-    while (left := due - time.monotonic()) > 0:  # noqa: ASYNC110 - never early, and nothing else to wait for
+    while (left := due - time.monotonic()) > 0:  # noqa: ASYNC110  # never early, and no event marks the end of a wait
         await asyncio.sleep(left)
 
 
@@ -89,13 +89,13 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 async def main() -> None:
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
-    tell(server.sockets[0].getsockname()[1])
+    report(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
 @attrs.frozen
 class LateServer:
-    """The server as its tests see it."""
+    """A running server: its process and its port."""
 
     process: subprocess.Popen[str]
     port: int
@@ -103,15 +103,20 @@ class LateServer:
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def wait_until_asked(self) -> None:
-        """Block until a request has come."""
+    def wait_for_request(self) -> None:
+        """Block until the server has read a request."""
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == "asked\n"
+        assert self.process.stdout.readline() == "request\n"
 
 
 @contextmanager
 def late_server(seconds: float, errors: Path) -> Iterator[LateServer]:
-    """Run the server, its standard error in a file."""
+    """Run the server until the block ends.
+
+    Args:
+        seconds: the delay of the answers in ANSWERS.
+        errors: the file for its standard error.
+    """
     command = (sys.executable, "-m", "tests.support.late_server", str(seconds))
     with (
         errors.open("w") as log,

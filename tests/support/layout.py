@@ -1,8 +1,7 @@
-"""Tells how large the attributes are of a hundred connections that came before one was answered, and of their requests.
+"""Print the size of the attributes of a hundred simultaneous connections and of their requests.
 
-python -m tests.support.layout [rehearsed]
-
-It is a process of its own, as it is for the first few instances of a class to say how those that follow are laid out.
+Run it with `python -m tests.support.layout [warm]`; with `warm`, the service answers itself first. It needs a process
+of its own: in CPython the first few instances of a class decide the layout of all later ones.
 """
 
 import sys
@@ -25,7 +24,7 @@ SETTINGS = Settings()
 
 
 class Keeping(ServiceSite):
-    """A site that keeps the requests it has answered."""
+    """A site that keeps its answered requests."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(root(SETTINGS, clock), clock)
@@ -36,7 +35,7 @@ class Keeping(ServiceSite):
 
 
 def sizes() -> tuple[int, int]:
-    """Give the bytes of the largest attributes: of a connection's, and of a request's."""
+    """Return the bytes of the largest attributes of a connection and of a request."""
     clock = Clock()
     site = Keeping(clock)
     connections = [site.buildProtocol(None) for _ in range(100)]
@@ -55,6 +54,6 @@ def _largest(objects: "Sequence[object]") -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["rehearsed"]:
+    if sys.argv[1:] == ["warm"]:
         warm_up(SETTINGS)
     click.echo("{} {}".format(*sizes()))

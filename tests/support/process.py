@@ -1,4 +1,4 @@
-"""The service as a process of its own."""
+"""The service in a process of its own."""
 
 import os
 import re
@@ -16,37 +16,40 @@ import attrs
 ROOT = Path(__file__).parents[2]
 
 BOUND = 60
-"""Seconds after which a condition that was waited for is given up."""
+"""The longest time, in seconds, to wait for a condition."""
 
 
 @attrs.frozen
 class Process:
-    """A process that serves, and its standard output as far as it has been read."""
+    """A process that serves, with its standard output open for reading."""
 
     popen: subprocess.Popen[str]
     port: int
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal; give back the exit code and the rest of the output."""
+        """Send a signal, and return the exit code and the rest of the output."""
         self.popen.send_signal(number)
         output, _ = self.popen.communicate(timeout=30)
         return self.popen.returncode, output
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Give the environment of this process without the settings of the service, and with those that are named."""
+    """Return this process's environment with the given variables and no other `LATEBIN_` variable."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATEBIN_")}
     return inherited | {"PYTHONPATH": os.pathsep.join((str(ROOT / "app"), str(ROOT)))} | variables
 
 
 @contextmanager
 def started(*arguments: str, until: str, **variables: str) -> Iterator[Process]:
-    """Start Python with arguments, and read its output until a line has the port that it listens on.
+    """Run Python until the block ends, and read its port from its output.
 
     Args:
-        arguments: what follows `python`.
-        until: a regular expression whose only group is the port, or empty where there is none.
-        variables: what is set in its environment.
+        arguments: the arguments of `python`.
+        until: a regular expression for the line with the port; its only group is the port, or empty without a port.
+        variables: environment variables to set.
+
+    Raises:
+        AssertionError: the process ended before it printed such a line.
     """
     command = [sys.executable, *arguments]
     popen = subprocess.Popen(
@@ -70,7 +73,7 @@ def started(*arguments: str, until: str, **variables: str) -> Iterator[Process]:
 
 @contextmanager
 def serving(*options: str, **variables: str) -> Iterator[Process]:
-    """Run `latebin serve` on a port of its own."""
+    """Run `latebin serve` on a free port until the block ends."""
     arguments = ("-m", "latebin", "serve", "--port", "0", *options)
     with started(*arguments, until=r"serving http://127\.0\.0\.1:(\d+)/delayed", **variables) as process:
         yield process

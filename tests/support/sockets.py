@@ -1,4 +1,4 @@
-"""A service on a real port, and real clients for it."""
+"""A service on a real port, and real clients of it."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -19,11 +19,11 @@ from latebin.core.settings import Settings
 from latebin.server.listening import listen
 
 BOUND = 30
-"""Seconds after which a condition that was waited for is given up."""
+"""The longest time, in seconds, to wait for a condition."""
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., object]:
-    """Run a test's coroutine on the reactor."""
+    """Make a test of a coroutine function: the reactor runs it."""
     return cast("Callable[..., object]", pytest_twisted.ensureDeferred(test))
 
 
@@ -37,10 +37,12 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Accepted:
-    """The HTTP connections that a port accepts: a reactor knows none that is neither read from nor written to.
+    """The HTTP connections that a port accepts.
+
+    They are recorded here because a reactor forgets a connection that is neither read nor written.
 
     Args:
-        port: what listens; it has accepted none yet.
+        port: the listening port, before it has accepted a connection.
     """
 
     def __init__(self, port: Any) -> None:
@@ -50,12 +52,12 @@ class Accepted:
         port.factory.buildProtocol = self._remember
 
     def open(self) -> list[Any]:
-        """Give the channels of those that are not closed."""
+        """Return the channels of the open connections."""
         channels = [protocol._channel for protocol in self._protocols]
         return [channel for channel in channels if channel.transport is not None and channel.transport.connected]
 
     async def close(self) -> None:
-        """Listen no more, and leave no connection behind."""
+        """Stop listening, and abort every connection."""
         await self._port.stopListening()
         for channel in self.open():
             channel.transport.abortConnection()
@@ -76,7 +78,7 @@ class Served:
     accepted: Accepted
 
     def requests(self) -> list[Any]:
-        """Give the requests that are under way on the connections of this port."""
+        """Return the unfinished requests on the connections of this port."""
         return [request for channel in self.accepted.open() for request in channel.requests]
 
     def url(self, path: str) -> str:
@@ -100,7 +102,7 @@ async def served(**chosen: Any) -> AsyncIterator[Served]:
 
 
 class Client(Protocol):
-    """A client that is nothing but its connection."""
+    """A client that records the bytes it receives."""
 
     transport: Any
 

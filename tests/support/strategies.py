@@ -1,4 +1,4 @@
-"""Delays that hypothesis makes up, and the traces they name."""
+"""Hypothesis strategies for delays, and the traces that the delays name."""
 
 from hypothesis import strategies as st
 
@@ -23,14 +23,18 @@ TRACES = {
 }
 
 tame = st.integers(1, 100_000).map(lambda milliseconds: milliseconds / 1000)
-"""Durations as people choose them, from 1 ms to 100 s, far enough apart for arithmetic to be exact enough."""
+"""Durations from 1 ms to 100 s, far enough apart that rounding decides no test."""
 
 wild = st.floats(min_value=1e-12, max_value=LONGEST)
-"""Durations that no person would choose, with all the digits that a float can have."""
+"""Durations with all the digits that a float can have, from 1 ps to the longest."""
 
 
 def delays(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Distribution]:
-    """Give any delay that can be parsed, made of the given durations, all above 0."""
+    """Return a strategy for every kind of delay.
+
+    Args:
+        durations: a strategy for the durations in a delay, all above 0.
+    """
     return st.recursive(_simple(durations), _mixes, max_leaves=8)
 
 

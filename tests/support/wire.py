@@ -1,4 +1,4 @@
-"""A connection to a site in memory, and the whole service on a clock that the test moves."""
+"""A connection in memory, and the whole service on a clock that the test advances."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from latebin.site.root import Root
 
 
 class Wire(StringTransport):
-    """One connection to a site, in memory: bytes in, bytes out."""
+    """One connection to a site, in memory."""
 
     producer: Any
 
@@ -33,23 +33,23 @@ class Wire(StringTransport):
         return bytes(self.value())
 
     def leave(self) -> None:
-        """Be left by the client; like a real transport, let go of the protocol."""
+        """Close the connection as its client would, and let go of the protocol."""
         protocol, self.protocol, self.producer = self.protocol, None, None
         if protocol is not None:
             self.connected = False
             protocol.connectionLost(Failure(ConnectionDone()))
 
     def unregisterProducer(self) -> None:
-        # As a real transport, which does not mind if there is none.
+        # A real transport accepts this without a producer; StringTransport raises.
         self.producer = None
 
     def resumeProducing(self) -> None:
-        # Nor if there is nothing more to come.
+        # A real transport accepts this while it closes; StringTransport raises.
         if not self.disconnecting:
             super().resumeProducing()
 
     def loseConnection(self) -> None:
-        # As a real transport, in the reactor's next turn; until then it is known that it will be.
+        # A real transport closes in the reactor's next turn; until then it only has the flag.
         self.disconnecting = True
         self._clock.callLater(0, self.leave)
 
@@ -59,7 +59,7 @@ class Wire(StringTransport):
 
 @attrs.frozen
 class House:
-    """The whole service on a clock that the test moves."""
+    """The whole service on a clock that the test advances."""
 
     clock: Clock
     klein: Service
