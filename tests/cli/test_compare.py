@@ -88,7 +88,7 @@ def test_a_difference(doctored: Subject) -> None:
     [
         (["--pid", "1"], "--pid goes with --url"),
         (["--bound", "5s"], "the bound is 5 s"),
-        (["--bound", "soon"], "'soon' is not a duration"),
+        (["--bound", "soon"], "Invalid duration 'soon': expected a duration"),
         (["--rounds", "0", "--url", "http://127.0.0.1/path"], "has a path"),
         (["--rounds", "0", "--url", "ftp://127.0.0.1"], "is not an http:// URL"),
         (["--rounds", "-1"], "not in the range"),

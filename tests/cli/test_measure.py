@@ -91,7 +91,7 @@ def test_ctrl_c_ends_with_a_report(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("http://h/", "--rate", "5"), "give two of pending, rate and delay"),
-        (("http://h/", "--rate", "5", "--delay", "soon"), "'soon' is not a duration"),
+        (("http://h/", "--rate", "5", "--delay", "soon"), "Invalid duration 'soon': expected a duration"),
         (("ftp://h/", "--rate", "5", "--delay", "1"), "not an http://"),
         (("http://h/", "--pending", "9", "--rate", "5", "--delay", "1"), "does not agree"),
         (("http://h/", "--rate", "high", "--delay", "1"), "'high' is not a valid number."),

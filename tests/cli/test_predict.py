@@ -11,12 +11,12 @@ from tests.cli.test_main import TRACE, latebin, refusal
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["1s...3s"], "at character 4: expected a duration"),
-        (["lognormal(mean=80ms)"], "at character 10: expected 'median'"),
-        (["1s\n"], "'1s\\n' is no delay: at character 2"),
+        (["1s...3s"], "expected a duration such as 2, 250ms or 1m30s at character 4 (between '1s..'"),
+        (["lognormal(mean=80ms)"], "expected 'median' at character 10"),
+        (["1s\n"], "Invalid delay '1s\\n': expected '..' or the end at character 2"),
         (["11m"], "every draw would be above the longest delay, 10m"),
         (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
-        (["trace(two)"], "a trace that was given at the start: none"),
+        (["trace(two)"], "expected the name of a known trace (none was given with --trace)"),
         (["1s", "--timeout", "soon"], "--timeout"),
         (["1s", "--trace", "two=/nowhere"], "No such file"),
         ([], "EXPR"),

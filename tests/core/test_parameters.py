@@ -52,10 +52,10 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "`--default-delay`": lambda: planned("").wait == SETTINGS.default_delay,
     "every draw is new": lambda: planned("delay=0s..1s").wait != planned("delay=0s..1s", lambda: 0.25).wait,
     "the next one": lambda: planned("delay=0s..1s&seed=1") == planned("delay=0s..1s&seed=1&n=1"),
-    "that of the type's own body": lambda: [planned(f"type={kind}").body.size for kind in ("html", "text")] == [52, 27],
+    "the type's own size": lambda: [planned(f"type={kind}").body.size for kind in ("html", "text")] == [52, 27],
     "no header": lambda: planned("").retry_after is None,
     "none": lambda: planned("").fault is None,
-    "nothing is said of a timeout": lambda: predicted("").cut is None,
+    "unknown": lambda: predicted("").cut is None,
 }
 
 

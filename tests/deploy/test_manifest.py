@@ -335,5 +335,5 @@ def test_image(name: str) -> None:
 )  # fmt: skip
 def test_no_image(name: str) -> None:
     """What is no name of an image does not get into YAML."""
-    with pytest.raises(ValueError, match="no name of an image"):
+    with pytest.raises(ValueError, match="expected the name of an image"):
         parse_image(name)

@@ -24,7 +24,8 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[\"'(`]*[A-Z0-9`])")
 
 
 def _without_code(text: str) -> str:
-    return re.sub(r"(`+)[^`]*\1", "code", text)
+    # The capital lets a sentence begin with code.
+    return re.sub(r"(`+)[^`]*\1", "Code", text)
 
 
 @attrs.frozen

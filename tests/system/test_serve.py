@@ -134,7 +134,7 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--trace", f"a b={TRACE}"], "a trace's name is"),
         (["--trace", "two=/nowhere"], "No such file"),
         (["--trace", f"two={TRACE.parent}"], "Is a directory"),
-        (["--trace", f"two={__file__}"], "test_serve.py': line 2: not a duration"),
+        (["--trace", f"two={__file__}"], "test_serve.py': line 2: expected a duration"),
         (["--trace", "two=/dev/zero"], "larger than 64m"),
         (["--trace", f"two={TRACE}", "--trace", f"two={TRACE}"], "two was given twice"),
     ],

@@ -16,7 +16,7 @@ class ImageType(click.ParamType[str]):
         try:
             return parse_image(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is {error}.", param, ctx)
+            self.fail(f"Invalid image {value!r}: {error}.", param, ctx)
 
 
 @click.command("manifest")

@@ -28,7 +28,7 @@ class DurationType(click.ParamType[float]):
         try:
             return parse(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is {error}.", param, ctx)
+            self.fail(f"Invalid duration {value!r}: {error}.", param, ctx)
 
 
 class SizeType(click.ParamType[int]):
@@ -40,7 +40,7 @@ class SizeType(click.ParamType[int]):
         try:
             return size.parse(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is {error}.", param, ctx)
+            self.fail(f"Invalid size {value!r}: {error}.", param, ctx)
 
 
 class WholeType(click.IntRange):

@@ -35,7 +35,7 @@ def predict_command(expression: str, timeout: float | None, max_delay: float, tr
         settings = Settings(default_delay=0.0, max_delay=max_delay, traces=named(trace))
         delay = DELAY.read(expression, settings)
     except ValueError as error:
-        raise click.UsageError(f"{expression!r} is no delay: {error}") from error
+        raise click.UsageError(f"Invalid delay {expression!r}: {error}") from error
     _show(predict(delay, timeout, max_delay, BINS))
 
 

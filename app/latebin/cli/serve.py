@@ -70,7 +70,7 @@ class UpstreamType(click.ParamType[tuple[str, str]]):
         try:
             return parse_upstream(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is {error}.", param, ctx)
+            self.fail(f"Invalid upstream {value!r}: {error}.", param, ctx)
 
 
 class NetworkType(click.ParamType[networks.Network]):
@@ -82,7 +82,7 @@ class NetworkType(click.ParamType[networks.Network]):
         try:
             return networks.parse(str(value))
         except ValueError as error:
-            self.fail(f"{value!r} is {error}.", param, ctx)
+            self.fail(f"Invalid network {value!r}: {error}.", param, ctx)
 
 
 class WorkersType(click.ParamType[int]):

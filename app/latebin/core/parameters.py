@@ -1,6 +1,7 @@
-"""The one table of what a caller can ask for, from which everything else that knows a parameter is made.
+"""The table of all parameters of a request.
 
-The plan reader, the refusals, the README, the page at `/` and `/openapi.json` all read it here.
+The reader of a request, the refusals, the README, the page at `/` and `/openapi.json` are made from this table. A
+parameter has its entry here, and its effect in `plan`.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from latebin.core.settings import Settings
 from latebin.core.topics import TOPICS
 
 Reader = Callable[[str, Settings], Any]
-"""Reads a parameter's text within the limits; raises ValueError, saying what is wrong with it."""
+"""A function that reads the text of a parameter within the limits, or raises ValueError with the reason."""
 
 MAX_CHUNKS: Final = 10_000
 MAX_SEED: Final = 2**64 - 1
@@ -25,10 +26,10 @@ MAX_TURN: Final = 10**12
 MAX_RETRY_AFTER: Final = 10**9
 
 MAX_SECONDS: Final = 10.0
-"""What a longer delay is cut to at `/delay/SECONDS`, as httpbin cuts it."""
+"""Seconds to which `/delay/SECONDS` cuts a longer delay, as httpbin does."""
 
 MAX_NUMBYTES: Final = 10 * 1024**2
-"""What a larger number of bytes is cut to at `/drip`, as httpbin cuts it."""
+"""Bytes to which `/drip` cuts a larger number, as httpbin does."""
 
 
 @attrs.frozen
@@ -36,16 +37,17 @@ class Parameter:
     """One parameter.
 
     Attributes:
-        name: as it stands in the query.
-        meaning: what it does, in a few words.
-        accepted: what it accepts, for a refusal and for the documents.
-        default: what happens without it.
-        bound: what limits it.
-        example: a value that is accepted by a service whose settings are the default.
-        read: how it is read.
-        schema: its JSON Schema, for OpenAPI. A pattern tells the syntax; a `format` of our own stands where more is
-            asked than a schema can tell, such as a bound that is a setting.
-        beside: what has to stand beside it in the query, with a value that fits the example.
+        name: its name in the query.
+        meaning: its effect, in a few words.
+        accepted: its values, for refusals and documents.
+        default: the effect of its absence.
+        bound: its limit.
+        example: a value that is accepted under the default settings.
+        read: reads its text.
+        schema: its JSON Schema, for OpenAPI. A pattern describes the syntax. A `format` of our own marks a rule that no
+            schema can express, such as a bound that is a setting.
+        beside: other parameters that it requires in the query, with values that fit the example.
+        via: whether `/via/NAME` has it too, as a header.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Parameter:
     read: Reader = attrs.field(repr=False)
     schema: Mapping[str, Any] = attrs.field(repr=False)
     beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    via: bool = False
 
 
 def _delay(text: str, settings: Settings) -> distributions.Distribution:
@@ -67,9 +70,12 @@ def _delay(text: str, settings: Settings) -> distributions.Distribution:
 
 
 def _period(text: str, settings: Settings) -> float:
-    seconds = duration.parse(text)
+    return _at_most_the_longest(duration.parse(text), settings)
+
+
+def _at_most_the_longest(seconds: float, settings: Settings) -> float:
     if seconds > settings.max_delay:
-        raise ValueError(f"above the longest delay, {duration.render(settings.max_delay)}")
+        raise ValueError(f"expected at most the longest delay, {duration.render(settings.max_delay)}")
     return seconds
 
 
@@ -80,14 +86,14 @@ def _timeout(text: str, settings: Settings) -> float:
 def _size(text: str, settings: Settings) -> int:
     found = size.parse(text)
     if found > settings.max_body:
-        raise ValueError(f"above the largest body, {size.render(settings.max_body)}")
+        raise ValueError(f"expected at most the largest body, {size.render(settings.max_body)}")
     return found
 
 
 def _whole(least: int, most: int) -> Reader:
     def read(text: str, settings: Settings) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
-            raise ValueError(f"not a whole number from {least} to {most}")
+            raise ValueError(f"expected a whole number from {least} to {most}")
         return int(text)
 
     return read
@@ -96,7 +102,7 @@ def _whole(least: int, most: int) -> Reader:
 def _one_of(choices: Collection[str]) -> Reader:
     def read(text: str, settings: Settings) -> str:
         if text not in choices:
-            raise ValueError("not one of them")
+            raise ValueError(f"expected one of {', '.join(choices)}")
         return text
 
     return read
@@ -110,40 +116,39 @@ def _status(text: str, settings: Settings) -> chance.Chance:
 
 def _fault(text: str, settings: Settings) -> chance.Chance:
     found = chance.parse(text)
-    if found.what not in faults.KINDS:
-        raise ValueError("there is no such fault")
+    _one_of(faults.KINDS)(found.what, settings)
     return found
 
 
 def _seconds(text: str, settings: Settings) -> float:
-    """Read what httpbin reads, which is whatever Python takes for a number, and a duration besides."""
+    """Read a number as Python spells it, which httpbin does, or a duration."""
     if len(text) > duration.MAX_LENGTH:
-        raise ValueError(f"longer than {duration.MAX_LENGTH} characters")
+        raise ValueError(f"expected at most {duration.MAX_LENGTH} characters")
     try:
         seconds = float(text)
     except ValueError:
         return duration.parse(text)
     if not seconds >= 0:
-        raise ValueError("not a number of seconds from 0 up")
-    return abs(seconds)  # -0.0 is no less than 0, and would be told as it is written
+        raise ValueError("expected a number of seconds from 0 up")
+    return abs(seconds)  # -0.0 passes the check above, and would be rendered with its sign
 
 
 def _drip_seconds(text: str, settings: Settings) -> float:
-    seconds = _seconds(text, settings)
-    if seconds > settings.max_delay:
-        raise ValueError(f"above the longest delay, {duration.render(settings.max_delay)}")
-    return seconds
+    return _at_most_the_longest(_seconds(text, settings), settings)
 
 
 def _numbytes(text: str, settings: Settings) -> int:
     try:
         found = int(text)
     except ValueError:
-        raise ValueError("not a whole number") from None
+        raise ValueError("expected a whole number") from None
     if found <= 0:
-        raise ValueError("not positive")
+        raise ValueError("expected a number above 0")
     return min(found, MAX_NUMBYTES, settings.max_body)
 
+
+_SHOWN: Final = 40
+"""The most characters of a wrong value in the detail of a refusal; the member `given` has more."""
 
 _NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
 
@@ -152,7 +157,7 @@ _FORMS: Final = "|".join(grammar.FORMS)
 _DELAY: Final = {
     "type": "string",
     "format": "delay",
-    # No schema can tell a language with nesting: whatever is a delay matches this, and not the other way round.
+    # A regular expression cannot describe nesting: every delay matches this pattern, other text may match, too.
     "pattern": rf"^ *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)) *$",
     "maxLength": grammar.MAX_LENGTH,
 }
@@ -164,10 +169,10 @@ _DURATION: Final = {
     "maxLength": duration.MAX_LENGTH,
 }
 
-# What Python takes for a number besides, as `1_0` or `inf`, is read too, since httpbin reads it; it is told to nobody.
+# Python's other numbers, such as `1_0` or `inf`, are accepted because httpbin accepts them, and are not documented.
 _SECONDS: Final = {**_DURATION, "format": "seconds"}
 
-# The reader takes still more digits, up to share.MAX_LENGTH; bounded here, so that all that matches is short enough.
+# The reader accepts more digits, up to share.MAX_LENGTH. The bound here keeps all matching text short enough for it.
 _SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"
 
 
@@ -176,214 +181,218 @@ def _number(least: int, most: int) -> Mapping[str, Any]:
 
 
 DELAY: Final = Parameter(
-    "delay",
-    "how long the answer waits",
-    grammar.ACCEPTED,
-    "`--default-delay`",
-    "a draw above `--max-delay` is cut to it",
-    "lognormal(median=80ms,p99=1.2s)",
-    _delay,
-    _DELAY,
+    name="delay",
+    meaning="the time that the answer waits",
+    accepted=grammar.ACCEPTED,
+    default="`--default-delay`",
+    bound="a draw above `--max-delay` is cut to it",
+    example="lognormal(median=80ms,p99=1.2s)",
+    read=_delay,
+    schema=_DELAY,
+    via=True,
 )
 
 DELAYED: Final = (
     DELAY,
     Parameter(
-        "seed",
-        "makes the draws repeatable",
-        f"a whole number from 0 to {MAX_SEED}",
-        "every draw is new",
-        "64 bits",
-        "7",
-        _whole(0, MAX_SEED),
-        _number(0, MAX_SEED),
+        name="seed",
+        meaning="makes the draws repeatable",
+        accepted=f"a whole number from 0 to {MAX_SEED}",
+        default="every draw is new",
+        bound="64 bits",
+        example="7",
+        read=_whole(0, MAX_SEED),
+        schema=_number(0, MAX_SEED),
+        via=True,
     ),
     Parameter(
-        "n",
-        "asks for the n-th draw of the seed",
-        f"a whole number from 1 to {MAX_TURN}, together with a seed",
-        "the next one",
-        f"{MAX_TURN:.0e}".replace("e+", "e"),
-        "3",
-        _whole(1, MAX_TURN),
-        _number(1, MAX_TURN),
-        {"seed": "7"},
+        name="n",
+        meaning="selects the n-th draw of the seed",
+        accepted=f"a whole number from 1 to {MAX_TURN}, together with a seed",
+        default="the next one",
+        bound=f"{MAX_TURN:.0e}".replace("e+", "e"),
+        example="3",
+        read=_whole(1, MAX_TURN),
+        schema=_number(1, MAX_TURN),
+        beside={"seed": "7"},
+        via=True,
     ),
     Parameter(
-        "status",
-        "the status of the answer, or of a share of the answers",
-        "a status from 200 to 599, with a share behind a colon if it is not for all: 503 or 503:20%",
-        "200",
-        "200 to 599",
-        "503:20%",
-        _status,
-        {"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
+        name="status",
+        meaning="the status of all answers, or of a share of them",
+        accepted="a status from 200 to 599 such as 503, or 503:20% for a share of the answers",
+        default="200",
+        bound="200 to 599",
+        example="503:20%",
+        read=_status,
+        schema={"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
+        via=True,
     ),
     Parameter(
-        "size",
-        "the size of the body",
-        size.ACCEPTED,
-        "that of the type's own body",
-        "`--max-body`",
-        "64k",
-        _size,
-        {"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
+        name="size",
+        meaning="the size of the body",
+        accepted=size.ACCEPTED,
+        default="the type's own size",
+        bound="`--max-body`",
+        example="64k",
+        read=_size,
+        schema={"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
     ),
     Parameter(
-        "type",
-        "the kind of body",
-        ", ".join(TYPES),
-        "html",
-        "one of them",
-        "json",
-        _one_of(TYPES),
-        {"type": "string", "enum": list(TYPES)},
+        name="type",
+        meaning="the type of the body",
+        accepted=", ".join(TYPES),
+        default="html",
+        bound="one of these",
+        example="json",
+        read=_one_of(TYPES),
+        schema={"type": "string", "enum": list(TYPES)},
     ),
     Parameter(
-        "at",
-        "what the delay comes before",
-        "headers (wait, then answer) or body (send the headers at once, then wait)",
-        "headers",
-        "one of them",
-        "body",
-        _one_of(("headers", "body")),
-        {"type": "string", "enum": ["headers", "body"]},
+        name="at",
+        meaning="the part of the answer that waits",
+        accepted="headers (wait, then answer) or body (send the headers at once, then wait)",
+        default="headers",
+        bound="one of these",
+        example="body",
+        read=_one_of(("headers", "body")),
+        schema={"type": "string", "enum": ["headers", "body"]},
     ),
     Parameter(
-        "chunks",
-        "how many pieces the body comes in",
-        f"a whole number from 1 to {MAX_CHUNKS}, and not more than the body has bytes",
-        "1",
-        f"{MAX_CHUNKS}",
-        "4",
-        _whole(1, MAX_CHUNKS),
-        _number(1, MAX_CHUNKS),
+        name="chunks",
+        meaning="the number of pieces in which the body is sent",
+        accepted=f"a whole number from 1 to {MAX_CHUNKS}, at most the number of bytes in the body",
+        default="1",
+        bound=f"{MAX_CHUNKS}",
+        example="4",
+        read=_whole(1, MAX_CHUNKS),
+        schema=_number(1, MAX_CHUNKS),
     ),
     Parameter(
-        "over",
-        "the time from the first piece to the last, after the wait",
-        f"{duration.ACCEPTED}; with at least two chunks",
-        "0",
-        "`--max-delay`",
-        "100ms",
-        _period,
-        {**_DURATION, "format": "period"},
-        {"chunks": "4"},
+        name="over",
+        meaning="the time from the first piece to the last, after the wait",
+        accepted=f"{duration.ACCEPTED}; together with at least two chunks",
+        default="0",
+        bound="`--max-delay`",
+        example="100ms",
+        read=_period,
+        schema={**_DURATION, "format": "period"},
+        beside={"chunks": "4"},
     ),
     Parameter(
-        "framing",
-        "how the end of the body is told",
-        "length (Content-Length) or chunked",
-        "length",
-        "one of them",
-        "chunked",
-        _one_of(("length", "chunked")),
-        {"type": "string", "enum": ["length", "chunked"]},
+        name="framing",
+        meaning="the framing of the body",
+        accepted="length (Content-Length) or chunked",
+        default="length",
+        bound="one of these",
+        example="chunked",
+        read=_one_of(("length", "chunked")),
+        schema={"type": "string", "enum": ["length", "chunked"]},
     ),
     Parameter(
-        "retry-after",
-        "adds a Retry-After header, in seconds",
-        f"a whole number of seconds from 0 to {MAX_RETRY_AFTER}",
-        "no header",
-        f"{MAX_RETRY_AFTER:.0e}".replace("e+0", "e"),
-        "30",
-        _whole(0, MAX_RETRY_AFTER),
-        _number(0, MAX_RETRY_AFTER),
+        name="retry-after",
+        meaning="adds a Retry-After header, in seconds",
+        accepted=f"a whole number of seconds from 0 to {MAX_RETRY_AFTER}",
+        default="no header",
+        bound=f"{MAX_RETRY_AFTER:.0e}".replace("e+0", "e"),
+        example="30",
+        read=_whole(0, MAX_RETRY_AFTER),
+        schema=_number(0, MAX_RETRY_AFTER),
     ),
     Parameter(
-        "fault",
-        "what goes wrong after the wait, or for a share of the answers",
-        f"{', '.join(faults.KINDS)}; with a share behind a colon if it is not for all: reset or reset:10%",
-        "none",
-        "one of them",
-        "reset:10%",
-        _fault,
-        {"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(:{_SHARE})?$"},
+        name="fault",
+        meaning="a failure in place of the answer, after the wait",
+        accepted=f"{', '.join(faults.KINDS)}, or reset:10% for a share of the answers",
+        default="none",
+        bound="one of these",
+        example="reset:10%",
+        read=_fault,
+        schema={"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(:{_SHARE})?$"},
+        via=True,
     ),
 )
-"""What `/delayed` can be asked for."""
+"""The parameters of `/delayed`."""
 
 PREDICT: Final = (
     DELAY,
     Parameter(
-        "timeout",
-        "how long the client would wait",
-        duration.ACCEPTED,
-        "nothing is said of a timeout",
-        "none",
-        "2s",
-        _timeout,
-        _DURATION,
+        name="timeout",
+        meaning="the timeout of the client",
+        accepted=duration.ACCEPTED,
+        default="unknown",
+        bound="none",
+        example="2s",
+        read=_timeout,
+        schema=_DURATION,
     ),
 )
-"""What `/predict` can be asked for."""
+"""The parameters of `/predict`."""
 
 SECONDS: Final = Parameter(
-    "delay",
-    "how long the answer waits",
-    f"a number of seconds such as 3 or 0.5, or {duration.ACCEPTED}",
-    "none: it is part of the path",
-    f"above {MAX_SECONDS:.0f} s or `--max-delay` it is that",
-    "3",
-    _seconds,
-    _SECONDS,
+    name="delay",
+    meaning="the time that the answer waits",
+    accepted="a number of seconds such as 3 or 0.5, or a duration such as 250ms or 1m30s",
+    default="none: it is part of the path",
+    bound=f"a longer one is cut to {MAX_SECONDS:.0f} s or `--max-delay`",
+    example="3",
+    read=_seconds,
+    schema=_SECONDS,
 )
-"""What `/delay/SECONDS` says in its path."""
+"""The parameter in the path of `/delay/SECONDS`."""
 
 DRIP: Final = (
     Parameter(
-        "duration",
-        "the time over which the bytes are sent",
-        f"a number of seconds such as 2 or 0.5, or {duration.ACCEPTED}",
-        "2",
-        "`--max-delay`",
-        "0.5",
-        _drip_seconds,
-        _SECONDS,
+        name="duration",
+        meaning="the time over which the bytes are sent",
+        accepted="a number of seconds such as 2 or 0.5, or a duration such as 250ms or 1m30s",
+        default="2",
+        bound="`--max-delay`",
+        example="0.5",
+        read=_drip_seconds,
+        schema=_SECONDS,
     ),
     Parameter(
-        "numbytes",
-        "how many bytes are sent",
-        "a whole number from 1",
-        "10",
-        f"above {MAX_NUMBYTES} or `--max-body` it is that",
-        "5",
-        _numbytes,
-        {"type": "integer", "minimum": 1},
+        name="numbytes",
+        meaning="the number of bytes",
+        accepted="a whole number from 1",
+        default="10",
+        bound=f"a larger one is cut to {MAX_NUMBYTES} or `--max-body`",
+        example="5",
+        read=_numbytes,
+        schema={"type": "integer", "minimum": 1},
     ),
     Parameter(
-        "code",
-        "the status of the answer",
-        "a status from 200 to 999",
-        "200",
-        "200 to 999",
-        "503",
-        _whole(200, 999),
-        _number(200, 999),
+        name="code",
+        meaning="the status of the answer",
+        accepted="a status from 200 to 999",
+        default="200",
+        bound="200 to 999",
+        example="503",
+        read=_whole(200, 999),
+        schema=_number(200, 999),
     ),
     Parameter(
-        "delay",
-        "how long the answer waits before its first byte",
-        f"a number of seconds such as 1 or 0.5, or {duration.ACCEPTED}",
-        "0",
-        "`--max-delay`",
-        "0.5",
-        _drip_seconds,
-        _SECONDS,
+        name="delay",
+        meaning="the time that the answer waits before its first byte",
+        accepted="a number of seconds such as 1 or 0.5, or a duration such as 250ms or 1m30s",
+        default="0",
+        bound="`--max-delay`",
+        example="0.5",
+        read=_drip_seconds,
+        schema=_SECONDS,
     ),
 )
-"""What `/drip` can be asked for."""
+"""The parameters of `/drip`."""
 
-VIA: Final = tuple(parameter for parameter in DELAYED if parameter.name in {"delay", "seed", "n", "status", "fault"})
-"""What `/via/NAME` can be asked for, in headers: when to pass a request on, and whether to. The shape of the answer is
-the upstream's business."""
+VIA: Final = tuple(parameter for parameter in DELAYED if parameter.via)
+"""The parameters of `/via/NAME`, which come in headers: all but those of the body, which is the upstream's."""
 
 TOPIC: Final = Parameter(
     name="topic",
     meaning="the page of the reference",
     accepted=", ".join(TOPICS),
     default="none: it is part of the path",
-    bound="one of them",
+    bound="one of these",
     example="faults",
     read=_one_of(TOPICS),
     schema={"type": "string", "enum": list(TOPICS)},
@@ -391,22 +400,22 @@ TOPIC: Final = Parameter(
 """The page that `/docs/TOPIC` shows."""
 
 PREFIX: Final = "latebin-"
-"""How the headers begin that ask for something, in small letters; the name of a parameter follows."""
+"""The prefix of request headers that are parameters, in lower case; the name of the parameter follows."""
 
 
 def read_query(query: bytes, parameters: Collection[Parameter], settings: Settings) -> dict[str, Any]:
-    """Read every field of a query by the table, as `read_fields` does.
+    """Read every parameter in a query, as `read_fields` does.
 
     Args:
-        query: what follows the `?` of the request target, still percent-encoded.
-        parameters: what the resource can be asked for.
+        query: the query of the request target, still percent-encoded.
+        parameters: the parameters of the endpoint.
         settings: the limits.
 
     Returns:
-        What was given, by name; what was not given is not there.
+        The values of the given parameters, by name.
 
     Raises:
-        Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
+        Refused: 400, as in `read_fields`.
     """
     return read_fields(_fields(query), parameters, settings)
 
@@ -414,28 +423,28 @@ def read_query(query: bytes, parameters: Collection[Parameter], settings: Settin
 def read_fields(
     fields: Iterable[tuple[str, str]], parameters: Collection[Parameter], settings: Settings
 ) -> dict[str, Any]:
-    """Read what a caller asks for by the table, wherever it stands.
+    """Read parameters from decoded fields.
 
-    Nothing is ignored: a name that is not in the table, and a name that comes twice, are refused.
+    No field is ignored: an unknown name and a repeated name are refused.
 
     Args:
-        fields: names and texts, decoded, as they come.
-        parameters: what the resource can be asked for.
+        fields: names and texts, decoded, in the order of the request.
+        parameters: the parameters of the endpoint.
         settings: the limits.
 
     Returns:
-        What was given, by name; what was not given is not there.
+        The values of the given parameters, by name.
 
     Raises:
-        Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
+        Refused: 400, with the name of the wrong parameter, the given text and the accepted values.
     """
     known = {parameter.name: parameter for parameter in parameters}
     found: dict[str, Any] = {}
     for name, text in fields:
         if name not in known:
-            raise wrong("There is no such parameter.", name, text, f"the parameters {', '.join(known)}")
+            raise wrong(f'Unknown parameter "{_clipped(name)}".', name, text, f"the parameters {', '.join(known)}")
         if name in found:
-            raise wrong("A parameter can be given once.", name, text, "one value")
+            raise wrong(f'The parameter "{name}" is given twice.', name, text, "one value")
         found[name] = read_text(known[name], text, settings)
     return found
 
@@ -444,21 +453,33 @@ def read_text(parameter: Parameter, text: str, settings: Settings) -> object:
     """Read the text of one parameter.
 
     Raises:
-        Refused: 400, with what is wrong with the text.
+        Refused: 400, with the reason in its detail.
     """
     try:
         return parameter.read(text, settings)
     except ValueError as error:
-        raise wrong(f"This is no {parameter.name}: {error}.", parameter.name, text, parameter.accepted) from None
+        detail = f'Invalid {parameter.name} "{_clipped(text)}": {error}.'
+        raise wrong(detail, parameter.name, text, parameter.accepted) from None
 
 
 def wrong(detail: str, parameter: str, given: str, accepted: str) -> Refused:
-    """Refuse a parameter."""
+    """Make the refusal of a parameter.
+
+    Args:
+        detail: the reason, as a sentence.
+        parameter: its name.
+        given: the given text.
+        accepted: its accepted values.
+    """
     return Refused(Problem(400, detail, parameter=parameter, given=given, accepted=accepted))
 
 
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 def _fields(query: bytes) -> Iterator[tuple[str, str]]:
-    # Latin-1 and backslashes keep any byte readable in the refusal, instead of failing on it.
+    # Latin-1 and backslashes keep every byte readable in the refusal, where UTF-8 alone would raise.
     for field in query.decode("latin-1").split("&"):
         if field:
             name, _, value = field.partition("=")

@@ -31,7 +31,7 @@ def parse_image(text: str) -> str:
         ValueError: it is none.
     """
     if not _IMAGE.fullmatch(text):
-        raise ValueError("no name of an image such as delayed, or example.org/team/delayed:0.1.0")
+        raise ValueError("expected the name of an image such as latebin or example.org/team/latebin:0.1.0")
     return text
 
 

@@ -18,9 +18,9 @@ def test_network(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "on", "*", "10", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8,::1", "a.example"])
 def test_no_network(text: str) -> None:
     """Anything else is refused with what is accepted, and so is a network of which more is set than its prefix."""
-    with pytest.raises(ValueError, match=r"^no network") as refused:
+    with pytest.raises(ValueError, match=r"^expected an address or a network") as refused:
         parse(text)
-    assert str(refused.value).endswith(ACCEPTED)
+    assert ACCEPTED in str(refused.value)
 
 
 def test_address() -> None:

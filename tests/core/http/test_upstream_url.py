@@ -51,7 +51,7 @@ def test_parse(text: str, expected: tuple[str, str]) -> None:
 )
 def test_parse_refuses(text: str) -> None:
     """What is no upstream is refused, with what one looks like."""
-    with pytest.raises(ValueError, match="not NAME=URL such as"):
+    with pytest.raises(ValueError, match="expected NAME=URL such as"):
         parse(text)
 
 

@@ -15,17 +15,17 @@ from latebin.core.language.chance import Chance, parse
     ],
 )
 def test_parse(text: str, chance: Chance) -> None:
-    """What happens is for all, or for the share behind the colon."""
+    """An event applies to the share behind a colon, or to all requests."""
     assert parse(text) == chance
 
 
 @pytest.mark.parametrize("text", ["reset:", "reset:101%", "reset:1.1", "reset:x", "reset:1%:2%"])
 def test_parse_refuses(text: str) -> None:
-    """A share that is none is refused."""
-    with pytest.raises(ValueError, match="share"):
+    """A wrong share is refused with a description of the accepted ones."""
+    with pytest.raises(ValueError, match="expected a share such as"):
         parse(text)
 
 
-def test_each_kind_is_done() -> None:
-    """Every fault that can be asked for is one that is done."""
+def test_each_kind_is_implemented() -> None:
+    """Every fault in the table of kinds has an implementation."""
     assert set(FAULTS) == set(KINDS)

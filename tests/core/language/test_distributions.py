@@ -1,4 +1,4 @@
-"""Distributions: draws, quantiles and means that agree with each other and with figures worked out by hand."""
+"""Draws, quantiles and means that agree with each other and with figures computed by hand."""
 
 import math
 from itertools import repeat
@@ -41,12 +41,12 @@ def read(text: str) -> Distribution:
 
 
 def drawn(delay: Distribution, size: int, seed: int = 42) -> list[float]:
-    """Draw as the service does: a stream of uniforms for each request."""
+    """Draw as the service does, with a stream of numbers for each request."""
     return [delay.draw(draw.seeded("delay", seed, str(delay), n), n) for n in range(1, size + 1)]
 
 
 def distance(delay: Distribution, sample: list[float]) -> float:
-    """Give the Kolmogorov-Smirnov statistic; at a value with a share of its own, both sides of the step count."""
+    """Compute the Kolmogorov-Smirnov statistic, with both sides of each step of the cdf."""
     size = len(sample)
     steps = {x: rank for rank, x in enumerate(sorted(sample), 1)}
     below = 0
@@ -59,13 +59,13 @@ def distance(delay: Distribution, sample: list[float]) -> float:
 
 
 def integrated(delay: Distribution, cap: float, steps: int) -> float:
-    """Integrate 1 - cdf from 0 to the cap; as it never rises, the result is within cap / steps of the truth."""
+    """Integrate 1 - cdf from 0 to the cap, within cap / steps of the true value."""
     return sum(1 - delay.cdf(cap * (k + 0.5) / steps) for k in range(steps)) * cap / steps
 
 
 @pytest.mark.parametrize("text", ONE_OF_EACH)
 def test_draws_follow_the_cdf(text: str) -> None:
-    """Two thousand draws pass a Kolmogorov-Smirnov test against the delay's own cdf (alpha = 0.001)."""
+    """Two thousand draws pass a Kolmogorov-Smirnov test against the delay's cdf (alpha = 0.001)."""
     delay = read(text)
     sample = drawn(delay, 2000)
     assert distance(delay, sample) < 1.9495 / math.sqrt(2000)
@@ -73,7 +73,7 @@ def test_draws_follow_the_cdf(text: str) -> None:
 
 
 def test_the_measure_sees_a_wrong_distribution() -> None:
-    """The same statistic rejects draws of a distribution that is near but not the same."""
+    """The statistic rejects draws when they come from a similar distribution."""
     assert distance(read("exponential(450ms)"), drawn(read("exponential(500ms)"), 2000)) > 1.9495 / math.sqrt(2000)
 
 
@@ -87,7 +87,7 @@ def test_the_measure_sees_a_wrong_distribution() -> None:
     ],
 )
 def test_draws_of_single_values(text: str, values: dict[float, float]) -> None:
-    """Values that come alone come as often as their weights say, within four standard errors."""
+    """Single values have the frequency of their weights, within four standard errors."""
     sample = drawn(read(text), 2000)
     assert set(sample) == set(values)
     for value, weight in values.items():
@@ -111,7 +111,7 @@ def test_draws_of_single_values(text: str, values: dict[float, float]) -> None:
     ],
 )
 def test_golden_draws(text: str, seconds: list[float]) -> None:
-    """The first three requests with seed 7 are delayed by these, but for a last digit of the C library."""
+    """The first three draws with seed 7 are these, except for the last digits."""
     assert drawn(read(text), 3, seed=7) == pytest.approx(seconds, rel=1e-14)
 
 
@@ -142,7 +142,7 @@ def test_golden_draws(text: str, seconds: list[float]) -> None:
     ],
 )
 def test_quantiles_by_hand(text: str, p: float, seconds: float) -> None:
-    """Quantiles are what the formula of each distribution gives on paper."""
+    """Quantiles equal those of the formula of each distribution."""
     assert read(text).quantile(p) == pytest.approx(seconds, rel=1e-12)
 
 
@@ -166,7 +166,7 @@ def test_quantiles_by_hand(text: str, p: float, seconds: float) -> None:
     ],
 )
 def test_means_by_hand(text: str, seconds: float) -> None:
-    """Means are what the formula of each distribution gives on paper."""
+    """Means equal those of the formula of each distribution."""
     assert read(text).mean() == pytest.approx(seconds, rel=1e-12)
 
 
@@ -186,28 +186,28 @@ def test_means_by_hand(text: str, seconds: float) -> None:
     ],
 )
 def test_capped_means_by_hand(text: str, cap: float, seconds: float) -> None:
-    """The mean of what is cut to a cap is what the integral of 1 - cdf gives on paper."""
+    """The capped mean equals the integral of 1 - cdf up to the cap."""
     assert read(text).capped_mean(cap) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize("text", ONE_OF_EACH)
 @pytest.mark.parametrize("cap", [0.0, 0.01, 0.07, 0.3, 2.0, 10.0])
 def test_capped_mean_is_the_integral(text: str, cap: float) -> None:
-    """The closed form of each capped mean agrees with a numerical integral of 1 - cdf."""
+    """The closed form of a capped mean agrees with the numerical integral of 1 - cdf."""
     delay = read(text)
     assert delay.capped_mean(cap) == pytest.approx(integrated(delay, cap, 4000), abs=cap / 4000 + 1e-12)
 
 
 @given(delays(tame), st.floats(0, 1e6))
 def test_capped_mean_is_bounded(delay: Distribution, cap: float) -> None:
-    """A cap never raises the mean, and the mean of what is cut never goes beyond the cap."""
+    """The capped mean exceeds neither the mean nor the cap."""
     assert 0 <= delay.capped_mean(cap) <= min(delay.mean(), cap) * (1 + 1e-9) + 1e-9
     assert delay.capped_mean(math.inf) == pytest.approx(delay.mean())
 
 
 @given(delays(tame), shares)
 def test_quantile_reaches_its_share(delay: Distribution, p: float) -> None:
-    """The share up to the quantile of p is at least p, and the share short of it at most p."""
+    """The cdf reaches p at the quantile of p, and not before."""
     x = delay.quantile(p)
     assert delay.cdf(x * (1 + 1e-12)) >= p - 1e-9
     assert delay.cdf(math.nextafter(x * (1 - 1e-12), -1)) <= p + 1e-9
@@ -215,7 +215,7 @@ def test_quantile_reaches_its_share(delay: Distribution, p: float) -> None:
 
 @given(delays(tame), tame)
 def test_quantile_inverts_the_cdf(delay: Distribution, x: float) -> None:
-    """The quantile of the share up to x is not above x: it is the smallest value with that share."""
+    """The quantile is the smallest value with its share."""
     p = delay.cdf(x)
     if 1e-6 < p < 1 - 1e-6:
         assert delay.quantile(p - 1e-9) <= x * (1 + 1e-9)
@@ -223,7 +223,7 @@ def test_quantile_inverts_the_cdf(delay: Distribution, x: float) -> None:
 
 @given(delays(tame), shares, shares)
 def test_quantiles_rise(delay: Distribution, p: float, q: float) -> None:
-    """A greater share never has a smaller quantile."""
+    """A larger share never has a smaller quantile."""
     low, high = sorted((p, q))
     assert delay.quantile(low) <= delay.quantile(high) * (1 + 1e-12)
 
@@ -237,7 +237,7 @@ def test_cdf_rises(delay: Distribution, x: float, y: float) -> None:
 
 @given(delays(tame))
 def test_ends(delay: Distribution) -> None:
-    """The ends of the range are the quantiles of 0 and 1; nothing is below the one or above the other."""
+    """The quantiles of 0 and 1 are the ends of the range."""
     assert delay.quantile(0) == delay.least <= delay.most == delay.quantile(1)
     assert delay.cdf(math.nextafter(delay.least, -1)) == 0
     assert delay.cdf(delay.most) == 1
@@ -245,7 +245,7 @@ def test_ends(delay: Distribution) -> None:
 
 @given(delays(tame), st.sampled_from([2.0**-53, 0.5, 1 - 2.0**-53]))
 def test_extreme_uniforms(delay: Distribution, u: float) -> None:
-    """No uniform makes a draw negative, infinite or not a number."""
+    """A draw is finite and within its range even when the random number is extreme."""
     seconds = delay.draw(repeat(u), 1)
     assert delay.least <= seconds <= delay.most
     assert math.isfinite(seconds)
@@ -253,35 +253,35 @@ def test_extreme_uniforms(delay: Distribution, u: float) -> None:
 
 @given(delays(tame))
 def test_hashable(delay: Distribution) -> None:
-    """A delay can be kept in a cache."""
+    """Equal delays have the same hash, so that a cache can hold them."""
     assert hash(delay) == hash(parse(str(delay), TRACES))
 
 
 def test_replay_goes_by_the_number_of_the_request() -> None:
-    """The n-th request takes the n-th value, from the start again after the last, whatever else is drawn."""
+    """A replayed trace gives the n-th request the n-th value, in a cycle."""
     delay = read("trace(checkout,replay)")
     nothing = iter(())
     assert [delay.draw(nothing, n) for n in (1, 5, 2, 6, 11)] == [0.25, 2.0, 0.05, 0.25, 0.25]
 
 
 def test_replay_in_a_mix() -> None:
-    """A replayed trace inside a mix goes by the number of the request as well."""
+    """A replayed trace counts requests, not draws, when it is inside a mix."""
     assert read("mix(50%:1s,50%:trace(checkout,replay))").draw(iter([0.7]), 5) == 2.0
 
 
 def test_fixed_takes_no_uniform() -> None:
-    """A fixed delay leaves the stream of uniforms alone."""
+    """A fixed delay takes no random number."""
     assert read("250ms").draw(iter(()), 1) == 0.25
 
 
 def test_mix_takes_one_uniform_to_choose() -> None:
-    """A tree of mixes chooses its leaf with one uniform, and the leaf draws with the next."""
+    """A tree of mixes chooses its leaf with one number, and draws with the next."""
     delay = read("mix(50%:mix(50%:1s,50%:2s..4s),50%:8s)")
     assert delay.draw(iter([0.3, 0.5]), 1) == 3.0
 
 
 def test_mix_forgives_rounding() -> None:
-    """Weights that add up to almost 1 are scaled, so that no uniform falls beyond the last branch."""
+    """Weights are scaled to a sum of 1 when their sum is almost 1."""
     delay = read("mix(33.3333%:1s,33.3333%:2s,33.3333%:3s)")
     assert isinstance(delay, Mix)
     assert sum(weight for weight, _ in delay.leaves) == pytest.approx(1, abs=1e-15)
@@ -289,8 +289,8 @@ def test_mix_forgives_rounding() -> None:
     assert delay.cdf(3.0) == 1.0
 
 
-def test_a_quantile_of_a_mix_is_soon_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However heavy a tail, a quantile takes no more looks at the cdf than a float has bits."""
+def test_quantile_of_a_mix_takes_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quantile takes at most 64 looks at the cdf when the tail is heavy."""
     delay = read("mix(99%:1s..3s,1%:pareto(min=277777h,alpha=0.1))")
     looks: list[float] = []
 
@@ -304,19 +304,19 @@ def test_a_quantile_of_a_mix_is_soon_found(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_weightless_branch() -> None:
-    """A branch of weight 0 is never drawn and does not widen the range, but stays in the text."""
+    """A branch of weight 0 is not drawn, but stays in the text."""
     delay = read("mix(0%:1s,100%:2s..3s)")
     assert (delay.least, delay.most, str(delay)) == (2.0, 3.0, "mix(0%:1s,100%:2s..3s)")
 
 
 def test_big_trace() -> None:
-    """Quantile and cdf of a trace agree exactly at each of its values, however many there are."""
+    """Quantile and cdf of a trace agree exactly at each of a thousand values."""
     delay = parse("trace(big)", {"big": Trace("big", tuple(map(float, range(1000))))})
     assert all(delay.quantile(delay.cdf(float(x))) == x for x in range(1000))
 
 
 def test_p99_gives_sigma() -> None:
-    """A p99 is another way of giving sigma: the logarithm of its ratio to the median over the z of 99 %."""
+    """A p99 defines sigma: the logarithm of p99 / median, over the normal quantile of 0.99."""
     delay = read("lognormal(median=1s,p99=4s)")
     assert isinstance(delay, Lognormal)
     assert delay.sigma == pytest.approx(math.log(4) / 2.3263478740408408)

@@ -1,4 +1,4 @@
-"""Uniform numbers, repeatable and not."""
+"""Random numbers with and without a seed."""
 
 from hashlib import blake2b
 from itertools import islice
@@ -22,13 +22,13 @@ SMALLEST = 2.0**-53
     ],
 )
 def test_golden(purpose: str, seed: int, expression: str, n: int, uniforms: list[str]) -> None:
-    """The uniforms of a request are these, bit for bit, in every version and on every machine."""
+    """The numbers of a request are these, bit for bit, in every version."""
     drawn = draw.seeded(purpose, seed, expression, n)
     assert [u.hex() for u in islice(drawn, len(uniforms))] == uniforms
 
 
 def test_function_as_documented() -> None:
-    """Uniform number k is made of the hash of purpose, seed, n, expression and k joined with NUL bytes."""
+    """Number k is made of the hash that the docstring describes."""
     digest = blake2b(b"fault\x00-3\x0012\x00mix(\xc3\xa4)\x002", digest_size=8).digest()
     documented = (int.from_bytes(digest, "big") >> 11) / 2**53
     assert next(islice(draw.seeded("fault", -3, "mix(ä)", 12), 2, None)) == documented
@@ -36,7 +36,7 @@ def test_function_as_documented() -> None:
 
 @given(st.text("abc", min_size=1), st.integers(-(2**64), 2**64), st.text("1s.\0"), st.integers(0, 2**64))
 def test_same_again(purpose: str, seed: int, expression: str, n: int) -> None:
-    """The same arguments give the same open-interval uniforms, each a multiple of 2**-53."""
+    """The same arguments give the same numbers, all multiples of 2**-53 in (0, 1)."""
     first, second = (list(islice(draw.seeded(purpose, seed, expression, n), 5)) for _ in range(2))
     assert first == second
     assert all(0 < u < 1 and (u * 2**53).is_integer() for u in first)
@@ -52,7 +52,7 @@ def test_every_argument_counts(other: tuple[str, int, str, int]) -> None:
 
 
 def test_streams_do_not_share_state() -> None:
-    """Two streams that are drawn from in turn give what each would give alone."""
+    """Two streams give the same numbers in turn as each gives alone."""
     one, other = draw.seeded("delay", 1, "1s..3s", 1), draw.seeded("delay", 1, "1s..3s", 2)
     turns = [(next(one), next(other)) for _ in range(3)]
     alone = [list(islice(draw.seeded("delay", 1, "1s..3s", n), 3)) for n in (1, 2)]
@@ -60,18 +60,18 @@ def test_streams_do_not_share_state() -> None:
 
 
 def test_spread_over_requests() -> None:
-    """First uniforms of successive requests are spread evenly: 2,000 of them pass a Kolmogorov-Smirnov test."""
+    """The first numbers of 2,000 successive requests pass a Kolmogorov-Smirnov test."""
     drawn = sorted(next(draw.seeded("delay", 42, "1s..3s", n)) for n in range(1, 2001))
     distance = max(max(abs(u - k / 2000), abs(u - (k + 1) / 2000)) for k, u in enumerate(drawn))
     assert distance < 1.9495 / 2000**0.5
 
 
 def test_unseeded_follows_its_source() -> None:
-    """Unseeded uniforms are those of the source, in order."""
+    """Without a seed the numbers are those of the source, in order."""
     source = iter([0.25, 0.75, 0.5])
     assert list(islice(draw.unseeded(source.__next__), 3)) == [0.25, 0.75, 0.5]
 
 
 def test_zero_never_comes() -> None:
-    """A source that gives 0 gives the smallest uniform instead, so that no quantile is infinite."""
+    """The smallest number replaces 0 when the source gives it, so that quantiles stay finite."""
     assert next(draw.unseeded(lambda: 0.0)) == SMALLEST

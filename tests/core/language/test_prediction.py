@@ -1,4 +1,4 @@
-"""Predictions: figures of a delay that is cut to a cap."""
+"""Predictions of a delay whose draws are cut to a cap."""
 
 import json
 import math
@@ -25,25 +25,25 @@ def test_figures_of_a_range() -> None:
 
 
 def test_cap() -> None:
-    """Every figure is of what is left after longer draws have been cut to the cap."""
+    """Every figure is that of the draws after they are cut to the cap."""
     found = predicted("0s..4s", timeout=1.0, cap=2.0)
     assert (found.mean, found.p50, found.p90, found.max, found.cut) == (1.5, 2.0, 2.0, 2.0, 0.75)
 
 
 @pytest.mark.parametrize(("timeout", "cut"), [(2.0, 0.0), (3.0, 0.0), (1.999, 1 - 1.999 / 4)])
 def test_timeout_near_the_cap(timeout: float, cut: float) -> None:
-    """A client that is as patient as the cap is never cut, although the distribution goes on."""
+    """No request is cut when the timeout is as long as the cap."""
     assert predicted("0s..4s", timeout=timeout, cap=2.0).cut == pytest.approx(cut)
 
 
 @pytest.mark.parametrize(("timeout", "cut"), [(0.25, 0.0), (0.2499, 1.0)])
 def test_timeout_at_the_delay(timeout: float, cut: float) -> None:
-    """A delay that is exactly as long as the timeout is not cut."""
+    """A request is not cut when its delay equals the timeout."""
     assert predicted("250ms", timeout=timeout).cut == cut
 
 
 def test_infinite_mean_is_finite_under_a_cap() -> None:
-    """A tail without a mean has one after the cap."""
+    """The mean is finite when a cap cuts an infinite tail."""
     assert predicted("pareto(min=1s,alpha=1)", cap=math.e).mean == pytest.approx(2.0)
 
 
@@ -54,13 +54,13 @@ def test_single_value() -> None:
 
 
 def test_rare_outlier() -> None:
-    """Values too rare for the central quantiles still get a histogram, from the least to the greatest."""
+    """The histogram reaches to the greatest delay when that is rare."""
     found = predicted("mix(99.99%:1s,0.01%:2s)").histogram
     assert [each.share for each in (found[0], found[-1])] == pytest.approx([0.9999, 0.0001])
 
 
 def test_histogram_is_logarithmic() -> None:
-    """The edges inside a histogram have a constant ratio, and the outer bins reach to the ends."""
+    """The inner edges of a histogram have a constant ratio; the outer bins reach further."""
     found = predicted("lognormal(median=80ms,p99=1.2s)").histogram
     ratios = [each.upper / each.lower for each in found[1:-1]]
     assert ratios == pytest.approx([ratios[0]] * (BINS - 2))
@@ -68,7 +68,7 @@ def test_histogram_is_logarithmic() -> None:
 
 
 def test_json_of_a_fixed_delay() -> None:
-    """The plain form has times in milliseconds under keys that say so, and shares as they are."""
+    """The plain form has times in milliseconds, and shares from 0 to 1."""
     assert predicted("250ms", timeout=0.1).as_json() == {
         "mean_ms": 250.0,
         "p50_ms": 250.0,
@@ -84,14 +84,14 @@ def test_json_of_a_fixed_delay() -> None:
 
 
 def test_json_without_a_timeout() -> None:
-    """Without a timeout there is no share to tell."""
+    """The share is None when the timeout is unknown."""
     plain = predicted("250ms").as_json()
     assert (plain["timeout_ms"], plain["cut"]) == (None, None)
 
 
 @given(delays(tame), st.none() | tame, st.floats(0, 3600), st.integers(1, 30))
 def test_any_delay(delay: Distribution, timeout: float | None, cap: float, bins: int) -> None:
-    """Any delay has a prediction in order, whose histogram is complete and which is valid JSON."""
+    """Any delay has ascending figures, a complete histogram and a valid JSON form."""
     found = predict(delay, timeout, cap, bins)
     figures = [found.p50, found.p90, found.p95, found.p99, found.p99_9, found.max]
     assert sorted(figures) == pytest.approx(figures)

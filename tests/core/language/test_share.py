@@ -1,4 +1,4 @@
-"""Shares in and out of text."""
+"""Shares: parsed and rendered."""
 
 import pytest
 from hypothesis import given
@@ -23,7 +23,7 @@ from latebin.core.language import share
     ],
 )
 def test_accepted(text: str, fraction: float) -> None:
-    """A percentage and a plain fraction are read, to the float nearest to their decimal text."""
+    """A percentage or a plain fraction is read as the nearest float."""
     assert share.parse(text) == fraction
 
 
@@ -50,16 +50,16 @@ def test_accepted(text: str, fraction: float) -> None:
     ],
 )
 def test_refused(text: str) -> None:
-    """Whatever is not a share from 0 to 1 is refused with the list of what is."""
-    with pytest.raises(ValueError, match=r"^not a share such as 5%"):
+    """Other text is refused with a description of the accepted shares."""
+    with pytest.raises(ValueError, match=r"^expected a share such as 5%"):
         share.parse(text)
 
 
 def test_length_is_bounded() -> None:
-    """A share as long as the bound is read, a longer one is refused."""
+    """A share is refused when it is longer than the bound."""
     digits = "0." + "3" * (share.MAX_LENGTH - 2)
     assert share.parse(digits) == pytest.approx(1 / 3)
-    with pytest.raises(ValueError, match="not a share"):
+    with pytest.raises(ValueError, match="expected a share"):
         share.parse(digits + "3")
 
 
@@ -73,7 +73,7 @@ def test_render(fraction: float, text: str) -> None:
 
 @given(st.floats(min_value=1e-15, max_value=1) | st.just(0.0))
 def test_round_trip(fraction: float) -> None:
-    """What is written is read back as the very same float."""
+    """A rendered share is read back as the very same float."""
     assert share.parse(share.render(fraction)) == fraction
 
 

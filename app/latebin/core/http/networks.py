@@ -20,7 +20,7 @@ def parse(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise ValueError(f"no network ({error}); accepted is {ACCEPTED}") from None
+        raise ValueError(f"expected {ACCEPTED} ({error})") from None
 
 
 def address(text: str) -> Address:

@@ -37,7 +37,7 @@ def parse(text: str) -> tuple[str, str]:
     parts = _UPSTREAM.fullmatch(text)
     url = parts and _URL.fullmatch(parts[2])
     if not parts or not url or not 0 < int(url["port"] or 1) <= _MAX_PORT or _climbs(url[0].encode("ascii")):
-        raise ValueError(f"not {ACCEPTED}")
+        raise ValueError(f"expected {ACCEPTED}")
     return parts[1], parts[2].removesuffix("/")
 
 

@@ -1,4 +1,4 @@
-"""A choice with a share: `503:20%`, or what happens always."""
+"""A value with the share of requests that it applies to, such as `503:20%`."""
 
 import attrs
 
@@ -7,11 +7,11 @@ from latebin.core.language import share
 
 @attrs.frozen
 class Chance:
-    """Something that happens to a share of the requests.
+    """An event and its probability.
 
     Attributes:
-        what: what happens.
-        share: from 0 to 1.
+        what: the name of the event, such as a status or a fault.
+        share: the share of requests that have it, from 0 to 1.
     """
 
     what: str
@@ -19,10 +19,12 @@ class Chance:
 
 
 def parse(text: str) -> Chance:
-    """Read what happens and, behind a colon, to which share of the requests.
+    """Read the name of an event and, behind a colon, its share.
+
+    Without a colon the event applies to every request.
 
     Raises:
-        ValueError: what follows the colon is not a share.
+        ValueError: the text behind the colon is not a share.
     """
     what, colon, part = text.partition(":")
     return Chance(what, share.parse(part) if colon else 1.0)

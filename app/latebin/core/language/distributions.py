@@ -1,8 +1,8 @@
-"""What a delay can be: a distribution of seconds, with its draws, quantiles and means.
+"""Delays as distributions of seconds, with their draws, quantiles and means.
 
-Every draw is an inversion: the quantile of a uniform number, so that it depends on nothing but its arguments and a
-larger uniform never gives a smaller delay. The values are made by `delay.parse`, which has checked the bounds that each
-class names; they are not checked again here.
+Every draw is an inversion: the quantile of a uniform number. So it depends on its arguments alone, and a larger number
+never gives a smaller delay. `grammar.parse` makes the values and checks the bounds that each class names; the classes
+do not check them again.
 """
 
 import math
@@ -33,7 +33,7 @@ _BITS: Final = Struct("q")
 class Distribution(ABC):
     """A distribution of delays in seconds, none of them negative.
 
-    `str` gives the canonical text, which `delay.parse` reads back as an equal value.
+    `str` returns the canonical text, which `grammar.parse` reads back as an equal value.
     """
 
     __slots__ = ()
@@ -41,20 +41,20 @@ class Distribution(ABC):
     @property
     @abstractmethod
     def least(self) -> float:
-        """The lower end of what can be drawn, in seconds."""
+        """The smallest delay that can be drawn, in seconds."""
 
     @property
     @abstractmethod
     def most(self) -> float:
-        """The upper end of what can be drawn, in seconds; may be infinite."""
+        """The upper end of the delays that can be drawn, in seconds; may be infinite."""
 
     @abstractmethod
     def draw(self, uniforms: Iterator[float], n: int) -> float:
         """Draw the delay of one request.
 
         Args:
-            uniforms: numbers in the open interval (0, 1), as `draw.seeded` gives; as many are taken as are needed.
-            n: which request it is, counted from 1; only a replayed trace looks at it.
+            uniforms: numbers in the open interval (0, 1), as from `draw.seeded`; the draw takes as many as it needs.
+            n: the number of the request, counted from 1; only a replayed trace uses it.
 
         Returns:
             Seconds, neither negative nor infinite.
@@ -62,10 +62,10 @@ class Distribution(ABC):
 
     @abstractmethod
     def quantile(self, p: float) -> float:
-        """Give the delay that a share p of the requests does not exceed.
+        """Return the delay that a share p of the requests does not exceed.
 
         Args:
-            p: from 0 (which gives `least`) to 1 (which gives `most`).
+            p: from 0, for `least`, to 1, for `most`.
 
         Returns:
             The smallest x, in seconds, for which cdf(x) >= p.
@@ -73,18 +73,18 @@ class Distribution(ABC):
 
     @abstractmethod
     def cdf(self, x: float) -> float:
-        """Give the share of the requests whose delay is at most x seconds."""
+        """Return the share of requests whose delay is at most x seconds."""
 
     @abstractmethod
     def mean(self) -> float:
-        """Give the mean in seconds; infinite where the tail is too heavy to have one."""
+        """Return the mean in seconds; infinite if the tail is too heavy for a mean."""
 
     @abstractmethod
     def capped_mean(self, cap: float) -> float:
-        """Give the mean of min(X, cap), in seconds: the integral of 1 - cdf from 0 to cap.
+        """Return the mean of min(X, cap) in seconds, the integral of 1 - cdf.
 
         Args:
-            cap: seconds, not negative; infinite for none.
+            cap: seconds, not negative; may be infinite. It is the upper end of the integral from 0.
         """
 
 
@@ -109,7 +109,7 @@ class Fixed(Distribution):
     def most(self) -> float:
         return self.seconds
 
-    def draw(self, uniforms: Iterator[float], n: int) -> float:  # nothing is left to chance
+    def draw(self, uniforms: Iterator[float], n: int) -> float:  # the same for every request
         return self.seconds
 
     def quantile(self, p: float) -> float:  # every quantile is the one value
@@ -126,23 +126,26 @@ class Fixed(Distribution):
 
 
 class _Spread(Distribution):
-    """A delay that varies: the ends of its range are settled here, so that each formula holds for the inside alone."""
+    """A delay that varies.
+
+    This class handles both ends of the range, so that the formulas of its subclasses need to hold inside only.
+    """
 
     __slots__ = ()
 
     @abstractmethod
     def _inverse(self, p: float) -> float:
-        """Give the quantile for 0 < p < 1."""
+        """Return the quantile for 0 < p < 1."""
 
     @abstractmethod
     def _share_up_to(self, x: float) -> float:
-        """Give the cdf for least <= x < most."""
+        """Return the cdf for least <= x < most."""
 
     @abstractmethod
     def _mean_under(self, cap: float) -> float:
-        """Give the capped mean for least < cap < most."""
+        """Return the capped mean for least < cap < most."""
 
-    def draw(self, uniforms: Iterator[float], n: int) -> float:  # one draw is like another
+    def draw(self, uniforms: Iterator[float], n: int) -> float:  # the number of the request does not matter
         return self._inverse(next(uniforms))
 
     def quantile(self, p: float) -> float:
@@ -163,7 +166,7 @@ class _Spread(Distribution):
 
 @frozen
 class Uniform(_Spread):
-    """Any delay of a range, each as likely as another.
+    """Any delay in a range, with equal probability.
 
     Attributes:
         least: seconds, not negative.
@@ -190,7 +193,7 @@ class Uniform(_Spread):
 
 
 class _Unbounded(_Spread):
-    """A delay that can be as short as nothing and as long as anything."""
+    """A delay from 0 to infinity."""
 
     __slots__ = ()
 
@@ -205,10 +208,10 @@ class _Unbounded(_Spread):
 
 @frozen
 class Normal(_Unbounded):
-    """The bell curve, its negative part put at zero: max(0, Y) for a normal Y.
+    """A normal distribution with its negative part clamped to 0.
 
-    To clamp, rather than to draw again until it is positive, keeps the quantiles where the two figures say they are;
-    the mean of what is drawn is then a little above `centre`, by 0.4 % of `sd` where `centre` is 2 sd.
+    A draw is max(0, Y) for a normal Y. Clamping keeps the quantiles where the two parameters place them, which
+    drawing again until positive would not. It raises the mean above `centre`, by 0.85 % of `sd` if `centre` is 2 sd.
 
     Attributes:
         centre: mean and median of the unclamped curve, in seconds, not negative.
@@ -234,14 +237,14 @@ class Normal(_Unbounded):
         return self._excess(0.0) - self._excess(cap)
 
     def _excess(self, x: float) -> float:
-        """Give the mean of max(0, Y - x): what the unclamped curve has beyond x."""
+        """Return the mean of max(0, Y - x) for the unclamped curve Y."""
         z = (x - self.centre) / self.sd
         return self.sd * (math.exp(-z * z / 2) / math.sqrt(2 * math.pi) - z * _phi(-z))
 
 
 @frozen
 class Exponential(_Unbounded):
-    """The time until something that is equally likely at every moment.
+    """The time until an event that is equally likely at every moment.
 
     Attributes:
         average: the mean in seconds, above 0.
@@ -267,14 +270,14 @@ class Exponential(_Unbounded):
 
 @frozen
 class Lognormal(_Unbounded):
-    """A delay whose logarithm is normal: what most services look like until their tail.
+    """A delay whose logarithm is normal, like most latencies except for their tail.
 
-    `median` and `sigma` are what WireMock's lognormal delay takes, `median` and `p99` what MockServer's does.
+    WireMock's lognormal delay takes `median` and `sigma`, MockServer's takes `median` and `p99`.
 
     Attributes:
         median: seconds, above 0.
         sigma: standard deviation of the natural logarithm, above 0.
-        p99: the 99th percentile in seconds if the delay was given by it; what `str` writes in the place of `sigma`.
+        p99: the 99th percentile in seconds if the delay was defined by it; `str` then writes it instead of `sigma`.
     """
 
     median: float
@@ -283,7 +286,7 @@ class Lognormal(_Unbounded):
 
     @classmethod
     def through(cls, median: float, p99: float) -> "Lognormal":
-        """Make the one with this median and this 99th percentile.
+        """Make the distribution with this median and this 99th percentile.
 
         Args:
             median: seconds, above 0.
@@ -314,11 +317,11 @@ class Lognormal(_Unbounded):
 
 @frozen
 class Pareto(_Spread):
-    """A power law: the share of requests beyond x falls as x to the power of -alpha.
+    """A power law: the share of requests beyond x is proportional to x**-alpha.
 
     Attributes:
         least: seconds, above 0.
-        alpha: the tail index; the smaller, the heavier the tail, and from 1 down there is no mean.
+        alpha: the tail index, above 0. A smaller one makes a heavier tail; at 1 and below the mean is infinite.
     """
 
     least: float
@@ -348,14 +351,14 @@ class Pareto(_Spread):
 
 @frozen
 class Percentiles(_Spread):
-    """What a dashboard shows: the delay passes through given percentiles.
+    """A delay that passes through given percentiles, such as those of a dashboard.
 
-    Between two of them the logarithm of the delay rises linearly with the share. Nothing is made up outside of them:
-    the requests below the first take the first delay, those above the last take the last.
+    Between two of them the logarithm of the delay rises linearly with the share. Requests below the first percentile
+    take its delay, and requests above the last take that of the last.
 
     Attributes:
-        shares: from 0 to 1, each above the one before; at least one.
-        delays: the delay at each share in seconds, above 0, none below the one before.
+        shares: from 0 to 1, strictly ascending; at least one.
+        delays: the delay at each share in seconds, above 0, ascending.
     """
 
     shares: tuple[float, ...]
@@ -399,11 +402,11 @@ class Percentiles(_Spread):
 
 @frozen
 class Recorded(_Spread):
-    """The latencies of a trace: one of them at random, or each in its turn.
+    """The latencies of a trace, drawn at random or replayed in order.
 
     Attributes:
-        trace: what was recorded.
-        replay: whether the n-th request takes the n-th value, from the start again after the last.
+        trace: the recording.
+        replay: whether the n-th request takes the n-th value; after the last value the first follows again.
     """
 
     trace: Trace
@@ -445,13 +448,13 @@ class Recorded(_Spread):
 class Mix(_Spread):
     """One of several delays, chosen by weight.
 
-    A draw takes one uniform to choose among the leaves of the tree of mixes, in the order in which they are written,
-    and what that leaf takes.
+    A draw takes one number to choose among the leaves of the tree of mixes, in written order. The leaf then takes the
+    numbers that it needs.
 
     Attributes:
         branches: weights, which add up to 1 within rounding, each with its delay.
-        leaves: the branches with every nested mix replaced by its own, without those of no weight; the weights are
-            scaled to add up to 1.
+        leaves: the branches with every nested mix replaced by its own branches, without those of weight 0. The weights
+            are scaled to add up to 1.
     """
 
     branches: tuple[tuple[float, Distribution], ...]
@@ -481,9 +484,10 @@ class Mix(_Spread):
 
     def _inverse(self, p: float) -> float:
         quantiles = [delay.quantile(p) for _, delay in self.leaves]
-        # By the places of floats and not by their values, between which a heavy tail can leave a thousand halves.
-        places = range(_place(min(quantiles)), _place(max(quantiles)))
-        return _at(places.start + bisect_left(places, p, key=lambda place: self.cdf(_at(place))))
+        # Bisecting the order of floats takes at most 64 steps. Bisecting their values takes up to a thousand: that
+        # often a heavy tail can be halved.
+        ranks = range(_rank(min(quantiles)), _rank(max(quantiles)))
+        return _of_rank(ranks.start + bisect_left(ranks, p, key=lambda rank: self.cdf(_of_rank(rank))))
 
     def _share_up_to(self, x: float) -> float:
         return min(1.0, sum(weight * delay.cdf(x) for weight, delay in self.leaves))
@@ -503,34 +507,37 @@ def _leaves(branches: tuple[tuple[float, Distribution], ...]) -> tuple[tuple[flo
 
 
 def _steps(leaves: tuple[tuple[float, Distribution], ...]) -> tuple[float, ...]:
-    """Give where one leaf ends and the next begins; the last has no end, so that rounding leaves no gap at 1."""
+    """Return the running sums of the weights, without the last.
+
+    The last should be 1, but rounding could leave a gap below 1.
+    """
     return tuple(accumulate(weight for weight, _ in leaves[:-1]))
 
 
-def _place(x: float) -> int:
-    """Count the floats between 0 and x, which is not negative: their bits are in their order (IEEE 754)."""
-    [place] = _BITS.unpack(_FLOAT.pack(x))
-    return int(place)
+def _rank(x: float) -> int:
+    """Return the rank of x >= 0 among floats, whose bits are in order (IEEE 754)."""
+    [rank] = _BITS.unpack(_FLOAT.pack(x))
+    return int(rank)
 
 
-def _at(place: int) -> float:
-    """Give the float at a place."""
-    [x] = _FLOAT.unpack(_BITS.pack(place))
+def _of_rank(rank: int) -> float:
+    """Return the float of a rank."""
+    [x] = _FLOAT.unpack(_BITS.pack(rank))
     return float(x)
 
 
 def _phi(z: float) -> float:
-    """Give the standard normal cdf, accurate in its lower tail too."""
+    """Return the standard normal cdf, also accurate in its lower tail."""
     return math.erfc(-z / math.sqrt(2)) / 2
 
 
 def _log_ratio(a: float, b: float) -> float:
-    """Give log(b / a) for 0 < a <= b, above 0 even where b / a would be rounded to 1."""
+    """Return log(b / a) for 0 < a <= b, without rounding b / a to 1."""
     return math.log1p((b - a) / a)
 
 
 def _log_mean(a: float, b: float) -> float:
-    """Give the logarithmic mean of 0 < a <= b: that of a delay whose logarithm rises linearly from one to the other."""
+    """Return the logarithmic mean of 0 < a <= b, the mean on a log-linear segment."""
     return (b - a) / _log_ratio(a, b) if b > a else a
 
 

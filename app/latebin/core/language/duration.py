@@ -1,4 +1,4 @@
-"""Durations as people write them in a URL: `250ms`, `1m30s`, `0.25`."""
+"""Durations as a URL spells them: `250ms`, `1m30s`, `0.25`."""
 
 import re
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Final
 ACCEPTED: Final = "a duration such as 2, 0.25, 250ms, 1.5s, 2m, 1h, 1m30s or 300us; a bare number is seconds"
 
 MAX_LENGTH: Final = 40
-"""The longest text read as a duration, in characters; what is longer was not written by a person."""
+"""The longest text that is read as a duration, in characters."""
 
 _SECONDS: Final = {
     "h": Decimal(3600),
@@ -18,7 +18,7 @@ _SECONDS: Final = {
 }
 
 _ENDLESS: Final = 1e15
-"""Seconds from which on nobody counts hours, and Decimal could not: its division gives 28 digits."""
+"""Seconds from which on `render` writes no units: the 28 digits of Decimal no longer suffice for its divisions."""
 
 UNITS: Final = tuple(_SECONDS)
 """The units, from the largest to the smallest."""
@@ -33,8 +33,8 @@ _UNITS: Final = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit})?" for unit
 def parse(text: str) -> float:
     """Read a duration.
 
-    Units go from the largest to the smallest, each at most once: `1m30s`, not `30s1m`. There is no sign and no
-    exponent, so that what is accepted is finite and not negative by construction.
+    Units go from the largest to the smallest, each at most once: `1m30s`, not `30s1m`. A sign and an exponent are not
+    accepted, so that every duration is finite and not negative.
 
     Args:
         text: the duration, as in ACCEPTED; at most MAX_LENGTH characters.
@@ -51,11 +51,11 @@ def parse(text: str) -> float:
         parts = _UNITS.fullmatch(text)
         if text and parts:
             return float(sum(Decimal(n) * _SECONDS[unit] for unit, n in parts.groupdict().items() if n))
-    raise ValueError(f"not {ACCEPTED}")
+    raise ValueError(f"expected {ACCEPTED}")
 
 
 def render(seconds: float) -> str:
-    """Write a duration so that `parse` reads back the very same float.
+    """Write a duration so that `parse` returns the very same float.
 
     Args:
         seconds: finite and not negative.
@@ -65,19 +65,11 @@ def render(seconds: float) -> str:
     exact = Decimal(repr(seconds))
     if not exact:
         return "0s"
-    if exact < _SECONDS["ms"]:
-        return _plain(exact / _SECONDS["us"]) + "us"
     if exact < 1:
-        return _plain(exact / _SECONDS["ms"]) + "ms"
-    return _compound(exact)
-
-
-def _compound(exact: Decimal) -> str:
-    minutes, seconds = divmod(exact, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(_plain(n) + unit for n, unit in parts if n)
-
-
-def _plain(number: Decimal) -> str:
-    return f"{number.normalize():f}"
+        unit = "us" if exact < _SECONDS["ms"] else "ms"
+        parts = [(exact / _SECONDS[unit], unit)]
+    else:
+        minutes, rest = divmod(exact, 60)
+        hours, minutes = divmod(minutes, 60)
+        parts = [(hours, "h"), (minutes, "m"), (rest, "s")]
+    return "".join(f"{number.normalize():f}{unit}" for number, unit in parts if number)

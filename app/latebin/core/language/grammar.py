@@ -1,4 +1,4 @@
-"""The delay language: what a URL says about how late its answer comes.
+"""The delay language, in which a URL gives the delay of its answer.
 
     delay       = fixed | range | uniform | normal | exponential | lognormal | pareto | percentiles | mix | trace ;
     fixed       = duration ;
@@ -17,9 +17,9 @@
     share       = number, [ "%" ] ;
     number      = digit, { digit }, [ ".", digit, { digit } ] ;
 
-This is EBNF (ISO/IEC 14977). A duration is what `duration.parse` accepts, a name what `trace.NAME` matches. Spaces may
-stand between any two of these terminals. What each form means, and what its figures must be, is with its value in
-`distribution`; `range` and `uniform` are the same. The bounds are the constants below.
+This is EBNF (ISO/IEC 14977). `duration.parse` defines a duration, `trace.NAME` a name. Spaces may stand between any
+two of these terminals. The classes in `distributions` define the meaning of each form and the bounds of its figures;
+`range` and `uniform` mean the same. The constants below are the other bounds.
 """
 
 import re
@@ -46,28 +46,28 @@ from latebin.core.language.trace import NAME, Trace
 ACCEPTED: Final = "a delay such as 250ms, 1s..3s, lognormal(median=80ms,p99=1.2s) or mix(95%:50ms,5%:3s)"
 
 MAX_LENGTH: Final = 1000
-"""The longest delay, in characters, as it was written and as `str` writes it."""
+"""The longest delay in characters, both as given and as `str` writes it."""
 
 MAX_NESTING: Final = 8
-"""How many mixes may stand inside one another, the outermost included."""
+"""The deepest nesting of mixes, including the outermost."""
 
 MAX_PARTS: Final = 64
-"""How many branches and percentiles a delay may have, all together."""
+"""The most branches and percentiles in one delay, all together."""
 
 LONGEST: Final = 1e9
-"""The longest duration in a delay, in seconds (32 years); it keeps every figure that is worked out finite."""
+"""The longest duration in a delay, in seconds (32 years); it keeps every computed figure finite."""
 
 SIGMAS: Final = (0.001, 10.0)
-"""The least and the greatest sigma of a lognormal delay; at 10 the p99 is 1.3e10 times the median."""
+"""The range of sigma of a lognormal delay; at 10 the p99 is 1.3e10 times the median."""
 
 ALPHAS: Final = (0.1, 100.0)
-"""The least and the greatest alpha of a Pareto delay."""
+"""The range of alpha of a Pareto delay."""
 
 _ROUNDING: Final = 1e-5
-"""How far from 1 the weights of a mix may add up: three times 33.3333% is a whole."""
+"""The greatest distance of the sum of weights from 1: three times 33.3333% is accepted."""
 
 _SHOWN: Final = 20
-"""How many characters an error shows on each side of the offending place."""
+"""The characters that an error shows on each side of the wrong place."""
 
 _DURATION: Final = re.compile(r"[0-9][0-9A-Za-z]*(?:\.[0-9][0-9A-Za-z]*)*")
 
@@ -80,12 +80,12 @@ _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @frozen
 class DelayError(ValueError):
-    """Text that is not a delay.
+    """An error in the text of a delay.
 
     Attributes:
         text: the whole text.
-        position: the offset of the offending character in it, counted from 0; its length if something is missing.
-        reason: what is wrong there, or what was expected.
+        position: the offset of the wrong character, counted from 0; the length of the text if more was expected.
+        reason: what was expected there.
     """
 
     text: str
@@ -93,33 +93,32 @@ class DelayError(ValueError):
     reason: str
 
     def __str__(self) -> str:
-        return f"at character {self.position}: {self.reason}{self._place()}"
-
-    def _place(self) -> str:
         before = self.text[max(0, self.position - _SHOWN) : self.position]
         after = self.text[self.position : self.position + _SHOWN]
         if before and after:
-            return f" (between {before!r} and {after!r})"
-        return f" (at the end of {before!r})" if before else f" (at the start of {after!r})" if after else ""
+            place = f" (between {before!r} and {after!r})"
+        else:
+            place = f" (at the end of {before!r})" if before else ""
+        return f"{self.reason} at character {self.position}{place}"
 
 
 def parse(text: str, traces: Mapping[str, Trace]) -> Distribution:
     """Read a delay.
 
     Args:
-        text: what the grammar above describes; at most MAX_LENGTH characters.
-        traces: what `trace(NAME)` can name.
+        text: a delay in the grammar above; at most MAX_LENGTH characters.
+        traces: the traces by name, for `trace(NAME)`.
 
     Returns:
-        A hashable value, such that parse(str(value), traces) == value.
+        A hashable value such that parse(str(value), traces) == value.
 
     Raises:
-        DelayError: text is not a delay, or goes beyond one of the bounds.
+        DelayError: text is not a delay, or exceeds a bound.
     """
     if len(text) > MAX_LENGTH:
         raise DelayError(text, MAX_LENGTH, f"expected at most {MAX_LENGTH} characters")
     delay = _Reader(text, traces).whole()
-    # Written out, a bare number gains its unit, so what is short can become long: at most twice as long.
+    # `str` gives a bare number its unit, which makes the text at most twice as long.
     if len(text) * 2 > MAX_LENGTH and len(str(delay)) > MAX_LENGTH:
         raise DelayError(text, len(text), f"expected at most {MAX_LENGTH} characters with all units written out")
     return delay
@@ -127,15 +126,18 @@ def parse(text: str, traces: Mapping[str, Trace]) -> Distribution:
 
 @define
 class _Reader:
-    """Recursive descent: a method for each rule of the grammar, each leaving `at` behind what it has read."""
+    """A recursive-descent parser with one method for each rule of the grammar.
+
+    Each method leaves `at` behind the text that it has read.
+    """
 
     text: str
     traces: Mapping[str, Trace]
     at: int = 0
     start: int = 0
-    """Where the last terminal began."""
+    """The offset where the last terminal began."""
     missed: tuple[str, ...] = ()
-    """The optional symbols that were looked for, in vain, at the present place."""
+    """The optional symbols that do not stand at the current offset."""
     nesting: int = 0
     parts: int = 0
 
@@ -149,16 +151,13 @@ class _Reader:
     def delay(self) -> Distribution:
         self.skip_spaces()
         if _DURATION.match(self.text, self.at):
-            return self.fixed_or_range()
+            first = self.duration()
+            return Uniform(first, self.duration_from(first)) if self.accept("..") else Fixed(first)
         form = _FORMS.get(self.terminal(_WORD, _ANY_FORM))
         if form is None:
             raise self.wrong(f"expected {_ANY_FORM}")
         self.symbol("(")
         return form(self)
-
-    def fixed_or_range(self) -> Distribution:
-        first = self.duration()
-        return Uniform(first, self.duration_from(first)) if self.accept("..") else Fixed(first)
 
     def uniform(self) -> Distribution:
         least = self.duration()
@@ -183,21 +182,17 @@ class _Reader:
         self.symbols("median", "=")
         median = self.duration_above_zero()
         self.symbol(",")
-        delay = self.lognormal_through(median) if self.accept("p99") else self.lognormal_with_sigma(median)
+        if self.accept("p99"):
+            self.symbol("=")
+            delay = Lognormal.through(median, self.duration_from(median))
+            low, high = SIGMAS
+            if not low <= delay.sigma <= high:
+                raise self.wrong(f"expected a p99 that makes sigma {low:g} to {high:g}, not {delay.sigma:g},")
+        else:
+            self.symbols("sigma", "=")
+            delay = Lognormal(median, self.number(SIGMAS))
         self.symbol(")")
         return delay
-
-    def lognormal_through(self, median: float) -> Lognormal:
-        self.symbol("=")
-        delay = Lognormal.through(median, self.duration_from(median))
-        low, high = SIGMAS
-        if not low <= delay.sigma <= high:
-            raise self.wrong(f"expected a p99 that makes sigma {low:g} to {high:g}, not {delay.sigma:g}")
-        return delay
-
-    def lognormal_with_sigma(self, median: float) -> Lognormal:
-        self.symbols("sigma", "=")
-        return Lognormal(median, self.number(SIGMAS))
 
     def pareto(self) -> Distribution:
         self.symbols("min", "=")
@@ -218,14 +213,11 @@ class _Reader:
 
     def point(self, before: tuple[float, float] | None) -> tuple[float, float]:
         self.count_part()
-        percentile = self.percentile()
+        percentile = self.value(_NUMBER, lambda number: share.parse(number + "%"), _A_PERCENTILE)
         if before and percentile <= before[0]:
             raise self.wrong(f"expected a percentile above {share.render(before[0])[:-1]}")
         self.symbol("=")
         return percentile, self.duration_from(before[1]) if before else self.duration_above_zero()
-
-    def percentile(self) -> float:
-        return self.value(_NUMBER, lambda number: share.parse(number + "%"), _A_PERCENTILE)
 
     def mix(self) -> Distribution:
         self.nesting += 1
@@ -236,7 +228,10 @@ class _Reader:
             branches.append(self.branch())
         self.symbol(")")
         self.nesting -= 1
-        self.check_whole(sum(weight for weight, _ in branches))
+        total = sum(weight for weight, _ in branches)
+        if abs(total - 1) > _ROUNDING:
+            reason = f"expected shares that add up to 100%, not to {total * 100:.8g}%,"
+            raise DelayError(self.text, self.at - 1, reason)
         return Mix(tuple(branches))
 
     def branch(self) -> tuple[float, Distribution]:
@@ -248,9 +243,8 @@ class _Reader:
     def trace(self) -> Distribution:
         name = self.terminal(NAME, "the name of a trace")
         if name not in self.traces:
-            raise self.wrong(
-                f"expected a trace that was given at the start: {', '.join(sorted(self.traces)) or 'none'}"
-            )
+            known = ", ".join(sorted(self.traces)) or "none was given with --trace"
+            raise self.wrong(f"expected the name of a known trace ({known})")
         replay = self.accept(",")
         if replay:
             self.symbol("replay")
@@ -258,7 +252,7 @@ class _Reader:
         return Recorded(self.traces[name], replay)
 
     def duration(self) -> float:
-        seconds = self.value(_DURATION, duration.parse, duration.ACCEPTED)
+        seconds = self.value(_DURATION, duration.parse, _A_DURATION)
         if seconds > LONGEST:
             raise self.wrong(f"expected at most {LONGEST:.0f} seconds")
         return seconds
@@ -324,11 +318,6 @@ class _Reader:
             self.skip_spaces()
             raise DelayError(self.text, self.at, f"expected at most {MAX_PARTS} branches and percentiles")
 
-    def check_whole(self, total: float) -> None:
-        if abs(total - 1) > _ROUNDING:
-            reason = f"expected shares that add up to 100%, not to {total * 100:.8g}%"
-            raise DelayError(self.text, self.at - 1, reason)
-
     def wrong(self, reason: str) -> DelayError:
         return DelayError(self.text, self.start, reason)
 
@@ -350,8 +339,10 @@ _FORMS: Final[Mapping[str, Callable[[_Reader], Distribution]]] = {
 }
 
 FORMS: Final = tuple(_FORMS)
-"""The names of the forms that have figures in parentheses."""
+"""The names of the forms with figures in parentheses."""
 
 _ANY_FORM: Final = f"a duration such as 250ms or 1s..3s, or one of {', '.join(f'{form}(...)' for form in _FORMS)}"
+
+_A_DURATION: Final = "a duration such as 2, 250ms or 1m30s"
 
 _A_PERCENTILE: Final = "a percentile such as 50 or 99.9, from 0 to 100"

@@ -1,4 +1,4 @@
-"""What a delay will do to those who wait for it, worked out from its distribution before anybody waits."""
+"""The effect of a delay on its clients, computed from the distribution before any request."""
 
 from itertools import pairwise
 from typing import Any, Final
@@ -8,21 +8,21 @@ from attrs import frozen
 from latebin.core.language.distributions import Distribution
 
 BINS: Final = 20
-"""How many bins a histogram has unless its maker says otherwise."""
+"""The default number of bins in a histogram."""
 
 _CENTRAL: Final = (0.001, 0.999)
-"""The quantiles that a histogram spreads its bins between: the few beyond would squeeze all others together."""
+"""The quantiles between which a histogram spreads its bins: the few delays beyond would squeeze all other bins."""
 
 _WIDEST: Final = 10_000.0
-"""The greatest ratio between the last and the first edge inside a histogram; a logarithmic scale has no zero."""
+"""The greatest ratio of the last inner edge of a histogram to the first: a logarithmic scale has no zero."""
 
 
 @frozen
 class Bin:
-    """The share of requests that are delayed by more than `lower` and at most `upper`.
+    """The share of requests with a delay above `lower` and at most `upper`.
 
     Attributes:
-        lower: seconds; in the first bin, itself included.
+        lower: seconds; the first bin includes it.
         upper: seconds.
         share: from 0 to 1.
     """
@@ -34,15 +34,15 @@ class Bin:
 
 @frozen
 class Prediction:
-    """What to expect of a delay that is cut to a cap; in seconds, and none of it infinite.
+    """The figures of a delay with draws cut to a cap; finite, in seconds.
 
     Attributes:
         mean: the mean.
-        p50: the median; and so on, the delay that the named percentage of requests does not exceed.
-        max: the longest that anybody waits.
-        timeout: how long the client waits, if that is known.
-        cut: the share of requests that take longer than the timeout; None without one.
-        histogram: from the least delay to the greatest; the shares add up to 1.
+        p50: the median. p90 and the others are likewise the delay that this percentage of requests does not exceed.
+        max: the longest delay.
+        timeout: the timeout of the client; None if unknown.
+        cut: the share of requests that take longer than the timeout; None without a timeout.
+        histogram: bins from the least delay to the greatest; their shares add up to 1.
     """
 
     mean: float
@@ -57,12 +57,12 @@ class Prediction:
     histogram: tuple[Bin, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Give the same as plain values for JSON.
+        """Convert the prediction to plain values for JSON.
 
         Returns:
             `mean_ms`, `p50_ms`, `p90_ms`, `p95_ms`, `p99_ms`, `p99_9_ms`, `max_ms` and `timeout_ms` in milliseconds,
-            rounded to a nanosecond; `cut` as a share from 0 to 1, rounded to 12 places; `histogram` as a list of
-            `lower_ms`, `upper_ms` and `share`. Without a timeout, `timeout_ms` and `cut` are None.
+            rounded to a nanosecond. `cut` is a share from 0 to 1, rounded to 12 places. `histogram` is a list of
+            objects with `lower_ms`, `upper_ms` and `share`. Without a timeout, `timeout_ms` and `cut` are None.
         """
         return {
             **{f"{name}_ms": _milliseconds(getattr(self, name)) for name in FIGURES},
@@ -80,17 +80,17 @@ class Prediction:
 
 
 FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
-"""The figures of a prediction that are delays, by their names, from the first told to the last."""
+"""The names of the figures that are delays, in their order."""
 
 
 def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = BINS) -> Prediction:
-    """Work out what to expect of a delay whose draws are cut to a cap.
+    """Compute the figures of a delay whose draws are cut to a cap.
 
     Args:
-        delay: what is drawn from.
-        timeout: seconds that the client waits, or None if that is not known.
+        delay: the distribution.
+        timeout: the timeout of the client in seconds; None if unknown.
         cap: seconds to which a longer draw is cut; finite.
-        bins: how many bins the histogram has; one that would span a single value has one.
+        bins: the number of bins in the histogram. A histogram of a single value has one bin.
     """
 
     def capped(p: float) -> float:
@@ -105,13 +105,10 @@ def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = 
         p99_9=capped(0.999),
         max=capped(1),
         timeout=timeout,
-        cut=None if timeout is None else _share_beyond(delay, timeout, cap),
+        # A client that waits as long as the cap is never cut, although the distribution goes on.
+        cut=None if timeout is None else 1 - delay.cdf(timeout) if timeout < cap else 0.0,
         histogram=_histogram(delay, cap, bins),
     )
-
-
-def _share_beyond(delay: Distribution, timeout: float, cap: float) -> float:
-    return 1 - delay.cdf(timeout) if timeout < cap else 0.0
 
 
 def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:
@@ -124,7 +121,10 @@ def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:
 
 
 def _inner_edges(delay: Distribution, cap: float, bins: int) -> list[float]:
-    """Give what parts the bins, evenly on a logarithmic scale; the outer two reach to the ends of the delay."""
+    """Return the edges between bins, evenly spaced on a logarithmic scale.
+
+    The two outer bins reach to the ends of the delay.
+    """
     low, high = (min(delay.quantile(p), cap) for p in _CENTRAL)
     if low == high:
         low, high = (min(delay.quantile(p), cap) for p in (0, 1))

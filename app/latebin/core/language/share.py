@@ -1,4 +1,4 @@
-"""Shares of requests as people write them in a URL: `5%`, or `0.05` where a percent sign is a nuisance."""
+"""Shares of requests as a URL spells them: `5%`, or `0.05` without an escape."""
 
 import re
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Final
 ACCEPTED: Final = "a share such as 5%, 0.1% or 0.05, from 0 to 1 (100%)"
 
 MAX_LENGTH: Final = 40
-"""The longest text read as a share, in characters."""
+"""The longest text that is read as a share, in characters."""
 
 _SHARE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(%?)")
 
@@ -30,11 +30,11 @@ def parse(text: str) -> float:
         share = float(number + "e-2" if percent else number)
         if share <= 1:
             return share
-    raise ValueError(f"not {ACCEPTED}")
+    raise ValueError(f"expected {ACCEPTED}")
 
 
 def render(share: float) -> str:
-    """Write a share as a percentage, so that `parse` reads back the very same float.
+    """Write a share as a percentage, so that `parse` returns the very same float.
 
     Args:
         share: from 0 to 1.

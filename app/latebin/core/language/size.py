@@ -1,4 +1,4 @@
-"""Sizes of bodies as people write them in a URL: `100`, `64k`, `16m`."""
+"""Sizes of bodies as a URL spells them: `100`, `64k`, `16m`."""
 
 import re
 from typing import Final
@@ -21,12 +21,16 @@ def parse(text: str) -> int:
     """
     parts = _SIZE.fullmatch(text)
     if not parts:
-        raise ValueError(f"not {ACCEPTED}")
+        raise ValueError(f"expected {ACCEPTED}")
     return int(parts[1]) * _BYTES[parts[2]]
 
 
 def render(size: int) -> str:
-    """Write a size as short as `parse` can read it."""
+    """Write a size in the largest unit that divides it.
+
+    Args:
+        size: bytes.
+    """
     for unit in ("m", "k"):
         if size and size % _BYTES[unit] == 0:
             return f"{size // _BYTES[unit]}{unit}"
