@@ -1,4 +1,4 @@
-"""What the example was before it had a Deferred: the same delay, by `reactor.callLater` alone."""
+"""The example without a Deferred: the same delay by `reactor.callLater` alone."""
 
 from twisted.internet import reactor
 from twisted.web.resource import Resource

@@ -1,4 +1,4 @@
-"""The example that both styles descend from: a Deferred from `deferLater`, and `NOT_DONE_YET`."""
+"""The original example of both styles, with `deferLater` and `NOT_DONE_YET`."""
 
 from twisted.internet import reactor
 from twisted.internet.task import deferLater

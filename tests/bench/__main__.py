@@ -1,11 +1,10 @@
-"""The benchmark: this service, what it is measured against, and those peers that happen to be installed.
+"""The benchmark of the service, its baselines and those peers that are installed.
 
     python -m tests.bench [--rounds 3] [--seconds 10] [--only NAME ...]
 
-Every measurement has a server process of its own, one at a time, and the servers take turns: a round is one
-measurement of each. The load generator is the one that `latebin measure` is, in a process of its own. What is printed
-of a server is the round with the lowest p99 among those in which the generator itself was punctual. How much more two
-workers carry than one is measured by wrk, if that is installed.
+A round is one measurement of each server, one at a time, each in a process of its own. The load generator is that of
+`latebin measure`, also in a process of its own. The table has one round of each server: the one with the lowest p99
+among those in which the generator was punctual. If wrk is installed, it measures how one worker compares with two.
 """
 
 import os
@@ -40,7 +39,7 @@ SERVERS = (
 )
 
 SCALING = "scaling"
-"""What `--only` calls the measurement that has a table of its own."""
+"""The name of the measurement of workers, which has a table of its own, for `--only`."""
 
 NAMES = [*(server.name for server in SERVERS), SCALING]
 
@@ -61,9 +60,9 @@ def measured(server: Server, load: Load, seconds: float) -> Result:
 
 
 def best(results: list[Result]) -> Result:
-    """Give the round to print: the lowest p99 of those in which the generator was punctual."""
-    fair = [result for result in results if result.report.verdict is not Verdict.BOTTLENECK] or results
-    return min(fair, key=lambda result: result.report.lateness.p99 if result.report.lateness else float("inf"))
+    """Choose the lowest p99 among the results with a punctual generator."""
+    sound = [result for result in results if result.report.verdict is not Verdict.BOTTLENECK] or results
+    return min(sound, key=lambda result: result.report.lateness.p99 if result.report.lateness else float("inf"))
 
 
 def row(result: Result) -> list[str]:
@@ -87,9 +86,9 @@ def ms(seconds: float | None) -> str:
 
 
 def cpu(results: list[Result], name: str) -> list[float]:
-    """Give the CPU time per answer of a server under the first load, round by round, in seconds."""
-    mine = [result for result in results if result.server.name == name and result.load == LOADS[0]]
-    return [result.report.cost.cpu_per_answer or 0.0 for result in mine if result.report.cost]
+    """Return the CPU time per answer of a server in each round, in seconds."""
+    of_server = [result for result in results if result.server.name == name and result.load == LOADS[0]]
+    return [result.report.cost.cpu_per_answer or 0.0 for result in of_server if result.report.cost]
 
 
 def show(results: list[Result]) -> None:
@@ -104,27 +103,27 @@ def show(results: list[Result]) -> None:
     for name in ("raw", "Klein"):
         ours, stock = cpu(results, name), cpu(results, f"{name}, stock")
         if ours and stock:
-            ratios = [mine / theirs for mine, theirs in zip(ours, stock, strict=False)]
+            ratios = [own / other for own, other in zip(ours, stock, strict=False)]
             console.print(f"CPU {name} / {name}, stock: {scaling.spread(ratios)}")
 
 
 @click.command()
-@click.option("--rounds", default=3, show_default=True, help="How many times each server is measured.")
-@click.option("--seconds", default=10.0, show_default=True, help="How long each measurement goes on.")
-@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Only these.")
+@click.option("--rounds", default=3, show_default=True, help="Number of measurements of each server.")
+@click.option("--seconds", default=10.0, show_default=True, help="Duration of each measurement.")
+@click.option("--only", multiple=True, type=click.Choice(NAMES), help="Measure this one alone; may be repeated.")
 def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
     """Measure lateness, CPU time and memory of this service and of its peers, in turn."""
     servers = [server for server in SERVERS if server.installed() and (not only or server.name in only)]
     results: list[Result] = []
-    scaled: list[scaling.Carried] = []
-    for turn in range(rounds):
+    scaled: list[scaling.Throughput] = []
+    for index in range(rounds):
         for server in servers:
             for load in server.loads:
-                click.echo(f"round {turn + 1}: {server.name} at {load.rate:g}/s, {load.pending} pending", err=True)
+                click.echo(f"round {index + 1}: {server.name} at {load.rate:g}/s, {load.pending} pending", err=True)
                 results.append(measured(server, load, seconds))
         if scaling.possible() and (not only or SCALING in only):
-            click.echo(f"round {turn + 1}: {SCALING}", err=True)
-            scaled += scaling.measured(turn, seconds)
+            click.echo(f"round {index + 1}: {SCALING}", err=True)
+            scaled += scaling.measured(index, seconds)
     if results:
         show(results)
     if scaled:

@@ -1,8 +1,8 @@
-"""What two workers carry on two cores, of what one carries on one, with the load on the same cores.
+"""The throughput of two workers on two cores, and of one worker on one core.
 
-The load takes a share of the cores that the service has. On two of two cores it would leave two workers less than it
-leaves one: here it is confined with them, and takes the same share of one core as of two. It is `wrk`, which asks for
-the next answer as soon as it has the last, and asks for no delay.
+The load is `wrk` without a delay: each of its connections has a next request as soon as it has an answer. The load runs
+on the same cores as the service, so that it takes the same share of one core as of two. On cores of its choice it would
+take more from two workers than from one.
 """
 
 import os
@@ -27,26 +27,26 @@ RATE = re.compile(r"Requests/sec:\s+([0-9.]+)")
 
 
 @attrs.frozen
-class Carried:
-    """Answers a second of a style, by one worker on one core and by two on two, in one round."""
+class Throughput:
+    """Answers per second of a style in one round, with one worker and with two."""
 
     style: str
-    by_one: float
-    by_two: float
+    one: float
+    two: float
 
     @property
-    def times(self) -> float:
-        return self.by_two / self.by_one
+    def ratio(self) -> float:
+        return self.two / self.one
 
 
 def possible() -> bool:
-    """Tell whether there is what it takes: wrk, and two cores."""
+    """Return whether there are wrk and two cores."""
     return which("wrk") is not None and len(os.sched_getaffinity(0)) > 1
 
 
 @contextmanager
 def confined(cores: list[int]) -> Iterator[None]:
-    """Have what is started run on these cores only."""
+    """Confine the processes that are started meanwhile to some cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -55,41 +55,43 @@ def confined(cores: list[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def carried(cores: list[int], seconds: float) -> dict[str, float]:
-    """Give the answers a second of each style, with as many workers as cores."""
+def throughput(cores: list[int], seconds: float) -> dict[str, float]:
+    """Return the answers per second of each style, with one worker for each core."""
     workers = Server("", (*SERVE, "--workers", str(len(cores))), "")
     with confined(cores), running(workers, Load(0, 0)) as (port, _):
-        # The first accepts connections before the others are there.
+        # The first worker accepts connections before the others have started.
         ready = f"latebin_workers {len(cores):.1f}\n".encode()
         until(lambda: ready in get(port, "/metrics")[1])
-        return {style: asked(f"http://127.0.0.1:{port}{path}", len(cores), seconds) for style, path in STYLES.items()}
+        return {style: wrk(f"http://127.0.0.1:{port}{path}", len(cores), seconds) for style, path in STYLES.items()}
 
 
-def asked(url: str, threads: int, seconds: float) -> float:
+def wrk(url: str, threads: int, seconds: float) -> float:
     command = ["wrk", f"-t{threads}", f"-c{CONNECTIONS}", f"-d{seconds:g}s", url]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
-    rate = RATE.search(told)
-    if rate is None or "Non-2xx" in told:
-        raise ValueError(f"wrk did not get its answers: {told}")
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 30).stdout
+    rate = RATE.search(output)
+    if rate is None or "Non-2xx" in output:
+        raise ValueError(f"wrk failed: {output}")
     return float(rate[1])
 
 
-def measured(turn: int, seconds: float) -> list[Carried]:
-    """Measure one round of each style; one worker is on another core each time, as they need not be equal."""
+def measured(index: int, seconds: float) -> list[Throughput]:
+    """Measure one round; the core of the single worker is another each time."""
     cores = sorted(os.sched_getaffinity(0))[:2]
-    one, two = carried([cores[turn % 2]], seconds), carried(cores, seconds)
-    return [Carried(style, one[style], two[style]) for style in STYLES]
+    # One core may be faster than the other.
+    one, two = throughput([cores[index % 2]], seconds), throughput(cores, seconds)
+    return [Throughput(style, one[style], two[style]) for style in STYLES]
 
 
 def spread(ratios: list[float]) -> str:
-    """Write what a ratio was in the middle one of the rounds, and between which it lay in all."""
+    """Format ratios as their median and their range."""
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def table(results: list[Carried]) -> Table:
-    shown = Table("style", "1 worker, 1 core", "2 workers, 2 cores", "times", title="answers a second, with their load")
+def table(results: list[Throughput]) -> Table:
+    columns = ("style", "1 worker, 1 core", "2 workers, 2 cores", "ratio")
+    shown = Table(*columns, title="answers per second, with the load on the same cores")
     for style in STYLES:
-        mine = [result for result in results if result.style == style]
-        one, two = median(result.by_one for result in mine), median(result.by_two for result in mine)
-        shown.add_row(style, f"{one:.0f}", f"{two:.0f}", spread([result.times for result in mine]))
+        rounds = [result for result in results if result.style == style]
+        one, two = median(result.one for result in rounds), median(result.two for result in rounds)
+        shown.add_row(style, f"{one:.0f}", f"{two:.0f}", spread([result.ratio for result in rounds]))
     return shown

@@ -1,4 +1,4 @@
-"""Servers that can be measured, each in a process of its own."""
+"""The servers of the benchmark, each in a process of its own."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ http {{
 
 @attrs.frozen
 class Load:
-    """What a server is asked for: so many a second, each late by so much."""
+    """Requests per second, each with a delay in seconds."""
 
     rate: float
     delay: float
@@ -47,14 +47,14 @@ class Load:
 
 @attrs.frozen
 class Server:
-    """A server that can be measured.
+    """A server of the benchmark.
 
     Attributes:
-        name: as it stands in the table.
-        arguments: the command, in which `{port}`, `{delay}` and `{folder}` are replaced.
-        path: what is asked for, with `{delay}` as the generator replaces it.
-        needs: the modules or programs without which it is left out.
-        loads: what it is asked for.
+        name: the name in the table.
+        arguments: the command; `{port}`, `{delay}` and `{folder}` in it are replaced.
+        path: the request target; the generator replaces `{delay}` in it.
+        needs: modules or programs without which the server is left out.
+        loads: the loads to measure it under.
     """
 
     name: str
@@ -84,7 +84,7 @@ def reachable(port: int) -> bool:
 
 @contextmanager
 def running(server: Server, load: Load) -> Iterator[tuple[int, int]]:
-    """Run a server in a process of its own; give its port and its process id."""
+    """Run a server; yield its port and its process id."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         values = {"port": str(port), "delay": f"{load.delay:g}", "folder": folder}

@@ -1,10 +1,10 @@
-"""The soak: a million answers and more, mixed with clients that leave, and what memory the service has meanwhile.
+"""The soak test: the memory of the service over a million answers and more.
 
     python -m tests.bench.soak [--answers 1000000] [--clients 200]
 
-Each client asks for one thing after another on a connection that it keeps, as long as the service does: late answers in
-both styles, bodies in pieces, problems, faults. Of every twenty, one leaves instead of waiting. A line is printed for
-every tenth of the answers.
+Each client sends one request after another on a persistent connection, until the service closes that. The requests are
+for delayed answers in both styles, bodies in pieces, problems and faults. One client in twenty leaves before the
+answer. After each tenth of the answers a line is printed.
 """
 
 import re
@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from latebin.load.footprint import read
 from tests.bench.servers import SERVE, Load, Server, running
 
-ASKED = [
+REQUESTS = [
     f"{method} {prefix}{target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     for method, target in (
         *[("GET", "/delayed?delay=1ms")] * 8,
@@ -42,34 +42,34 @@ ASKED = [
 ]
 
 LEAVES = 20
-"""Of so many requests, one is left."""
+"""The number of requests of which the client leaves one."""
 
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 
 
 class Soak:
-    """All clients together: how many answers they have had, and how many there are to be."""
+    """All clients together, with the number of their answers."""
 
     def __init__(self, port: int, pid: int, answers: int) -> None:
         self.endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
         self.done: Deferred[None] = Deferred()
+        self.numbers = count()
         self._pid = pid
-        self._answers = answers
+        self._planned = answers
         self._started = time.monotonic()
-        self.asked = count()
-        self._had = 0
+        self._ended = 0
 
     @property
     def over(self) -> bool:
-        return self._had >= self._answers
+        return self._ended >= self._planned
 
-    def had(self) -> None:
-        """Take note of an answer, or of a request that came to nothing as it was to."""
-        self._had += 1
-        if self._had % (self._answers // 10) == 0:
+    def count(self) -> None:
+        """Count a request that ended with an answer, a fault or a disconnect."""
+        self._ended += 1
+        if self._ended % (self._planned // 10) == 0:
             memory = read([self._pid]).memory
-            took = time.monotonic() - self._started
-            click.echo(f"{self._had:>9,} answers  {memory / 1e6:6.1f} MB  {self._had / took:5.0f}/s")
+            elapsed = time.monotonic() - self._started
+            click.echo(f"{self._ended:>9,} answers  {memory / 1e6:6.1f} MB  {self._ended / elapsed:5.0f}/s")
         if self.over and not self.done.called:
             self.done.callback(None)
 
@@ -82,7 +82,7 @@ class Soak:
 
 
 class Client(Protocol):
-    """One connection, and another when it is closed."""
+    """One connection; when it is closed, another one takes its place."""
 
     transport: Any
 
@@ -92,13 +92,13 @@ class Client(Protocol):
         self._head = False
 
     def connectionMade(self) -> None:
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
-        number = next(self._soak.asked)
-        asked = ASKED[number % len(ASKED)]
-        self._received, self._head = b"", asked.startswith(b"HEAD")
-        self.transport.write(asked)
+    def _send(self) -> None:
+        number = next(self._soak.numbers)
+        request = REQUESTS[number % len(REQUESTS)]
+        self._received, self._head = b"", request.startswith(b"HEAD")
+        self.transport.write(request)
         if number % LEAVES == 0:
             self.transport.loseConnection()
 
@@ -109,29 +109,29 @@ class Client(Protocol):
             return
         length = _LENGTH.search(head + b"\r\n")
         if length is None or self._head or len(body) == int(length[1]):
-            self._soak.had()
+            self._soak.count()
             if not self._soak.over:
-                self._ask()
+                self._send()
 
     def connectionLost(self, reason: object = None) -> None:
         if not self._soak.over:
-            self._soak.had()
+            self._soak.count()
             self._soak.connect()
 
 
 @click.command()
-@click.option("--answers", default=1_000_000, show_default=True, help="How many answers there are to be.")
-@click.option("--clients", default=200, show_default=True, help="How many ask at once.")
+@click.option("--answers", default=1_000_000, show_default=True, help="Number of answers.")
+@click.option("--clients", default=200, show_default=True, help="Number of clients at once.")
 def soak(answers: int, clients: int) -> None:
-    """Ask for very many answers, and tell what memory the service has."""
+    """Send requests for very many answers, and print the memory of the service."""
     service = Server("service", SERVE, "/")
     with running(service, Load(0, 0)) as (port, pid):
 
         def main(_: object) -> Deferred[None]:
-            all_of_them = Soak(port, pid, answers)
+            run = Soak(port, pid, answers)
             for _client in range(clients):
-                all_of_them.connect()
-            return all_of_them.done
+                run.connect()
+            return run.done
 
         react(main)
 

@@ -1,4 +1,4 @@
-"""The baseline of the Klein style: the example as a Klein route on Klein as it comes, with nothing around it.
+"""The baseline of the Klein style: the original example as a route of stock Klein.
 
 python -m tests.bench.stock_klein PORT
 """

@@ -1,4 +1,4 @@
-"""The baseline of the raw style: the original example on twisted.web as it comes, with nothing around it.
+"""The baseline of the raw style: the original example on stock twisted.web.
 
 python -m tests.bench.stock_resource PORT
 """
