@@ -12,8 +12,14 @@ from tests.support.prose import Passage, passages
 ROOT = Path(__file__).parent.parent
 
 ROOMS = (
+    "app/latebin/cli/measure.py",
     "app/latebin/core/language",
+    "app/latebin/load",
+    "app/rpy",
+    "tests/bench",
+    "tests/cli/test_measure.py",
     "tests/core/language",
+    "tests/load",
     "tests/support",
     "tests/test_language.py",
 )
