@@ -1,4 +1,4 @@
-"""The walk of one request through the files of the package, as its reader has to follow it.
+"""The number of files of the package that one request passes through.
 
     python -m tests.bench.walk [--calls]
 
