@@ -6,9 +6,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 
 from latebin.core.endpoints import PREFIXES
+from latebin.core.settings import Settings
+from latebin.site.factory import site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
-from tests.support.wire import House
+from latebin.timing.activity import REST
+from tests.support.wire import House, Wire
 
 Samples = dict[tuple[str, ...], float]
 """Values by the name of the sample and the values of its labels, in the order of the labels' names."""
@@ -150,13 +153,43 @@ def looking(house: House) -> Iterator[House]:
 
 
 def test_loop_lag(looking: House) -> None:
-    """How late the event loop is, is measured for as long as the site is listened for."""
+    """How late the event loop is, is measured while answers are pending."""
+    ask(looking, "/delayed/1m")
     looking.clock.advance(INTERVAL)
     looking.clock.advance(INTERVAL + 0.125)
     samples = figures(looking)
     assert samples["latebin_loop_lag_seconds_count",] == 2
     assert samples["latebin_loop_lag_seconds_bucket", "0.0005"] == 1
     assert samples["latebin_loop_lag_seconds_sum",] == 0.125
+    looking.clock.advance(60)
+
+
+def looks(house: House) -> float:
+    return figures(house)["latebin_loop_lag_seconds_count",]
+
+
+def test_looks_become_rare(looking: House) -> None:
+    """An idle service looks at itself once in REST seconds."""
+    looking.clock.pump([INTERVAL] * round(REST / INTERVAL))
+    assert looks(looking) == 1
+    looking.clock.advance(INTERVAL)
+    assert looks(looking) == 2
+
+
+@pytest.mark.parametrize("event", ["request", "connection", "disconnect"])
+def test_what_ends_a_rest(looking: House, event: str) -> None:
+    """An idle service looks at itself after INTERVAL when a request comes, or a client connects or leaves."""
+    wire = looking.wire()
+    looking.clock.pump([INTERVAL, 1])
+    before = looks(looking)
+    if event == "request":
+        wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    elif event == "connection":
+        looking.wire()
+    else:
+        wire.leave()
+    looking.clock.advance(INTERVAL)
+    assert looks(looking) == before + 1
 
 
 def test_process(looking: House) -> None:
@@ -191,6 +224,21 @@ def test_workers_add_up() -> None:
     assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (3, 1)
     assert samples["latebin_worker_starts_total",] == 2
     first.stop()
+
+
+def test_a_worker_that_rested_is_seen_by_another() -> None:
+    """A worker's page has the pending answers of another worker after INTERVAL when that one was idle before."""
+    clock, counters = Clock(), SharedCounters(WIDTH, 2)
+    first, second = (site(Settings(), clock, counters=counters, worker=number) for number in range(2))
+    for worker in (first, second):
+        worker.doStart()
+    clock.pump([INTERVAL, REST / 2])
+    Wire(second, clock).send(b"GET /delayed/1s HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for pending in (1, 1, 1, 0):
+        clock.advance(INTERVAL)
+        assert read(first.resource.metrics.page().body)["latebin_pending", "klein"] == pending
+    for worker in (first, second):
+        worker.doStop()
 
 
 def test_a_worker_goes_on_where_the_one_before_it_died() -> None:

@@ -100,6 +100,18 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
     assert heap.collections == 2
 
 
+@pytest.mark.parametrize("reason", ["requests", "garbage"])
+def test_goes_on_looking(heap: Heap, collector: GarbageScheduler, reason: str) -> None:
+    """A look is followed by another soon while requests come, or while something is left that is worth a collection."""
+    heap.gathered, heap.due = 0, 0.0
+    assert not collector.look()
+    if reason == "requests":
+        heap.asked += 1
+    else:
+        heap.gathered = WORTHWHILE
+    assert collector.look()
+
+
 def test_counts_while_disabled() -> None:
     """CPython counts what gathers also while its collector is off, which is what this relies on."""
     script = (

@@ -189,8 +189,11 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     """Let a process that does nothing but serve collect its garbage between answers."""
     steady = _steady(reactor)
     root = cast("Root", factory.resource)
-    collector = GarbageScheduler(steady, lambda seconds: root.due_by(steady.seconds() + seconds), lambda: root.asked)
-    collector.start().addErrback(lambda failure: log.failure("garbage is collected no more", failure))
+
+    def due_within(seconds: float) -> bool:
+        return root.due_by(steady.seconds() + seconds)
+
+    GarbageScheduler(steady, due_within, lambda: root.asked, activity=root.activity).start()
 
 
 def _opened(

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from latebin.overrides.request import Request
 
 from latebin.overrides.connection import Connection
+from latebin.timing.activity import Activity
 
 
 @attrs.define(eq=False)
@@ -17,10 +18,12 @@ class Connections:
     """The connections of one site.
 
     Attributes:
+        activity: what learns that a connection opens or closes.
         ending: whether each answer is the last of its connection.
     """
 
-    ending: bool = False
+    activity: Activity = attrs.field(factory=Activity)
+    ending: bool = attrs.field(default=False, init=False)
     _open: set[Connection] = attrs.field(factory=set, init=False)
     _ended: Deferred[None] | None = attrs.field(default=None, init=False)
 
@@ -37,10 +40,14 @@ class Connections:
     def opened(self, connection: Connection) -> None:
         """Learn of another."""
         self._open.add(connection)
+        if self.activity.resting:
+            self.activity.begin()
 
     def lost(self, connection: Connection) -> None:
         """Learn that one is closed."""
         self._open.discard(connection)
+        if self.activity.resting:
+            self.activity.begin()
         self._tell()
 
     def end(self) -> Deferred[None]:

@@ -74,14 +74,15 @@ class ServiceSite(server.Site):
         self.assign = RequestIds(token_hex(10)).assign
 
     def startFactory(self) -> None:
-        """Begin with the first port that is listened on, as Twisted has it."""
-        super().startFactory()
+        """Begin with the first port that is listened on.
+
+        Twisted's own would keep the time of day for its access log, which is not written here, by a timer of a second.
+        """
         self._metrics.start()
 
     def stopFactory(self) -> None:
         """End with the last port."""
         self._metrics.stop()
-        super().stopFactory()
 
     def body(self, target: bytes, length: int | None) -> BodySink:
         """Decide from the path what becomes of a body.

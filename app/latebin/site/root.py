@@ -21,6 +21,7 @@ from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import Metrics
+from latebin.timing.activity import Activity
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -45,6 +46,7 @@ class Root(Resource):
     Attributes:
         metrics: the figures at `/metrics`; it is for the site to count its answers there.
         asked: how many requests there have been.
+        activity: what the looks at an idle service become regular by.
         connections: those of the site, which tells of them; the service takes traffic until they are to end.
     """
 
@@ -60,8 +62,9 @@ class Root(Resource):
         self.asked = 0
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
-        self.metrics = Metrics(klein.clock, pending, counters, worker)
-        self.connections = Connections()
+        self.activity = Activity()
+        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity)
+        self.connections = Connections(self.activity)
         self._klein = TidyKleinResource(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         if not settings.admin_listen:
@@ -84,6 +87,8 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         self.asked += 1
+        if self.activity.resting:
+            self.activity.begin()
         _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:
@@ -112,7 +117,7 @@ class AdminRoot(Resource):
     def __init__(self, root: Root) -> None:
         super().__init__()
         self.metrics = root.metrics
-        self.connections = Connections()
+        self.connections = Connections(root.activity)
         _put_admin(self, root)
 
     def getChild(self, path: bytes, request: Request) -> IResource:

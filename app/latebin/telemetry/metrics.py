@@ -8,13 +8,14 @@ from math import inf, prod
 from typing import Final
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.core.faults import KINDS
 from latebin.core.http.reply import ALLOWED, Reply, page
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.process_usage import Meter
+from latebin.timing.activity import Activity, RegularLook
 
 STYLES: Final = ("klein", "resource", "site")
 
@@ -27,7 +28,11 @@ BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 """Upper bounds of the histograms, in seconds, inclusive as Prometheus has them."""
 
 INTERVAL: Final = 0.25
-"""Seconds from one look at the event loop to the next; no figure of another worker is older than that."""
+"""Seconds from one look at the event loop to the next, while answers are pending and after each request.
+
+No figure of another worker is older than that if a request, or a client that connects or leaves, has changed it. CPU
+time, memory and descriptors of a worker that only sends, or is idle, are at most `activity.REST` seconds old.
+"""
 
 
 @attrs.frozen
@@ -127,23 +132,28 @@ class Metrics:
         pending: the answers that are waited for, by style.
         board: where all workers count; without it, this is the only one.
         worker: the number of this one's row.
+        activity: what brings the looks back to their interval; without requests they become rare.
     """
 
     def __init__(
-        self, clock: IReactorTime, pending: Mapping[str, Sized], board: SharedCounters | None = None, worker: int = 0
+        self,
+        clock: IReactorTime,
+        pending: Mapping[str, Sized],
+        board: SharedCounters | None = None,
+        worker: int = 0,
+        activity: Activity | None = None,
     ) -> None:
         board = board or SharedCounters(WIDTH)
-        self._clock = clock
         self._pending = [pending[style] for style in STYLES[:2]]
         self._cells = board.row(worker)
         self._meter = Meter()
-        self._look: IDelayedCall | None = None
+        self._look = RegularLook(clock, activity or Activity(), INTERVAL, self._looked)
         self._sites = 0
         self._cpu_before = 0.0
         self._board = board
 
     def start(self) -> None:
-        """Begin to look at the event loop and at this process, every INTERVAL, for the first site that is served."""
+        """Begin to look at the event loop and at this process, for the first site that is served."""
         self._sites += 1
         if self._sites > 1:
             return
@@ -152,15 +162,14 @@ class Metrics:
         # Those who had this row before have used some, and a counter does not go back.
         self._cpu_before = self._cells[_CPU]
         self._publish()
-        self._look_again()
+        self._look.start()
 
     def stop(self) -> None:
         """Look no more, with the last site."""
         self._sites -= 1
         if self._sites:
             return
-        if self._look is not None:
-            self._look.cancel()
+        self._look.stop()
         self._meter.close()
 
     def answered(self, request: ServedRequest) -> None:
@@ -202,14 +211,10 @@ class Metrics:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
         self._cells[histogram + len(BUCKETS)] += seconds
 
-    def _look_again(self) -> None:
-        due = self._clock.seconds() + INTERVAL
-        self._look = self._clock.callLater(INTERVAL, self._looked, due)
-
-    def _looked(self, due: float) -> None:
-        self._observe(_LAG, self._clock.seconds() - due)
+    def _looked(self, late: float) -> bool:
+        self._observe(_LAG, late)
         self._publish()
-        self._look_again()
+        return any(self._pending)
 
     def _publish(self) -> None:
         """Let the other workers see what is true of this one now."""

@@ -5,15 +5,12 @@ from collections.abc import Callable
 from typing import Final
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
-log = Logger()
+from latebin.timing.activity import Activity, RegularLook
 
 INTERVAL: Final = 0.05
-"""Seconds between two looks at what has gathered; if nobody asks from one to the next, it is quiet."""
+"""Seconds between two looks at what has gathered; without a request from one to the next, it is quiet."""
 
 WORTHWHILE: Final = 20_000
 """Objects that may have gathered before a collection is worth its time: a few megabytes."""
@@ -41,12 +38,15 @@ class GarbageScheduler:
     when MOST objects have gathered. What is pending has gathered, too, and is no garbage: so it is not enough that no
     answer is due. While ten thousand come to wait there is nothing to collect, and each collection would take longer.
 
+    Looks are regular while requests come or something is left to collect, and rare otherwise.
+
     Attributes:
         clock: what it looks by.
         due_within: tells whether an answer is due before so many seconds are over.
         asked: gives how many requests there have been.
         gathered: how many objects there are that were not there after the last collection.
         collect: makes a collection.
+        activity: what ends the time of rare looks.
     """
 
     clock: IReactorTime
@@ -54,24 +54,28 @@ class GarbageScheduler:
     asked: Callable[[], int]
     gathered: Callable[[], int] = _gathered
     collect: Callable[[], object] = gc.collect
+    activity: Activity = attrs.field(factory=Activity, kw_only=True)
     _took: float = attrs.field(default=0.0, init=False)
     _asked: int = attrs.field(default=0, init=False)
 
-    def start(self) -> Deferred[LoopingCall]:
+    def start(self) -> None:
         """Take over from CPython: collect, leave what is there out of every collection to come, and look regularly."""
         gc.disable()
         self._measure()
         gc.freeze()
-        looking = LoopingCall(self.look)
-        looking.clock = self.clock
-        return looking.start(INTERVAL, now=False)
+        RegularLook(self.clock, self.activity, INTERVAL, lambda _: self.look()).start()
 
-    def look(self) -> None:
-        """Collect if it is worthwhile and nobody has to wait for it, or if it has to be."""
+    def look(self) -> bool:
+        """Collect if it is worthwhile and makes no answer late, or if it has to be.
+
+        Returns:
+            Whether requests come, or something is left that is worth a collection.
+        """
         before, self._asked = self._asked, self.asked()
         gathered, quiet = self.gathered(), self._asked == before
         if gathered >= MOST or (gathered >= WORTHWHILE and quiet and not self.due_within(self._took * MARGIN)):
             self._measure()
+        return not quiet or self.gathered() >= WORTHWHILE
 
     def _measure(self) -> None:
         started = self.clock.seconds()

@@ -1,0 +1,81 @@
+"""Looks at a regular interval that become rare while a service is idle."""
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+REST: Final = 10.0
+"""Seconds from one look to the next while nothing happens: two looks then wake an idle process four times in it."""
+
+
+@attrs.define(eq=False)
+class Activity:
+    """The notice of what happens to a service: a request, or a connection that opens or closes.
+
+    An event costs one truth test as long as all looks go at their full pace: `if activity.resting: activity.begin()`.
+
+    Attributes:
+        resting: the looks that are rare now.
+    """
+
+    resting: "list[RegularLook]" = attrs.field(factory=list, init=False)
+
+    def begin(self) -> None:
+        """Bring every look back to its full pace."""
+        resting, self.resting = self.resting, []
+        for look in resting:
+            look.hasten()
+
+
+@attrs.define(eq=False)
+class RegularLook:
+    """A function that is called every `interval` seconds while it has a reason to be, and every `REST` seconds else.
+
+    One that raises is called again after `REST` seconds; the clock logs the exception.
+
+    Attributes:
+        clock: the clock that the interval is measured by.
+        activity: what ends a rest.
+        interval: seconds.
+        look: is called with the seconds that the call is late, and returns whether there is a reason for another soon.
+    """
+
+    clock: IReactorTime
+    activity: Activity
+    interval: float
+    look: Callable[[float], bool]
+    _due: float = attrs.field(default=0.0, init=False)
+    _call: IDelayedCall | None = attrs.field(default=None, init=False)
+
+    def start(self) -> None:
+        """Look for the first time when the interval has passed."""
+        self._call_in(self.interval)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self in self.activity.resting:
+            self.activity.resting.remove(self)
+
+    def hasten(self) -> None:
+        """End the rest: look when the interval has passed from now on."""
+        if self._call is not None:
+            self._due = self.clock.seconds() + self.interval
+            self._call.reset(self.interval)
+
+    def _call_in(self, seconds: float) -> None:
+        self._due = self.clock.seconds() + seconds
+        self._call = self.clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        self._call, soon = None, False
+        try:
+            soon = self.look(self.clock.seconds() - self._due)
+        finally:
+            self._call_in(self.interval if soon else REST)
+            if not soon:
+                self.activity.resting.append(self)
