@@ -13,11 +13,13 @@ ROOT = Path(__file__).parent.parent
 
 ROOMS = (
     "app/latebin/cli/measure.py",
+    "app/latebin/core/http",
     "app/latebin/core/language",
     "app/latebin/load",
     "app/rpy",
     "tests/bench",
     "tests/cli/test_measure.py",
+    "tests/core/http",
     "tests/core/language",
     "tests/load",
     "tests/support",

@@ -25,25 +25,25 @@ def whole(kind: str, size: int | None) -> bytes:
     ],
 )
 def test_by_itself(kind: str, expected: bytes) -> None:
-    """Without a size, a body says one sentence; that of html is the original example's."""
+    """A body has its own size and one sentence when no size is given."""
     assert whole(kind, None) == expected
 
 
 @given(kind=kinds, size=st.integers(0, 100_000))
 def test_size(kind: str, size: int) -> None:
-    """A body has the size that was asked for, to the byte."""
+    """A body has the requested size, to the byte."""
     assert len(whole(kind, size)) == size
 
 
 @given(size=st.integers(1, 5000))
 def test_json(size: int) -> None:
-    """A JSON body of any size but 0 is JSON."""
+    """A JSON body is JSON in any size above 0."""
     json.loads(whole("json", size))
 
 
 @given(kind=kinds, size=st.integers(0, 2000), cuts=st.lists(st.integers(0, 2000), max_size=10))
 def test_pieces(kind: str, size: int, cuts: list[int]) -> None:
-    """However a body is cut, its pieces are the whole."""
+    """The pieces of a body join to the whole wherever it is cut."""
     body = sized(kind, size)
     places = [0, *sorted(min(cut, size) for cut in cuts), size]
     pieces = [body.piece(start, stop) for start, stop in itertools.pairwise(places)]

@@ -1,4 +1,4 @@
-"""What httpbin says of a request, and what it makes of bodies and bytes."""
+"""The echo of a request and the dripped bytes, held against httpbin."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def refusal(content_type: str, body: bytes) -> int:
 
 
 def test_members() -> None:
-    """A request is told as httpbin tells it: seven members, in alphabetical order, on lines of their own."""
+    """An echo has the members of httpbin, sorted, each on its own line."""
     text = echo(EchoedRequest(b"/delay/1", (), Content(), "192.0.2.1", "192.0.2.2:8080", secure=False)).decode()
     assert re.findall(r'^  "(\w+)"', text, re.MULTILINE) == [
         "args", "data", "files", "form", "headers", "origin", "url",
@@ -75,19 +75,19 @@ def test_members() -> None:
 
 
 def test_args() -> None:
-    """A name that comes once has a value, one that comes again a list; an empty value is there too."""
+    """An argument is a list when its name is repeated; empty values are kept."""
     args = members(b"/delay/1?a=1&b=&a=2&c&d=x+y%26&%C3%BC=%C3%9F&e=%FF")["args"]
     assert args == {"a": ["1", "2"], "b": "", "c": "", "d": "x y&", "\u00fc": "\u00df", "e": "%FF"}
 
 
 def test_headers() -> None:
-    """Headers are in title case, whatever the client wrote, and those of one name are joined."""
+    """Header names are in title case, and values of one name are joined."""
     found = members(headers=((b"x-b3-TRACEID", b"1"), (b"X-Two", b"1"), (b"x-two", b"2"), (b"DNT", b"\xfc")))["headers"]
     assert found == {"X-B3-Traceid": "1", "X-Two": "1,2", "Dnt": "\u00fc"}
 
 
 def test_headers_of_proxies() -> None:
-    """What a proxy adds is shown only to who asks for it."""
+    """The headers that proxies add are shown when the query has `show_env`."""
     headers = ((b"Via", b"1.1 proxy"), (b"X-Request-Id", b"7"), (b"Accept", b"*/*"))
     assert members(headers=headers)["headers"] == {"Accept": "*/*"}
     assert members(b"/delay/1?show_env=1", headers)["headers"] == {
@@ -98,7 +98,7 @@ def test_headers_of_proxies() -> None:
 
 
 def test_origin() -> None:
-    """The origin is the client's address, whatever headers say; a UNIX socket has none."""
+    """The origin is the address of the connection, or null for a UNIX socket."""
     assert members(headers=((b"X-Forwarded-For", b"192.0.2.7"),))["origin"] == "192.0.2.1"
     assert members(client=None)["origin"] is None
 
@@ -115,13 +115,13 @@ def test_origin() -> None:
     ],
 )
 def test_url(headers: tuple[tuple[bytes, bytes], ...], secure: bool, url: str) -> None:  # noqa: FBT001  # a parameter
-    """The URL is the one by which the client knows the service, as far as the connection and Host tell."""
+    """The URL is made from the Host header and the connection."""
     assert members(headers=headers, secure=secure)["url"] == url
 
 
 @given(queries)
 def test_url_as_httpbin_writes_it(query: str) -> None:
-    """Whatever is in a query, the URL is readable to the same extent as the one that Werkzeug builds for httpbin."""
+    """The URL has the same escapes as the one that Werkzeug builds for httpbin."""
     target = f"/delay/1?{query}".encode()
     expected = get_current_url("http", "a", "", "delay/1", query.encode())
     assert members(target, ((b"Host", b"a"),))["url"] == expected
@@ -129,7 +129,7 @@ def test_url_as_httpbin_writes_it(query: str) -> None:
 
 @given(st.binary(max_size=60), pairs, st.binary(max_size=20))
 def test_any_request(target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    """Any request is told in ASCII, and what was sent in its body can be had back."""
+    """Any request is echoed in ASCII, with a body that can be recovered."""
     text = echo(EchoedRequest(target, headers, Content(body), None, "a:1", secure=False))
     assert text.isascii()
     data = json.loads(text)["data"]
@@ -137,13 +137,13 @@ def test_any_request(target: bytes, headers: list[tuple[bytes, bytes]], body: by
 
 
 def test_data() -> None:
-    """A body that is no form is text if it is UTF-8, and a data URL if it is not."""
+    """A body without fields is text when it is UTF-8, otherwise a data URL."""
     assert members(content=Content("\u00fc".encode()))["data"] == "\u00fc"
     assert members(content=Content(b"\xff"))["data"] == "data:application/octet-stream;base64,/w=="
 
 
 def test_files() -> None:
-    """A file is told as text or as a data URL of its own type."""
+    """A file is text when it is UTF-8, otherwise a data URL of its type."""
     files = {"a": Upload("text/plain", b"hello"), "b": Upload("image/png", b"\xff"), "c": Upload("", b"\xff")}
     assert members(content=Content(files=files))["files"] == {
         "a": "hello",
@@ -154,14 +154,14 @@ def test_files() -> None:
 
 @pytest.mark.parametrize("content_type", [URLENCODED, "Application/X-WWW-Form-Urlencoded; charset=utf-8"])
 def test_urlencoded_form(content_type: str) -> None:
-    """A urlencoded form is its fields, and no data."""
+    """A urlencoded form has fields and no data."""
     assert understand(content_type, b"a=1&b=x+y&a=2&c") == Content(
         b"", (("a", "1"), ("a", "2"), ("b", "x y"), ("c", ""))
     )
 
 
 def test_multipart_form() -> None:
-    """A form in parts is its fields and its files; of files with one name the first counts, as at httpbin."""
+    """A multipart form has fields and files, and the first file when names are equal."""
     parts = form(
         (b'name="a"', b"1"), (b'name="f"; filename="x"', b"first"), (b'name="f"; filename="y"', b"second"),
         (b'name="g"; filename=""', b"\xff"),
@@ -181,8 +181,8 @@ def test_multipart_form() -> None:
         (";;;", b"a=1"),
     ],
 )
-def test_no_form(content_type: str, body: bytes) -> None:
-    """A body that does not say how it is a form is given back as it is."""
+def test_not_a_form(content_type: str, body: bytes) -> None:
+    """A body is data when its Content-Type is not that of a complete form."""
     assert understand(content_type, body) == Content(body)
 
 
@@ -198,7 +198,7 @@ def test_no_form(content_type: str, body: bytes) -> None:
     ],
 )
 def test_malformed_form(content_type: str, body: bytes) -> None:
-    """A form that is none is a 400, where httpbin would show an empty one."""
+    """A malformed form is a 400, where httpbin shows an empty form."""
     assert refusal(content_type, body) == 400
 
 
@@ -211,13 +211,13 @@ def test_malformed_form(content_type: str, body: bytes) -> None:
     ],
 )
 def test_form_is_bounded(content_type: str, body: bytes) -> None:
-    """A form with more parts than anybody means, or a field as long as a file, is a 413."""
+    """A form is a 413 when it has too many parts or long fields."""
     assert refusal(content_type, body) == 413
 
 
 @given(st.text(max_size=30), st.binary(max_size=60) | st.binary(max_size=60).map(lambda raw: b"--abc\r\n" + raw))
 def test_any_body(parameter: str, body: bytes) -> None:
-    """Any body under any Content-Type is understood or refused."""
+    """Any body under any Content-Type is parsed or refused."""
     for content_type in (
         parameter,
         f"multipart/form-data; {parameter}",
@@ -232,7 +232,7 @@ def test_any_body(parameter: str, body: bytes) -> None:
 
 
 def test_drip_in_bounded_pieces() -> None:
-    """As many bytes as httpbin would send at most are planned as no more pieces than anybody could tell apart."""
+    """The pieces are bounded when the number of bytes is at its limit."""
     plan = plan_drip(b"numbytes=99999999", Settings())
     assert plan.body is not None
     assert (plan.body.size, plan.chunks) == (10 * 1024**2, 10_000)
@@ -240,19 +240,19 @@ def test_drip_in_bounded_pieces() -> None:
 
 @pytest.mark.parametrize(("longest", "wait"), [(600.0, 10.0), (7.0, 7.0)])
 def test_seconds_are_cut(longest: float, wait: float) -> None:
-    """More than ten seconds are ten seconds, and less where the longest delay is less."""
+    """A delay above ten seconds is cut to ten seconds or to the longest delay."""
     plan = plan_echo("3600", b"{}", Settings(max_delay=longest))
     assert (plan.wait, plan.cut) == (wait, True)
 
 
 def test_seconds_that_are_not_cut() -> None:
-    """Ten seconds are not more than ten seconds."""
+    """A delay of exactly ten seconds is not cut."""
     plan = plan_echo("10", b"{}", Settings())
     assert (plan.wait, plan.cut) == (10.0, False)
 
 
 def test_bytes_over_time(house: House, style: str) -> None:
-    """The bytes leave evenly, the first after the delay, the last with its share of the duration behind it."""
+    """The bytes leave evenly, from the delay to one interval before the end."""
     wire = house.wire()
     wire.send(Case("", "/drip?numbytes=4&duration=4&delay=1").request(style))
     arrived = []
@@ -264,7 +264,7 @@ def test_bytes_over_time(house: House, style: str) -> None:
 
 @pytest.mark.parametrize("target", ["/delay/3", "/drip?delay=3", "/drip?numbytes=2"])
 def test_leaving(house: House, style: str, target: str) -> None:
-    """A client that leaves takes its timer with it, before the answer as well as in the middle of it."""
+    """No timer is left when a client leaves before or during its answer."""
     with capturedLogs() as events:
         wire = house.wire()
         wire.send(Case("", target).request(style))
@@ -283,7 +283,7 @@ def narrow(max_body: int) -> tuple[Clock, Wire]:
 
 @pytest.mark.parametrize(("size", "status"), [(100, b"200"), (101, b"413"), (100_000, b"413")])
 def test_body_is_bounded(style: str, size: int, status: bytes) -> None:
-    """A body up to the limit is told; a larger one is refused, and the connection ends with it."""
+    """A body is refused and its connection closed when it exceeds the limit."""
     clock, wire = narrow(max_body=100)
     wire.send(Case("", "/delay/1", method="POST", body=b"x" * size).request(style))
     clock.advance(1)
@@ -292,7 +292,7 @@ def test_body_is_bounded(style: str, size: int, status: bytes) -> None:
 
 
 def test_chunked_body_is_bounded(style: str) -> None:
-    """A body whose length nobody said is bounded all the same."""
+    """A chunked body is refused when it exceeds the limit."""
     _, wire = narrow(max_body=4)
     head = f"POST {PREFIXES[style]}/delay/1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
     wire.send(head + b"3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
@@ -301,7 +301,7 @@ def test_chunked_body_is_bounded(style: str) -> None:
 
 @pytest.mark.parametrize("target", ["/delay/1", "/raw/delay/1", "/%64elay/1?a", "/delay/1/2"])
 def test_kept_body(house: House, target: str) -> None:
-    """A body is kept where it is answered with, however the path is written, and one byte beyond the limit at most."""
+    """A body is kept up to one byte beyond the limit when it is echoed."""
     kept = house.site.body(target.encode(), None)
     for _ in range(3):
         kept.write(b"x" * 10 * 1024**2)
@@ -311,7 +311,7 @@ def test_kept_body(house: House, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["/delayed/1", "/raw/delayed", "/drip", "/", "/raw/raw/delay/1", "/x?/delay/1"])
 def test_dropped_body(house: House, target: str) -> None:
-    """A body that nobody asks for is kept nowhere."""
+    """A body is dropped when its endpoint does not use it."""
     dropped = house.site.body(target.encode(), None)
     dropped.write(b"x")
     dropped.seek(0)
@@ -319,7 +319,7 @@ def test_dropped_body(house: House, target: str) -> None:
 
 
 def test_body_over_http2(house: House) -> None:
-    """The path by which a body is kept is known in HTTP/2 too, where a channel is a stream."""
+    """A body is kept when it comes over HTTP/2, where the channel is a stream."""
     stream: Any = DummyChannel()
     stream.site, stream.command, stream.path = house.site, b"POST", b"/delay/1"
     request = Request(stream)
@@ -329,7 +329,7 @@ def test_body_over_http2(house: House) -> None:
 
 @asynchronous
 async def test_treq(prefix: str) -> None:
-    """A real client is told its form, its files and its own address."""
+    """A real client gets its form, its files and its own address back."""
     async with served() as service:
         url = service.url(f"{prefix}/delay/10ms?a=1")
         files: Any = {"f": ("hello.txt", BytesIO(b"hello"))}
@@ -352,7 +352,7 @@ def ask(port: int, path: str) -> tuple[int, str | None, bytes, float]:
 
 @asynchronous
 async def test_http_client(prefix: str) -> None:
-    """A real client reads as many bytes as it asked for, over the time that it asked for."""
+    """A real client reads the requested number of bytes over the requested time."""
     async with served() as service:
         path = f"{prefix}/drip?numbytes=5&duration=0.5&code=418&delay=0.1"
         status, length, body, took = await threads.deferToThread(ask, service.port, path)
@@ -361,7 +361,7 @@ async def test_http_client(prefix: str) -> None:
 
 
 def test_head(house: House, style: str) -> None:
-    """HEAD is answered with what GET would be, as late and without the body."""
+    """HEAD has the headers of GET, as late, and no body."""
     lengths = []
     for method in ("GET", "HEAD"):
         wire = house.wire()

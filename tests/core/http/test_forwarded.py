@@ -15,7 +15,7 @@ NETWORKS = (parse("10.0.0.0/8"), parse("2001:db8:a::/48"))
 
 
 def headers(**values: Sequence[bytes]) -> Headers:
-    """Give headers by their names, with underscores for the dashes."""
+    """Make headers from names with underscores for the dashes."""
     found = {name.replace("_", "-").lower().encode(): list(value) for name, value in values.items()}
     return lambda name: found.get(name.lower())
 
@@ -29,7 +29,7 @@ def forwarded(*values: bytes) -> Forwarded:
 
 
 def test_nothing() -> None:
-    """Where a proxy tells nothing, there is nothing to believe."""
+    """Nothing is believed when the proxy adds no headers."""
     assert believed(headers(), PEER, NETWORKS) == NOTHING
 
 
@@ -37,7 +37,7 @@ def test_nothing() -> None:
 @pytest.mark.parametrize("name", ["X_Forwarded_For", "X_Forwarded_Proto", "X_Forwarded_Host", "Forwarded"])
 @pytest.mark.parametrize("value", [b"192.0.2.1", b"https", b"for=192.0.2.1;proto=https;host=a"])
 def test_untrusted(peer: str | None, name: str, value: bytes) -> None:
-    """Whoever is not in the networks is not believed."""
+    """Nothing is believed when the peer is not in the networks."""
     assert believed(headers(**{name: [value]}), peer, NETWORKS) == NOTHING
 
 
@@ -63,7 +63,7 @@ def test_untrusted(peer: str | None, name: str, value: bytes) -> None:
     ],
 )
 def test_x_forwarded_for(values: list[bytes], client: str) -> None:
-    """The client is the last that no trusted proxy is; if all are, it is the first."""
+    """The client is the last untrusted address, or the first when all are trusted."""
     assert x_forwarded_for(*values) == Forwarded(client)
 
 
@@ -75,21 +75,21 @@ def test_x_forwarded_for(values: list[bytes], client: str) -> None:
     ],
 )  # fmt: skip
 def test_malformed_address(value: bytes) -> None:
-    """Behind what is no address nobody is looked for, and nobody is told of."""
+    """The client is unknown when the last untrusted address is malformed."""
     assert x_forwarded_for(value) == x_forwarded_for(b"192.0.2.9", value) == NOTHING
     assert x_forwarded_for(b"192.0.2.9, " + value + b", 10.0.0.2") == NOTHING
 
 
 def test_scheme_and_host() -> None:
-    """Scheme and host are what the nearest proxy tells, whatever the other headers are."""
-    told = headers(X_Forwarded_Proto=[b"http, HTTPS"], X_Forwarded_Host=[b"a", b"b.example:8443"])
-    assert believed(told, PEER, NETWORKS) == Forwarded(None, "https", "b.example:8443")
+    """Scheme and host are those of the nearest proxy when several are given."""
+    found = headers(X_Forwarded_Proto=[b"http, HTTPS"], X_Forwarded_Host=[b"a", b"b.example:8443"])
+    assert believed(found, PEER, NETWORKS) == Forwarded(None, "https", "b.example:8443")
 
 
 @pytest.mark.parametrize("scheme", [b"", b"ws", b"https:", b"javascript", b"https,"])
 @pytest.mark.parametrize("host", [b"", b"a b", b"a/b", b"<script>", b"\xe9", b"a" * 64, b"a:b", b"a,"])
 def test_malformed(scheme: bytes, host: bytes) -> None:
-    """What is neither a scheme that is served nor a host is not believed."""
+    """A scheme or a host is not believed when it is malformed."""
     assert believed(headers(X_Forwarded_Proto=[scheme], X_Forwarded_Host=[host]), PEER, NETWORKS) == NOTHING
 
 
@@ -118,7 +118,7 @@ def test_malformed(scheme: bytes, host: bytes) -> None:
     ],
 )
 def test_forwarded(values: list[bytes], expected: Forwarded) -> None:
-    """Of `Forwarded` (RFC 7239, section 4) the element counts whose client no trusted proxy is."""
+    """The element of `Forwarded` counts whose client is not a trusted proxy (RFC 7239)."""
     assert forwarded(*values) == expected
 
 
@@ -139,32 +139,32 @@ def test_forwarded(values: list[bytes], expected: Forwarded) -> None:
     ],
 )
 def test_malformed_forwarded(value: bytes) -> None:
-    """Of a field that is malformed anywhere nothing is believed, and of one before it nothing is read."""
+    """Nothing is believed when the last field is malformed anywhere."""
     assert forwarded(value) == forwarded(b"for=192.0.2.9", value) == NOTHING
     assert forwarded(value, b"for=192.0.2.9") == Forwarded("192.0.2.9")
 
 
 @pytest.mark.parametrize("name", ["X_Forwarded_For", "X_Forwarded_Proto", "X_Forwarded_Host"])
 def test_both(name: str) -> None:
-    """Where both kinds are, a proxy has passed one of them on unread: neither is believed."""
-    told = headers(**{name: [b"192.0.2.1"], "Forwarded": [b"for=192.0.2.2;proto=https;host=a"]})
-    assert believed(told, PEER, NETWORKS) == NOTHING
+    """Nothing is believed when a request has both kinds of headers."""
+    found = headers(**{name: [b"192.0.2.1"], "Forwarded": [b"for=192.0.2.2;proto=https;host=a"]})
+    assert believed(found, PEER, NETWORKS) == NOTHING
 
 
 @given(st.lists(st.binary(max_size=50)), st.lists(st.binary(max_size=50)))
 def test_harmless(some: list[bytes], others: list[bytes]) -> None:
-    """Whatever is told, what is believed is an address, a scheme and a host."""
-    for told in (
+    """Only a valid address, scheme and host are believed, for any headers."""
+    for found in (
         believed(headers(X_Forwarded_For=some, X_Forwarded_Proto=others, X_Forwarded_Host=some), PEER, NETWORKS),
         forwarded(*some),
     ):
-        assert told.client is None or str(ip_address(told.client)) == told.client
-        assert told.scheme in {None, *SCHEMES}
-        assert told.host is None or is_host(told.host.encode("ascii"))
+        assert found.client is None or str(ip_address(found.client)) == found.client
+        assert found.scheme in {None, *SCHEMES}
+        assert found.host is None or is_host(found.host.encode("ascii"))
 
 
 def test_forged_chain() -> None:
-    """A chain that is longer than any is not followed to its end."""
+    """A chain of proxies is followed up to a bound when it is too long."""
     chain = [f"10.0.1.{number}" for number in range(HOPS + 5)]
     followed = chain[-HOPS]
     assert x_forwarded_for(", ".join(chain).encode()) == Forwarded(followed)
@@ -172,7 +172,7 @@ def test_forged_chain() -> None:
 
 
 def test_forged_field() -> None:
-    """Of what clients wrote before the proxy's own field, no more is read than a chain is long."""
+    """A forged field is not read when it is longer than the bound."""
     forged = b"for=10.0.0.2;by=" + b"a" * LONGEST
     assert forwarded(forged) == forwarded(forged, b"for=10.0.0.2") == NOTHING
     assert forwarded(forged, b"for=192.0.2.1") == Forwarded("192.0.2.1")

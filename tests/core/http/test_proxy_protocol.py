@@ -29,29 +29,29 @@ ONE_FOUR = ProxyHeader(0, ("192.0.2.1", 4711), ("192.0.2.2", 80))
 
 ONE_SIX = ProxyHeader(0, ("2001:db8::1", 4711), ("2001:db8::2", 80))
 
-UNTOLD = ProxyHeader(0)
+EMPTY = ProxyHeader(0)
 
 VALID = [
     (b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 80\r\n", ONE_FOUR),
     (b"PROXY TCP6 2001:DB8:0::1 2001:db8::2 4711 80\r\n", ONE_SIX),
     (b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:192.0.2.2 4711 80\r\n", ONE_FOUR),
-    (b"PROXY UNKNOWN\r\n", UNTOLD),
-    (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", UNTOLD),
-    (b"PROXY UNKNOWN \n\xff\0\r\n", UNTOLD),
-    (b"PROXY UNKNOWN " + b"a" * 91 + b"\r\n", UNTOLD),
+    (b"PROXY UNKNOWN\r\n", EMPTY),
+    (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", EMPTY),
+    (b"PROXY UNKNOWN \n\xff\0\r\n", EMPTY),
+    (b"PROXY UNKNOWN " + b"a" * 91 + b"\r\n", EMPTY),
     (binary(0x21, 0x11, FOUR), ONE_FOUR),
     (binary(0x21, 0x21, SIX), ONE_SIX),
     (binary(0x21, 0x21, MAPPED), ONE_FOUR),
     (binary(0x21, 0x11, FOUR + b"\x04\0\x01a"), ONE_FOUR),
     (binary(0x21, 0x11, FOUR + bytes(65535 - len(FOUR))), ONE_FOUR),
-    (binary(0x20, 0x11, FOUR), UNTOLD),
-    (binary(0x20, 0, b""), UNTOLD),
-    (binary(0x20, 0xFF, b""), UNTOLD),
-    (binary(0x21, 0x00, b""), UNTOLD),
-    (binary(0x21, 0x12, FOUR), UNTOLD),
-    (binary(0x21, 0x31, bytes(216)), UNTOLD),
+    (binary(0x20, 0x11, FOUR), EMPTY),
+    (binary(0x20, 0, b""), EMPTY),
+    (binary(0x20, 0xFF, b""), EMPTY),
+    (binary(0x21, 0x00, b""), EMPTY),
+    (binary(0x21, 0x12, FOUR), EMPTY),
+    (binary(0x21, 0x31, bytes(216)), EMPTY),
 ]
-"""Preambles, and what they tell."""
+"""Headers, and their content without the length."""
 
 MALFORMED = [
     b"GET / HTTP/1.1\r\n\r\n",
@@ -86,23 +86,23 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize(("data", "told"), VALID)
-def test_valid(data: bytes, told: ProxyHeader) -> None:
-    """A preamble of either version tells both ends of a TCP connection, or nothing; its end is where it says."""
+@pytest.mark.parametrize(("data", "content"), VALID)
+def test_valid(data: bytes, content: ProxyHeader) -> None:
+    """A header of either version has both addresses, or none, and its length."""
     for behind in (b"", BEHIND):
-        assert read(bytearray(data + behind)) == ProxyHeader(len(data), told.source, told.destination)
+        assert read(bytearray(data + behind)) == ProxyHeader(len(data), content.source, content.destination)
 
 
 @pytest.mark.parametrize("data", [data for data, _ in VALID])
 def test_pieces(data: bytes) -> None:
-    """As long as a preamble is not whole, there is more to come."""
+    """The result is None when the header is not complete."""
     for length in {*range(min(len(data), 300)), len(data) - 1}:
         assert read(bytearray(data[:length])) is None
 
 
 @pytest.mark.parametrize("data", MALFORMED)
 def test_malformed(data: bytes) -> None:
-    """What is no preamble is refused."""
+    """Data is refused when it cannot become a header."""
     with pytest.raises(ValueError, match=r".") as refused:
         read(bytearray(data))
     assert not isinstance(refused.value, UnicodeError)
@@ -110,7 +110,7 @@ def test_malformed(data: bytes) -> None:
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", SIGNATURE, SIGNATURE + b"\x21\x11\0"]))
 def test_anything(data: bytes, before: bytes) -> None:
-    """Whatever comes, there is a preamble, more to come, or a refusal; and addresses are none but addresses."""
+    """Any data is a header with valid addresses, the start of one, or refused."""
     found = None
     with contextlib.suppress(ValueError):
         found = read(bytearray(before + data))
@@ -119,6 +119,6 @@ def test_anything(data: bytes, before: bytes) -> None:
 
 
 def test_never_without_end() -> None:
-    """No connection begins with more than a preamble of 64 kB."""
+    """The longest header has 64 kB."""
     assert read(bytearray(SIGNATURE + b"\x21\x11\xff\xff" + bytes(65534))) is None
     assert read(bytearray(SIGNATURE + b"\x21\x11\xff\xff" + bytes(65535))) is not None

@@ -1,4 +1,4 @@
-"""Bodies of any size, made piece by piece as they are sent and never held whole."""
+"""Bodies of any size, made piece by piece and never held whole."""
 
 from typing import Final
 
@@ -9,14 +9,14 @@ SENTENCE: Final = b"Sorry to keep you waiting."
 
 @attrs.frozen
 class Body:
-    """A body that is worked out from the place in it, so that its size costs nothing.
+    """A body whose bytes are computed from their offset, without memory for the whole.
 
     Attributes:
         content_type: the value of Content-Type.
-        head: how it begins.
-        filler: what is repeated in between; at least one byte.
-        tail: how it ends.
-        size: bytes in all, at least those of head and tail.
+        head: the first bytes.
+        filler: the bytes that repeat between head and tail; at least one.
+        tail: the last bytes.
+        size: the size in bytes, at least that of head and tail.
     """
 
     content_type: bytes
@@ -26,26 +26,23 @@ class Body:
     size: int
 
     def piece(self, start: int, stop: int) -> bytes:
-        """Give the bytes from one place to another.
+        """Return the bytes between two offsets.
 
         Args:
-            start: from 0.
-            stop: the first byte that is left out; at most `size`.
+            start: the first offset, from 0.
+            stop: the offset behind the last byte; at most `size`.
         """
         if stop <= len(self.head):
             return self.head[start:stop]
-        fill = self.size - len(self.tail)
+        end = self.size - len(self.tail)
+        offset = max(start - len(self.head), 0) % len(self.filler)
+        length = max(min(stop, end) - max(start, len(self.head)), 0)
+        filling = self.filler * (length // len(self.filler) + 2) if length else b""
         return (
             self.head[start:stop]
-            + self._filling(max(start, len(self.head)), min(stop, fill))
-            + self.tail[max(start - fill, 0) : max(stop - fill, 0)]
+            + filling[offset : offset + length]
+            + self.tail[max(start - end, 0) : max(stop - end, 0)]
         )
-
-    def _filling(self, start: int, stop: int) -> bytes:
-        if start >= stop:
-            return b""
-        offset = (start - len(self.head)) % len(self.filler)
-        return (self.filler * ((stop - start) // len(self.filler) + 2))[offset : offset + stop - start]
 
 
 TYPES: Final = {
@@ -54,26 +51,26 @@ TYPES: Final = {
     "text": Body(b"text/plain; charset=utf-8", b"", SENTENCE + b"\n", b"", 27),
     "bytes": Body(b"application/octet-stream", b"", SENTENCE, b"", 26),
 }
-"""What a body of each type is made of, and the size that it has by itself; that of `html` is the original example's."""
+"""The parts and the own size of a body of each type; `html` is the body of the original example."""
 
 
 def whole(content_type: bytes, content: bytes) -> Body:
-    """Give a body that is there already."""
+    """Make a body from its whole content."""
     return Body(content_type, content, b" ", b"", len(content))
 
 
 SENTENCES: Final = {kind: whole(body.content_type, body.piece(0, body.size)) for kind, body in TYPES.items()}
-"""The body of each type where no size is asked for, ready to be sent."""
+"""The body of each type in its own size."""
 
 
 def sized(kind: str, size: int | None) -> Body:
-    """Give a body of a type and a size.
+    """Return a body of a type and a size.
 
-    A size that does not hold the type's head and tail is filled without them: JSON that short is a number.
+    If the size is too small for the type's head and tail, the body has the filler alone. For JSON that is a number.
 
     Args:
         kind: one of TYPES.
-        size: bytes; None for the size that the type has by itself.
+        size: bytes; None for the type's own size.
     """
     if size is None:
         return SENTENCES[kind]

@@ -1,4 +1,4 @@
-"""What httpbin says of a request, as JSON: whoever was written for httpbin finds what it looks for."""
+"""The JSON description of a request, with the members that httpbin returns."""
 
 import json
 import re
@@ -29,17 +29,19 @@ OF_PROXIES: Final = frozenset(
         "X-Varnish",
     }
 )
-"""Headers that httpbin does not show, unless the query has `show_env`: proxies add them, clients do not."""
+"""Headers that proxies add. httpbin shows them only if the query has `show_env`."""
 
 MAX_BODY: Final = 1024**2
-"""Bytes of the largest body that a request is told of, even if `--max-body` is more: to tell of 16 MiB takes up to a
-second, in which no other answer can leave."""
+"""Bytes of the largest body that is echoed, even if `--max-body` is larger.
+
+The JSON of 16 MiB takes up to a second to make, in which no other answer can leave.
+"""
 
 _BYTES: Final = "application/octet-stream"
 
 _PRINTABLE: Final = string.punctuation.replace("#", "")
 
-# Escapes that a reader of the URL needs as they are: controls, the space, the percent sign, and what separates.
+# The readable URL keeps these escapes: of controls, the space, the percent sign and separators.
 _PATH: Final = re.compile(r"(?:(?!%(?:[01][0-9A-F]|20|23|25|2F|3F|7F))%[0-9A-F]{2})+", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:(?!%(?:[01][0-9A-F]|20|23|25|26|2B|3D|7F))%[0-9A-F]{2})+", re.IGNORECASE)
 
@@ -51,8 +53,8 @@ class Upload:
     """A file in a form.
 
     Attributes:
-        content_type: as its part says; empty where it says nothing.
-        content: the file.
+        content_type: the type in the header of its part; empty without one.
+        content: the bytes of the file.
     """
 
     content_type: str
@@ -61,12 +63,12 @@ class Upload:
 
 @attrs.frozen
 class Content:
-    """The body of a request, as it is understood.
+    """The parsed body of a request.
 
     Attributes:
-        data: the body itself, if it is no form.
-        fields: names and values of a form, in their order.
-        files: the files of a form; of those with one name, the first.
+        data: the body itself, unless it is a form.
+        fields: names and values of a form, in order.
+        files: the files of a form by name; of several files with one name, the first.
     """
 
     data: bytes = b""
@@ -76,15 +78,15 @@ class Content:
 
 @attrs.frozen
 class EchoedRequest:
-    """A request.
+    """The parts of a request that an echo shows.
 
     Attributes:
         target: the request target, still percent-encoded.
         headers: names and values.
         content: the body.
-        client: the client's address; None where it has none, as on a UNIX socket.
-        server: host and port that it connected to, for a request without Host.
-        secure: whether it came over TLS.
+        client: the client's address; None on a UNIX socket.
+        server: host and port that the client connected to, for a request without Host.
+        secure: whether the request came over TLS.
     """
 
     target: bytes
@@ -95,28 +97,29 @@ class EchoedRequest:
     secure: bool
 
 
-def echo(asked: EchoedRequest) -> bytes:
-    """Say what was asked: `args`, `data`, `files`, `form`, `headers`, `origin` and `url`, as JSON in ASCII.
+def echo(request: EchoedRequest) -> bytes:
+    """Describe a request as JSON in ASCII.
 
-    The layout is httpbin's too: two spaces, names in alphabetical order, a newline at the end.
+    The members are those of httpbin: `args`, `data`, `files`, `form`, `headers`, `origin` and `url`. So is the layout:
+    an indentation of two spaces, sorted names, and a newline at the end.
     """
-    path, _, query = quote(asked.target, safe=_PRINTABLE).partition("?")
+    path, _, query = quote(request.target, safe=_PRINTABLE).partition("?")
     args = _grouped(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
-    headers = _headers(asked.headers)
+    headers = _headers(request.headers)
     members = {
         "args": args,
-        "data": _text_or_url(asked.content.data, _BYTES),
-        "files": {name: _text_or_url(file.content, file.content_type) for name, file in asked.content.files.items()},
-        "form": _grouped(asked.content.fields),
+        "data": _text_or_url(request.content.data, _BYTES),
+        "files": {name: _text_or_url(file.content, file.content_type) for name, file in request.content.files.items()},
+        "form": _grouped(request.content.fields),
         "headers": {name: headers[name] for name in headers if name not in OF_PROXIES or "show_env" in args},
-        "origin": asked.client,
-        "url": _origin(asked, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query)),
+        "origin": request.client,
+        "url": _origin(request, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query)),
     }
     return json.dumps(members, indent=2, sort_keys=True).encode("ascii") + b"\n"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
-    """Give a value for a name that comes once, and a list for one that comes again."""
+    """Map each name to its value, or to the list of its values."""
     found: dict[str, list[str]] = {}
     for name, value in pairs:
         found.setdefault(_escaped(name), []).append(_escaped(value))
@@ -124,7 +127,7 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Give every header under its name in title case; values of one name are joined (RFC 9110, section 5.3)."""
+    """Map each name in title case to its joined values (RFC 9110, section 5.3)."""
     found: dict[str, list[str]] = {}
     for name, value in pairs:
         found.setdefault(name.decode("latin-1").title(), []).append(value.decode("latin-1"))
@@ -132,17 +135,17 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _text_or_url(content: bytes, content_type: str) -> str:
-    """Give UTF-8 as it is, and anything else as a data URL (RFC 2397)."""
+    """Return UTF-8 as text, and other content as a data URL (RFC 2397)."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return f"data:{content_type or _BYTES};base64,{b64encode(content).decode('ascii')}"
 
 
-def _origin(asked: EchoedRequest, headers: Mapping[str, str]) -> str:
-    """Give scheme, host and port, by which the client knows the service."""
-    scheme = "https" if asked.secure else "http"
-    host = (headers.get("Host") or asked.server).lower().removesuffix(":443" if asked.secure else ":80")
+def _origin(request: EchoedRequest, headers: Mapping[str, str]) -> str:
+    """Return the scheme, host and port under which the client knows the service."""
+    scheme = "https" if request.secure else "http"
+    host = (headers.get("Host") or request.server).lower().removesuffix(":443" if request.secure else ":80")
     return f"{scheme}://{host}"
 
 
@@ -154,5 +157,5 @@ def _unescaped(escapes: re.Pattern[str], text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Percent-encode what was not UTF-8."""
+    """Percent-encode the bytes that are not UTF-8."""
     return _LONE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)

@@ -1,4 +1,4 @@
-"""What proxies tell, in headers, of the request that they forward: who sent it, and to where."""
+"""The client, scheme and host of a request in the headers that proxies add."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -11,31 +11,31 @@ from latebin.core.http.host import is_host
 from latebin.core.http.networks import Network, address, among
 
 Headers = Callable[[bytes], Sequence[bytes] | None]
-"""Gives the values of a header by its name, if there are any."""
+"""A function that returns the values of a header by its name; None if the request lacks it."""
 
 SCHEMES: Final = ("http", "https")
 
 HOPS: Final = 20
-"""How many proxies are followed back at most, though all of them are trusted: no chain is as long, but a forged one."""
+"""The most proxies to follow back, even if all are trusted: only a forged chain is longer."""
 
 LONGEST: Final = 1000
-"""Characters of `Forwarded` that are read at most, for the same reason."""
+"""The most characters of `Forwarded` to read, for the same reason."""
 
 _X_FORWARDED: Final = (b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host")
 
 _WORD: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 
-# A pair of RFC 7239, section 4, or none, and what it ends with: its element goes on, another begins, or all is over.
+# An optional pair (RFC 7239, section 4) and its end: a semicolon in its element, a comma behind it, or the end.
 _PAIR: Final = re.compile(
     rf'[ \t]*+(?:(?P<name>{_WORD})=(?:(?P<token>{_WORD})|"(?P<quoted>(?:[^"\\]|\\.)*+)"))?[ \t]*+(?P<end>[;,]|\Z)'
 )
 
 _MALFORMED: Final[Sequence[Mapping[str, str]]] = [{}]
-"""What a field tells that is malformed anywhere, or too long: of one client, that it is unknown."""
+"""The value of a malformed or too long field: one element, whose client is unknown."""
 
 _ESCAPED: Final = re.compile(r"\\(.)")
 
-# An address as RFC 7239, section 6, has it, with or without a port; or bare, as in X-Forwarded-For.
+# An address with an optional port (RFC 7239, section 6), or a bare one as in X-Forwarded-For.
 _NODE: Final = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+))(?::(?:[0-9]{1,5}|_[0-9A-Za-z._-]+))?|(?P<bare>[0-9A-Fa-f:.]+)"
 )
@@ -43,12 +43,12 @@ _NODE: Final = re.compile(
 
 @attrs.frozen
 class Forwarded:
-    """What a proxy tells of the request that it was sent.
+    """The statement of a proxy about a request; absent and malformed parts are None.
 
     Attributes:
-        client: the address of whoever sent it; None where the proxy tells none, or what is none.
-        scheme: one of SCHEMES, by which it was sent; None as above.
-        host: host and port that it was sent to; None as above.
+        client: the address that sent the request.
+        scheme: the scheme of the request, one of SCHEMES.
+        host: the host and port of the request.
     """
 
     client: str | None = None
@@ -60,29 +60,31 @@ NOTHING: Final = Forwarded()
 
 
 def believed(headers: Headers, peer: str | None, networks: Collection[Network]) -> Forwarded:
-    """Follow a request back to the first machine that is not trusted: every proxy tells who sent it what it forwards.
+    """Follow a request back to the first machine that is not trusted.
 
-    So whatever that machine wrote itself is not read. A request that has both kinds of headers tells nothing: one of
-    them is of a proxy, the other has been passed on unread, and nobody knows which (RFC 7239, section 7.4).
+    Each trusted proxy names the machine that sent it the request. The headers that the untrusted machine itself wrote
+    are not read. A request with both kinds of headers has no usable statement. One kind comes from a proxy,
+    the other was passed on unread, and nothing shows which (RFC 7239, section 7.4).
 
     Args:
-        headers: of the request: `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, or `Forwarded`.
-        peer: the address of the machine that the request came from; None if it has none.
-        networks: those of the proxies that are trusted.
+        headers: the headers of the request: `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`, or
+            `Forwarded`.
+        peer: the address at the other end of the connection; None if it has no address.
+        networks: the networks of the trusted proxies.
 
     Returns:
-        What the last trusted proxy on this way tells; nothing if the peer is none.
+        The statement of the furthest trusted proxy; NOTHING if the peer is not trusted.
     """
-    told = NOTHING
+    found = NOTHING
     if among(networks, peer):
-        for told in islice(_hops(headers), HOPS):
-            if not among(networks, told.client):
+        for found in islice(_hops(headers), HOPS):
+            if not among(networks, found.client):
                 break
-    return told
+    return found
 
 
 def _hops(headers: Headers) -> Iterator[Forwarded]:
-    """Give what the proxies tell, the nearest first."""
+    """Yield the statements of the proxies, the nearest first."""
     standard, informal = headers(b"Forwarded"), [headers(name) for name in _X_FORWARDED]
     if standard is None:
         return _informal(*(b",".join(values or ()).decode("latin-1") for values in informal))
@@ -90,7 +92,7 @@ def _hops(headers: Headers) -> Iterator[Forwarded]:
 
 
 def _informal(clients: str, schemes: str, hosts: str) -> Iterator[Forwarded]:
-    # Not every proxy adds a scheme and a host to those before it: which belongs to whom is known of the last alone.
+    # Not every proxy adds a scheme and a host, so only the last of them can be matched to its proxy.
     scheme, host = schemes.rpartition(",")[2], hosts.rpartition(",")[2]
     for client in reversed(clients.rsplit(",", HOPS)[-HOPS:]):
         yield _checked(client, scheme, host)
@@ -105,7 +107,7 @@ def _standard(fields: Sequence[bytes]) -> Iterator[Forwarded]:
 
 
 def _elements(field: str) -> Sequence[Mapping[str, str]]:
-    """Read a field of `Forwarded`."""
+    """Read a field of `Forwarded`, from the furthest element to the nearest."""
     elements: list[dict[str, str]] = [{}]
     at, end = 0, ","
     while end:

@@ -1,4 +1,4 @@
-"""What a host is called, and where."""
+"""The syntax of a host with its port."""
 
 import re
 from functools import lru_cache
@@ -11,9 +11,9 @@ _HOST: Final = re.compile(
 
 @lru_cache(maxsize=256)
 def is_host(text: bytes) -> bool:
-    """Tell whether this is a name or an address, and perhaps a port (RFC 9110, section 7.2).
+    """Check that text is a host with an optional port (RFC 9110, section 7.2).
 
-    A name is one that Klein's router can take: longer labels (RFC 1035, section 2.3.4) make it raise. Most requests are
-    for the same few hosts, which are remembered.
+    A host is a name or an address. Labels are at most 63 characters long (RFC 1035, section 2.3.4), because Klein's
+    router raises on longer ones. The result is cached: most requests are for the same few hosts.
     """
     return _HOST.fullmatch(text) is not None

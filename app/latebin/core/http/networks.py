@@ -1,4 +1,4 @@
-"""Networks whose machines are trusted."""
+"""Networks of trusted machines."""
 
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -15,7 +15,7 @@ def parse(text: str) -> Network:
     """Read a network; an address alone is the network of that one machine.
 
     Raises:
-        ValueError: it is none, or it has bits set behind its prefix, so that nobody knows what was meant.
+        ValueError: text is not a network, or has bits set behind its prefix, which makes it ambiguous.
     """
     try:
         return ip_network(text)
@@ -24,25 +24,25 @@ def parse(text: str) -> Network:
 
 
 def address(text: str) -> Address:
-    """Read an address; one of IPv4 that is mapped into IPv6 is one of IPv4.
+    """Read an address; an IPv4 address that is mapped into IPv6 becomes an IPv4 address.
 
     Raises:
-        ValueError: it is none.
+        ValueError: text is not an address.
     """
     return unmapped(ip_address(text))
 
 
 def unmapped(machine: Address) -> Address:
-    """Give the address of IPv4 that is mapped into one of IPv6 (RFC 4291, section 2.5.5.2), if that is what it is."""
+    """Unwrap an IPv4-mapped address (RFC 4291, section 2.5.5.2), and return others as they are."""
     return getattr(machine, "ipv4_mapped", None) or machine
 
 
 def among(networks: Iterable[Network], machine: str | None) -> bool:
-    """Tell whether a machine is in one of the networks.
+    """Check whether a machine is in one of the networks.
 
     Args:
-        networks: any number of them.
-        machine: its address; what is none is in no network.
+        networks: any number of networks.
+        machine: the address of the machine. None and malformed text are in no network.
     """
     try:
         found = address(machine or "")

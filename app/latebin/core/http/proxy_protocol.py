@@ -1,4 +1,7 @@
-"""The PROXY protocol: what a proxy writes before anything else on a connection, to tell whose it is."""
+"""The header of the PROXY protocol, with which a proxy begins a client's connection.
+
+The reference is HAProxy's proxy-protocol.txt, versions 1 and 2, whose sections the comments name.
+"""
 
 import re
 import struct
@@ -17,7 +20,7 @@ _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _WORD: Final = b"PROXY "
 
 _LONGEST: Final = 107
-"""Bytes of the longest line of version 1, with its end (section 2.1)."""
+"""Bytes of the longest line of version 1, including its end (section 2.1)."""
 
 _LINE: Final = re.compile(
     rb"PROXY (?:UNKNOWN(?: .*)?|(TCP[46]) ([0-9A-Fa-f:.]+) ([0-9A-Fa-f:.]+) ([0-9]{1,5}) ([0-9]{1,5}))", re.DOTALL
@@ -26,12 +29,12 @@ _LINE: Final = re.compile(
 _KINDS: Final[dict[bytes, type[Address]]] = {b"TCP4": IPv4Address, b"TCP6": IPv6Address}
 
 _FIXED: Final = 16
-"""Bytes of version 2 that are always there: the signature, and how many follow of what (section 2.2)."""
+"""Bytes of the fixed part of version 2: signature, command, family and length (section 2.2)."""
 
 _LOCAL, _PROXY = 0x20, 0x21
 
 _FAMILIES: Final = frozenset(family << 4 | protocol for family in range(4) for protocol in range(3))
-"""Those that there are; whoever tells of another is to be closed (section 2.2)."""
+"""The valid families; a connection with another one must be closed (section 2.2)."""
 
 _STREAMS: Final[dict[int, tuple[str, type[Address]]]] = {
     0x11: ("!4s4sHH", IPv4Address),
@@ -43,12 +46,12 @@ _MAX_PORT: Final = 65535
 
 @attrs.frozen
 class ProxyHeader:
-    """What was told of a connection.
+    """The content of a header.
 
     Attributes:
-        length: bytes that it took.
-        source: where the client is; None where nothing is told but that the proxy connects, or what is not TCP.
-        destination: where the client connected to; None as above.
+        length: the length of the header in bytes.
+        source: the address of the client; None if the proxy connects on its own behalf or forwards no TCP.
+        destination: the address that the client connected to; None as above.
     """
 
     length: int
@@ -57,16 +60,16 @@ class ProxyHeader:
 
 
 def read(data: bytearray) -> ProxyHeader | None:
-    """Read what a connection begins with (HAProxy's proxy-protocol.txt, versions 1 and 2).
+    """Read the header at the beginning of a connection.
 
     Args:
-        data: all that has come.
+        data: all bytes received so far.
 
     Returns:
-        What it says; None if there must be more to come.
+        The header; None if it is not complete yet.
 
     Raises:
-        ValueError: it is no preamble, whatever comes.
+        ValueError: data cannot become a header.
     """
     if data.startswith(_SIGNATURE):
         return _binary(data)
@@ -104,12 +107,12 @@ def _binary(data: bytearray) -> ProxyHeader | None:
         return ProxyHeader(end)
     layout, kind = _STREAMS[family]
     if length < struct.calcsize(layout):
-        raise ValueError("addresses are missing")
+        raise ValueError("addresses missing")
     source, destination, source_port, destination_port = struct.unpack_from(layout, data, _FIXED)
     return ProxyHeader(end, _socket(kind(source), source_port), _socket(kind(destination), destination_port))
 
 
 def _socket(address: Address, port: int) -> Socket:
     if port > _MAX_PORT:
-        raise ValueError("no port")
+        raise ValueError("port above 65535")
     return str(unmapped(address)), port

@@ -1,4 +1,4 @@
-"""Status, headers and body of an answer, and the problems that are answered with."""
+"""Answers as data: status, headers and body, and the problems of refused requests."""
 
 import json
 from collections.abc import Iterable
@@ -10,27 +10,27 @@ import attrs
 from latebin.core.language.size import render
 
 METHODS: Final = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-"""The methods that are answered late, all of them as GET is."""
+"""The methods that are answered late, each like GET."""
 
 ALLOWED: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-"""What `Allow` names for a resource that answers late (RFC 9110, section 10.2.1)."""
+"""The value of `Allow` for a resource that answers late (RFC 9110, section 10.2.1)."""
 
 ALLOWED_GET: Final = ("GET", "HEAD", "OPTIONS")
-"""What `Allow` names for a resource that takes nothing."""
+"""The value of `Allow` for a resource without a request body."""
 
 MAX_GIVEN: Final = 200
-"""How much of what a caller sent is shown back to it, in characters."""
+"""The most characters of a caller's text in a problem."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _NOSNIFF: Final = (b"X-Content-Type-Options", b"nosniff")
 
 SAFE: Final = ((b"Cache-Control", b"no-store"), _NOSNIFF)
-"""What every answer with a body says: it is as late only once, and it is what it says it is."""
+"""The headers of every answer with a body: a cached answer would not be late, a sniffed one could run."""
 
 
 class Answering(Protocol):
-    """As much of a request as answering it takes: both styles' requests have it."""
+    """The part of a request that sets the status and the headers of its answer."""
 
     def setResponseCode(self, code: int, /) -> None: ...
     def setHeader(self, name: bytes, value: bytes, /) -> None: ...
@@ -42,12 +42,12 @@ def _clip(text: str | None) -> str | None:
 
 @attrs.frozen
 class Reply:
-    """One answer: what both styles send, to the byte.
+    """One answer, which both styles send with the same bytes.
 
     Attributes:
         status: the HTTP status code.
-        headers: names and values in the order in which they are sent, behind what the server itself adds.
-        body: the whole body; a HEAD request is answered with the same reply, and the body is left out in sending.
+        headers: names and values in the order of sending, behind those of the server itself.
+        body: the whole body. An answer to HEAD has it, too; the style does not send it.
     """
 
     status: int
@@ -58,7 +58,7 @@ class Reply:
         """Set the status and the headers on a request.
 
         Returns:
-            The body, for the style to send in its own way.
+            The body, which the style sends in its own way.
         """
         request.setResponseCode(self.status)
         for name, value in self.headers:
@@ -68,15 +68,16 @@ class Reply:
 
 @attrs.frozen
 class Problem:
-    """Why a request is refused (RFC 9457): data for the caller, never markup.
+    """The reason of a refusal (RFC 9457): data for the caller, never markup.
 
     Attributes:
         status: the HTTP status code; the title is its phrase, since the type is `about:blank` (section 4.2.1).
-        detail: what is wrong with this request, in one sentence.
-        parameter: the name of the parameter that is wrong, if one is, cut to MAX_GIVEN characters: it may be made up.
-        given: what was given for it, cut likewise.
-        accepted: what would have been accepted.
-        headers: what is sent beside the problem, and not told in it.
+        detail: the fault in this request, as a sentence.
+        parameter: the name of the wrong parameter, if there is one; cut to MAX_GIVEN characters, since it can be any
+            text.
+        given: the given value, cut likewise.
+        accepted: the accepted values.
+        headers: headers of the answer; not a member of the problem.
     """
 
     status: int
@@ -87,7 +88,7 @@ class Problem:
     headers: Headers = ()
 
     def reply(self, *headers: tuple[bytes, bytes]) -> Reply:
-        """Answer with this problem at once, as `application/problem+json`."""
+        """Make the answer with this problem, as `application/problem+json`."""
         members = {"type": "about:blank", "title": HTTPStatus(self.status).phrase}
         members |= attrs.asdict(self, filter=lambda field, value: field.name != "headers" and value is not None)
         body = json.dumps(members).encode("ascii") + b"\n"
@@ -96,10 +97,10 @@ class Problem:
 
 
 class Refused(Exception):
-    """A request that is answered with a problem.
+    """The refusal of a request.
 
     Attributes:
-        problem: what is answered.
+        problem: the problem in its answer.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -107,40 +108,47 @@ class Refused(Exception):
         self.problem = problem
 
 
-NOT_FOUND: Final = Problem(404, "There is nothing at this path; the page at / lists what there is.")
+NOT_FOUND: Final = Problem(404, "Unknown path; the page at / lists the endpoints.")
 
-NOT_FOUND_BY_ADMIN: Final = Problem(404, "There is nothing at this path; there are /healthz, /readyz and /metrics.")
+NOT_FOUND_BY_ADMIN: Final = Problem(404, "Unknown path; the endpoints here are /healthz, /readyz and /metrics.")
 
 FULL: Final = Problem(
-    503, "As many answers are pending as there may be; try again later.", headers=((b"Retry-After", b"1"),)
+    503, "The number of pending answers is at its limit; try again later.", headers=((b"Retry-After", b"1"),)
 )
 
-STOPPING: Final = Problem(503, "The service is stopping; ask another, or try again later.")
+STOPPING: Final = Problem(503, "The service is stopping; try another instance, or try again later.")
 
-BROKEN: Final = Problem(500, "The service failed to answer; its log says why.")
+BROKEN: Final = Problem(500, "The service failed to answer; its log has the reason.")
 
 
 def too_large(detail: str, most: int) -> Problem:
-    """Say that a body is larger than so many bytes, which are taken."""
+    """Make the problem of a request body that is too large.
+
+    Args:
+        detail: the fault, as a sentence.
+        most: bytes of the largest accepted body.
+    """
     return Problem(413, detail, parameter="body", accepted=f"at most {render(most)} bytes")
 
 
 def page(content_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Reply:
-    """Answer with a body that does not depend on the request."""
+    """Make an answer of status 200 from a whole body."""
     return Reply(200, (*_described(content_type, body), *headers), body)
 
 
 def json_page(value: object) -> Reply:
-    """Answer with a value as JSON."""
+    """Make an answer of status 200 with a value as JSON."""
     return page(b"application/json", json.dumps(value).encode("ascii") + b"\n")
 
 
 def allow(method: bytes, methods: Iterable[str]) -> Reply:
-    """Answer a method that a resource does not handle itself: OPTIONS with the methods, any other with a refusal.
+    """Make the answer to a method that a resource does not handle itself.
+
+    OPTIONS is answered with the methods of the resource. Other methods are refused.
 
     Args:
         method: the method of the request.
-        methods: those that the resource handles, in any order.
+        methods: the methods that the resource handles, in any order.
     """
     allowed = ", ".join(sorted({*methods, "OPTIONS"}))
     header = b"Allow", allowed.encode("ascii")

@@ -1,4 +1,4 @@
-"""The id of a request, by which its answer and what the logs say of it are found again."""
+"""The id of a request, which connects its answer with its lines in the logs."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,18 +8,18 @@ from typing import Final
 import attrs
 
 HEADER: Final = b"X-Request-Id"
-"""Where a caller gives the id, and the answer returns it."""
+"""The header with the id, in the request and in the answer."""
 
 PARENT: Final = b"Traceparent"
-"""Where a caller that is traced gives the id of the trace."""
+"""The header with the id of a trace (W3C Trace Context)."""
 
 PATTERN: Final = "[A-Za-z0-9._-]{1,128}"
-"""An id that is taken from a caller: it is as harmless in a header as in a log."""
+"""The syntax of an id from a caller, harmless in headers and logs."""
 
 _GIVEN: Final = re.compile(PATTERN.encode("ascii"))
 
-# W3C Trace Context, section 3.2: version ff is none, nothing follows the flags of version 00, and what may follow those
-# of a later version begins with a dash.
+# W3C Trace Context, section 3.2: version ff is invalid, and version 00 ends with the flags. In a later version more
+# fields may follow, each behind a dash.
 _PARENT: Final = re.compile(
     rb"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.DOTALL
 )
@@ -34,8 +34,7 @@ class RequestIds:
     """The ids that one process gives to requests.
 
     Attributes:
-        origin: 20 hex digits that no other process has, as random ones are; an id that is made here is these, and 12
-            more that count.
+        origin: 20 random hex digits, unique to the process. A new id consists of these and a counter of 12 digits.
     """
 
     origin: str
@@ -44,11 +43,11 @@ class RequestIds:
     )
 
     def assign(self, given: Sequence[bytes] | None, parents: Sequence[bytes] | None) -> bytes:
-        """Take the id that a request brought along, or else that of its trace, or else a new one.
+        """Return the id of a request, the id of its trace, or a new id.
 
         Args:
-            given: the values of `X-Request-ID`; taken is one that matches PATTERN, if there is no other.
-            parents: the values of `traceparent`, of which likewise a single one is taken (W3C Trace Context, section
+            given: the values of `X-Request-ID`. A single one that matches PATTERN is the id.
+            parents: the values of `traceparent`. Otherwise a single valid one has the id (W3C Trace Context, section
                 4.3).
         """
         if given and len(given) == 1 and _GIVEN.fullmatch(given[0]):

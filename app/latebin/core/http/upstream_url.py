@@ -1,4 +1,4 @@
-"""Where a request under `/via/NAME` goes: the upstream's URL, and behind it what the caller wrote, to the byte."""
+"""The URL of an upstream, and the URL of a request passed on to it."""
 
 import re
 from typing import Final
@@ -14,25 +14,25 @@ _URL: Final = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*)(?::(?P<port>[0-9]{1,5}))?"
     r"(?:/(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+)*/?"
 )
-"""An absolute http URL that a path can be put behind (RFC 9110, section 4.2): no userinfo, no query, no fragment."""
+"""An absolute http URL to which a path can be added (RFC 9110, section 4.2): no userinfo, query or fragment."""
 
 _MAX_PORT: Final = 65535
 
 _BEHIND: Final = re.compile(rb"[!\"$-~]*")
-"""What a request target may hold: visible ASCII, and no fragment (RFC 9112, section 3.2)."""
+"""The characters of a request target: visible ASCII without a fragment (RFC 9112, section 3.2)."""
 
 _CLIMBS: Final = re.compile(rb"(?:^|[/\\])\.\.(?:$|[/\\;])")
-"""A segment that climbs, as any server could read it: `..` also behind a backslash, or with path parameters."""
+"""A segment that any server could read as `..`: also behind a backslash, or with path parameters."""
 
 
 def parse(text: str) -> tuple[str, str]:
-    """Read an upstream as it is given at the start.
+    """Read an upstream from NAME=URL.
 
     Returns:
-        Its name, and its URL without a slash at the end.
+        The name, and the URL without a slash at the end.
 
     Raises:
-        ValueError: text is not NAME=URL, or the URL is none that a path can be put behind.
+        ValueError: text is not NAME=URL, or a path cannot be added to the URL.
     """
     parts = _UPSTREAM.fullmatch(text)
     url = parts and _URL.fullmatch(parts[2])
@@ -42,30 +42,33 @@ def parse(text: str) -> tuple[str, str]:
 
 
 def target(base: str, uri: bytes) -> bytes:
-    """Put what a caller wrote behind the name of an upstream behind the upstream's URL.
+    """Add the rest of a request target, unchanged, to the URL of an upstream.
 
-    Scheme, host and port are the upstream's whatever was written: a path follows them, and no path can change them.
+    Scheme, host and port are always those of the upstream: the rest begins with a slash or a question mark.
 
     Args:
-        base: the URL of the upstream, as `parse` gives it.
-        uri: the request target as it was sent, with `via` and the name of the upstream in its path.
+        base: the URL of the upstream, as from `parse`.
+        uri: the request target as received, with `via` and the name of the upstream in its path.
 
     Raises:
-        ValueError: what is behind the name is no path, or climbs out of the upstream's.
+        ValueError: the rest is not a path, or climbs out of the upstream's path.
     """
     path, mark, query = uri.partition(b"?")
     rest = b"".join(b"/" + segment for segment in path.split(b"/")[_segments(uri).index(VIA) + 3 :])
     if not _BEHIND.fullmatch(rest + mark + query):
-        raise ValueError("not visible ASCII without a #")
+        raise ValueError("expected visible ASCII without #")
     if _climbs(rest):
-        raise ValueError("a path with .. in it climbs")
+        raise ValueError("expected a path without ..")
     if not rest and "/" not in base.partition("://")[2]:
         rest = b"/"
     return base.encode("ascii") + rest + mark + query
 
 
 def streams(uri: bytes) -> bool:
-    """Tell whether the body of a request is passed on as it comes: whether its path is `/via/...` or `/raw/via/...`."""
+    """Check whether the body of a request is passed on as it arrives.
+
+    That is so if its path begins with `/via` or `/raw/via`.
+    """
     first, second, *_ = [*_segments(uri), b"", b""]
     return VIA in (first, second if first == b"raw" else b"")
 
