@@ -12,6 +12,7 @@ from latebin.answers.interfaces import Host, ReceivedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
 from latebin.overrides.channel_output import WriteThroughChannel
+from latebin.overrides.tls import ClosingTLSTransport
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
@@ -31,6 +32,9 @@ LARGE_HEADERS: Final = Problem(
 )
 
 SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in time.", parameter="headers")
+
+HALF_CLOSABLE: Final = (Connection, ClosingTLSTransport)
+"""Transports whose sending half can be closed alone."""
 
 SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
 
@@ -154,7 +158,7 @@ class LimitedChannel(WriteThroughChannel):
         """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
         self._lingering, self._missing = True, None
         self.setTimeout(self.site.settings.body_timeout)
-        if isinstance(self.transport, Connection):
+        if isinstance(self.transport, HALF_CLOSABLE):
             # It may itself wait for the end of what it is sent.
             self.transport.loseWriteConnection()
 
@@ -170,7 +174,7 @@ class LimitedChannel(WriteThroughChannel):
         self._refuse(problem)
         self._deaf = True
         self.clearLineBuffer()
-        if isinstance(self.transport, Connection):
+        if isinstance(self.transport, HALF_CLOSABLE):
             self._linger()
         else:
             self.loseConnection()

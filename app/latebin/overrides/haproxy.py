@@ -4,9 +4,8 @@ from typing import Any, Final, cast
 
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLContextFactory, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from latebin.core.http.proxy_protocol import ProxyHeader, read
 
@@ -79,18 +78,6 @@ class ProxyProtocolReactor:
         """Accept connections of TCP."""
         preceded = ProxyProtocolFactory(factory)
         return cast("IListeningPort", self.reactor.listenTCP(port, preceded, backlog=backlog, interface=interface))
-
-    def listenSSL(
-        self,
-        port: int,
-        factory: IProtocolFactory,
-        contextFactory: IOpenSSLContextFactory,
-        backlog: int = 50,
-        interface: str = "",
-    ) -> IListeningPort:
-        """Accept connections of TCP, with TLS behind the preamble."""
-        secured = TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory)
-        return self.listenTCP(port, secured, backlog, interface)
 
     def listenUNIX(
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0

@@ -6,8 +6,7 @@ from typing import Final, cast
 
 import attrs
 from twisted.internet import tcp, unix
-from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory, IReactorSocket
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
 
 AT_ONCE: Final = 1
 """Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between.
@@ -36,17 +35,6 @@ class AdoptingReactor:
     ) -> IListeningPort:
         """Accept connections of TCP; the backlog and the address are as they were bound."""
         return _listening(SharedPort._fromListeningDescriptor(self.reactor, self.descriptor, self._family(), factory))  # noqa: SLF001
-
-    def listenSSL(
-        self,
-        port: object,
-        factory: IProtocolFactory,
-        contextFactory: IOpenSSLContextFactory,
-        backlog: int = 0,
-        interface: str = "",
-    ) -> IListeningPort:
-        """Accept connections of TLS over TCP."""
-        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory))
 
     def listenUNIX(
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from latebin.core.settings import Settings
 from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
 from latebin.overrides.ports import AdoptingReactor
+from latebin.overrides.tls import SSL, TLSReactor
 from latebin.server.drain import Drain
 from latebin.server.warmup import warm_up
 from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
@@ -86,6 +87,8 @@ def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
 def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
     if description.startswith(HAPROXY):
         return _parsed(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
+    if description.startswith(SSL):
+        reactor = TLSReactor(reactor)
     return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
 

@@ -1,0 +1,41 @@
+"""Whose doing an exception is that was raised while bytes were taken in."""
+
+from typing import Final
+
+from h2.exceptions import H2Error
+from hpack.exceptions import HPACKError
+from hyperframe.exceptions import HyperframeError
+from OpenSSL.SSL import Error as TLSError
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+CLIENT_ERRORS: Final = (ValueError, H2Error, HPACKError, HyperframeError, TLSError)
+"""Raised by parsers at bytes that mean nothing; anything else is a mistake of the service."""
+
+
+def by_client(failure: Failure) -> bool:
+    """Return whether bytes that a client may not send are the reason."""
+    return isinstance(failure.value, CLIENT_ERRORS)
+
+
+def report(log: Logger, failure: Failure, peer: object) -> None:
+    """Log the end of a connection: in a line if it is the client's doing, else with the traceback.
+
+    Args:
+        log: the logger of what ends.
+        failure: the reason.
+        peer: the client's address.
+    """
+    host = getattr(peer, "host", None)
+    if by_client(failure):
+        log.emit(LogLevel.warn, "connection of {host} ended: {error}", host=host, error=_line(failure))
+    else:
+        log.failure("connection of {host} ended", failure, host=host)
+
+
+def _line(failure: Failure) -> str:
+    """Write an exception as one printable line, with the place where it was raised."""
+    text = f"{type(failure.value).__name__}: {failure.getErrorMessage()}"[:200]
+    frames = failure.frames
+    place = f" ({frames[-1][1].rpartition('/')[2]}:{frames[-1][2]})" if frames else ""
+    return text.encode("unicode_escape").decode("ascii") + place

@@ -1,0 +1,137 @@
+"""TLS that closes its connection when it has said so, and survives what the protocol inside it raises.
+
+Overrides `twisted.protocols.tls.BufferingTLSTransport` of Twisted 26.10. Twisted's own sends close_notify and then
+waits for the peer's, without a bound; RFC 8446, section 6.1, asks for no such answer, and RFC 9112, section 9.8, lets a
+server close once its alert is sent.
+"""
+
+from typing import Any, Final, cast
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IOpenSSLContextFactory, IProtocolFactory
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+from latebin.overrides.failures import report
+
+SSL: Final = "ssl:"
+"""The beginning of the description of an endpoint that this module listens for."""
+
+LINGER: Final = 2.0
+"""Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""
+
+
+class ClosingTLSTransport(BufferingTLSTransport):
+    """A TLS connection that sends FIN behind its close_notify, and ends soon after that.
+
+    The peer may send on for LINGER, and is not heard: a connection that is closed at once would be reset by what comes
+    late, and the reset would take back what the peer has not read (RFC 9112, section 9.6). A peer that is still reading
+    is waited for while it takes anything.
+    """
+
+    log = Logger()
+
+    # TCP, or what has all of its methods.
+    transport: Any
+
+    _lingering: IDelayedCall | None = None
+    _half_closed = False
+    _unsent = 0
+
+    def loseWriteConnection(self) -> None:
+        """Close the sending half, by close_notify and FIN; what comes is still passed on."""
+        if not self.connected or self.disconnecting or self._half_closed:
+            return
+        self._aggregator.flush()
+        self._half_closed = True
+        super()._shutdownTLS()
+        self.transport.loseWriteConnection()
+
+    def _shutdownTLS(self) -> None:
+        if self._tlsConnection is None:
+            # A producer may be unregistered when the connection is gone.
+            return
+        super()._shutdownTLS()
+        if self._aborted or self._lostTLSConnection or self._lingering is not None or self.transport.disconnecting:
+            return
+        if self._half_closed:
+            self.transport.loseConnection()
+            return
+        # From here on, what is received is read and dropped.
+        self._aborted = True
+        self.transport.loseWriteConnection()
+        self.transport.resumeProducing()
+        self._linger()
+
+    def _linger(self) -> None:
+        self._unsent = _unsent(self.transport)
+        self._lingering = self.factory._clock.callLater(LINGER, self._lingered)  # noqa: SLF001  # its one clock
+
+    def _lingered(self) -> None:
+        unsent = _unsent(self.transport)
+        if not unsent:
+            self.transport.loseConnection()
+        elif unsent < self._unsent:
+            self._linger()
+        else:
+            self.transport.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on what comes; what that raises ends this connection alone."""
+        try:
+            super().dataReceived(data)
+        except Exception:  # noqa: BLE001  # whatever a byte can cause; the reactor would leave the connection open
+            report(self.log, Failure(), self.getPeer())
+            self._lostTLSConnection = True
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Pass on that the connection is lost, whatever its last bytes cause."""
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        # The bound method in it knows this object: the two would be a cycle.
+        self._lingering = None
+        if not self._lostTLSConnection:
+            try:
+                self._tlsConnection.bio_shutdown()
+                self._flushReceiveBIO()
+            except Exception:  # noqa: BLE001  # as above
+                report(self.log, Failure(), self.getPeer())
+            self._lostTLSConnection = True
+        super().connectionLost(reason)
+
+
+class ClosingTLSFactory(TLSMemoryBIOFactory):
+    """Makes the connections of a server that speaks TLS."""
+
+    protocol = ClosingTLSTransport
+
+
+@attrs.frozen
+class TLSReactor:
+    """The part of a reactor that an endpoint of TLS listens with.
+
+    Attributes:
+        reactor: listens for TCP.
+    """
+
+    reactor: Any
+
+    def listenSSL(
+        self,
+        port: int,
+        factory: IProtocolFactory,
+        contextFactory: IOpenSSLContextFactory,
+        backlog: int = 50,
+        interface: str = "",
+    ) -> IListeningPort:
+        """Accept connections of TLS over TCP."""
+        secured = ClosingTLSFactory(contextFactory, isClient=False, wrappedFactory=factory)
+        return cast("IListeningPort", self.reactor.listenTCP(port, secured, backlog=backlog, interface=interface))
+
+
+def _unsent(transport: Any) -> int:  # noqa: ANN401  # TCP, in whichever way it is wrapped
+    """Return the bytes that the kernel has not taken yet."""
+    return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)  # noqa: SLF001  # as Twisted counts them

@@ -1,0 +1,77 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import Process, until
+from tests.support.tls import MutePeer, serving_tls
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with serving_tls(tmp_path_factory.mktemp("tls"), "--max-body", "64k", "--body-timeout", "300ms") as process:
+        yield process
+
+
+def ask(target: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: a", *headers, "", ""]).encode()
+
+
+def descriptors(process: Process) -> int:
+    return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [
+        ("/delayed/0?fault=close", ()),
+        ("/delayed/0?fault=truncate", ()),
+        ("/delayed/0?fault=garbage", ()),
+        ("/delayed/0?fault=badchunk", ()),
+        ("/delayed/0", ("Connection: close",)),
+        ("/delayed/0", ("Content-Length: 1000000",)),
+        ("/delayed/0", ("Content-Length: 2",)),
+    ],
+)
+def test_close(process: Process, prefix: str, target: str, headers: tuple[str, ...]) -> None:
+    """A connection that the service closes ends by close_notify and FIN when its client answers neither."""
+    with MutePeer(process.port) as peer:
+        peer.send(ask(prefix + target, *headers))
+        peer.receive_all()
+        assert peer.notified
+
+
+def test_malformed(process: Process) -> None:
+    """A connection ends by close_notify and FIN when what comes on it is no request."""
+    with MutePeer(process.port) as peer:
+        peer.send(b"\0\0\0\0\r\n\r\n")
+        assert peer.receive_all().startswith(b"HTTP/1.1 400 ")
+        assert peer.notified
+
+
+def test_descriptors(process: Process) -> None:
+    """No descriptor is left of 200 connections when no client closes what the service has closed."""
+    with MutePeer(process.port) as peer:
+        peer.send(ask("/healthz", "Connection: close"))
+        peer.receive_all()
+    before = descriptors(process)
+    peers = [MutePeer(process.port) for _ in range(200)]
+    for peer in peers:
+        peer.send(ask("/delayed/0?fault=close"))
+    for peer in peers:
+        assert peer.receive_all() == b""
+        assert peer.notified
+    until(lambda: descriptors(process) <= before)
+    for peer in peers:
+        peer.socket.close()
+
+
+def test_late_bytes(process: Process) -> None:
+    """An answer arrives as a whole when its client sends on after it was closed."""
+    with MutePeer(process.port) as peer:
+        peer.send(ask("/delayed/0?size=64k", "Connection: close"))
+        first = peer.receive()
+        for _ in range(20):
+            peer.send(b"x" * 1000)
+        _, _, body = (first + peer.receive_all()).partition(b"\r\n\r\n")
+        assert len(body) == 2**16
