@@ -7,6 +7,7 @@ import treq
 from twisted.internet import threads
 from twisted.logger import LogLevel, capturedLogs
 from twisted.web.client import ResponseFailed
+from twisted.web.http_headers import Headers
 
 from latebin.answers.delivery import begin
 from latebin.answers.producer import PIECE
@@ -233,6 +234,7 @@ class Answer:
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
+        self.responseHeaders = Headers()
 
     def setResponseCode(self, code: int) -> None:
         self.status = code

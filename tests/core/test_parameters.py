@@ -13,6 +13,7 @@ from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
 from latebin.core.parameters import DELAYED, DRIP, PREDICT, SECONDS, Parameter, read_text
 from latebin.core.plan import Source, plan_drip, plan_echo, predict, prepare, read_arguments
+from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
 
 SETTINGS = Settings(default_delay=2, max_delay=60)
@@ -45,6 +46,9 @@ def test_example(parameter: Parameter, target: str) -> None:
     read_text(parameter, parameter.example, Settings())
     path, _, query = target.strip("/").partition("?")
     place, _, segment = path.partition("/")
+    if place == "as":
+        assert BUILT_IN[segment]
+        return
     assert plan_echo(segment, b"", SETTINGS) if segment else READERS[place](query)
 
 
@@ -53,7 +57,8 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "every draw is new": lambda: planned("delay=0s..1s").wait != planned("delay=0s..1s", lambda: 0.25).wait,
     "the next one": lambda: planned("delay=0s..1s&seed=1") == planned("delay=0s..1s&seed=1&n=1"),
     "the type's own size": lambda: [planned(f"type={kind}").body.size for kind in ("html", "text")] == [52, 27],
-    "no header": lambda: planned("").retry_after is None,
+    "no header": lambda: (planned("").retry_after, planned("").extra) == (None, ()),
+    "the other parameters alone": lambda: planned("answer=1:()") == planned(""),
     "none": lambda: planned("").fault is None,
     "unknown": lambda: predicted("").cut is None,
 }

@@ -1,6 +1,7 @@
 """The service with two deliberate differences in its raw style, as a script."""
 
 import attrs
+from twisted.web.server import NOT_DONE_YET
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.cli import main
@@ -10,10 +11,11 @@ from latebin.styles import resource
 RawResource = resource.RawResource
 
 
-def not_found(self: RawResource, request: ServedRequest) -> None:
+def not_found(self: RawResource, request: ServedRequest) -> int:
     """Send the same headers in another order."""
     reply = NOT_FOUND.reply()
     self._send(request, attrs.evolve(reply, headers=reply.headers[::-1]))
+    return NOT_DONE_YET
 
 
 def refused(self: RawResource, request: ServedRequest, error: Refused) -> None:

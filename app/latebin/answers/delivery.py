@@ -22,6 +22,8 @@ def begin(request: Answering, plan: Plan, measured: float | None) -> None:
     request.setResponseCode(plan.status)
     for name, value in plan.headers:
         request.setHeader(name, value)
+    for name, values in plan.extra:
+        request.responseHeaders.setRawHeaders(name, values)
     request.setHeader(*timing(plan, measured))
 
 

@@ -50,7 +50,7 @@ class BodySource(Protocol):
 
 
 class ServedRequest(Protocol):
-    """A request as styles, service and telemetry see it: Twisted's, with six attributes of ours.
+    """A request as styles, service and telemetry see it: Twisted's, with seven attributes of ours.
 
     Attributes:
         style: what answers: `klein`, `resource`, or `site` for the pages that belong to neither.
@@ -59,6 +59,7 @@ class ServedRequest(Protocol):
         request_id: the id that answer and log give the request; empty under a plain `twisted.web.server.Site`.
         refusal: why the request is answered before it is whole; None for a whole request.
         content: where the body goes.
+        whole_path: whether all of the path is the client's own, as on the port of a scenario.
     """
 
     style: str
@@ -67,6 +68,7 @@ class ServedRequest(Protocol):
     request_id: bytes
     refusal: "Problem | None"
     content: BodySink
+    whole_path: bool
 
     method: bytes
     uri: bytes

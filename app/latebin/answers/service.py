@@ -1,7 +1,7 @@
 """The service behind both styles: it accepts a request, and answers it when its wait is over."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from importlib import import_module
 from typing import Final, Literal, cast
 
@@ -15,18 +15,19 @@ from latebin.answers.form import understand
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
 from latebin.answers.request_body import StreamedBody
+from latebin.answers.scenarios import Scenarios
 from latebin.answers.seed_counter import SeedCounter
-from latebin.core import plan
+from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
-from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, too_large
-from latebin.core.http.upstream_url import target
+from latebin.core.http.reply import FULL, NOT_FOUND, Problem, Refused, Reply, json_page, too_large
+from latebin.core.http.upstream_url import mounted, rest, target
 from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
 from latebin.core.settings import Settings
 from latebin.timing import wakers
 
-Endpoint = Literal["delayed", "delay", "drip", "via"]
-"""The endpoints that answer late, by the first segment of their paths."""
+Endpoint = Literal["delayed", "delay", "drip", "via", "as", "default"]
+"""The endpoints that answer late, by the first segment of their paths; `default` is every path without one."""
 
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
@@ -46,6 +47,7 @@ class Service:
         source: what every draw comes from.
         agent: what requests are passed on through; None where there is no upstream.
         capacity: how much may be pending; styles that are served together share it.
+        scenarios: the scenarios there are; styles that are served together share them.
         pending: the answers of this style that wait.
     """
 
@@ -54,7 +56,8 @@ class Service:
     source: Source = attrs.field(factory=_source)
     agent: IAgent | None = None
     capacity: Capacity = attrs.field(factory=Capacity)
-    _known: dict[tuple[bytes, str | None], Callable[[], Plan]] = attrs.field(factory=dict, init=False)
+    scenarios: Scenarios = attrs.field(default=attrs.Factory(lambda self: Scenarios(self.settings), takes_self=True))
+    _known: dict[Hashable, Callable[[], Plan]] = attrs.field(factory=dict, init=False)
     pending: PendingAnswers = attrs.field(
         init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)
     )
@@ -123,23 +126,59 @@ class Service:
             The plan, and the URL to pass the request on to; empty where it is answered here.
         """
         if endpoint == "delayed":
-            return self._delayed(_query(request), argument)(), b""
+            return self._delayed(request, argument)(), b""
         if endpoint == "drip":
             return plan.plan_drip(_query(request), self.settings), b""
         if endpoint == "delay":
             return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), b""
-        upstream = self._target(request, argument or "")
-        planned = plan.plan_via(_headers(request), self.settings, self.source)
-        if not planned.forwarded and isinstance(request.content, StreamedBody):
-            request.content.close()
-        return planned, upstream
+        if endpoint == "via":
+            return self._via(request, argument or "")
+        name = self.settings.default_scenario if endpoint == "default" else argument
+        if name is None:
+            raise Refused(NOT_FOUND)
+        return self._scenario(request, name, 0 if endpoint == "default" else mounted(request.uri, b"as"))
 
-    def _delayed(self, query: bytes, path_delay: str | None) -> Callable[[], Plan]:
+    def _delayed(self, request: ServedRequest, path_delay: str | None) -> Callable[[], Plan]:
         """Read a URL, and remember it: a test asks for the same one again and again."""
-        key = query, path_delay
+        query, fields = _query(request), list(_fields(request))
+        if fields:
+            return self._prepared(plan.read_arguments(query, path_delay, self.settings, fields))
+        return self._remembered((query, path_delay), lambda: plan.read_arguments(query, path_delay, self.settings))
+
+    def _via(self, request: ServedRequest, name: str) -> tuple[Plan, bytes]:
+        upstream = self._target(request, name, mounted(request.uri, b"via"))
+        planned = plan.plan_via(_fields(request), self.settings, self.source)
+        return _unless_forwarded(request, planned), upstream
+
+    def _scenario(self, request: ServedRequest, name: str, before: int) -> tuple[Plan, bytes]:
+        """Plan the answer of a scenario to a request.
+
+        Args:
+            request: whose path and headers choose the rule.
+            name: of the scenario.
+            before: the segments of the path before the client's own.
+        """
+        scenario = self.scenarios.find(name)
+        # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
+        before = 0 if getattr(request, "whole_path", False) else before
+        rule = scenario.rule(lambda: _matched(request, before))
+        fields = list(_fields(request))
+        if fields:
+            prepared = self._prepared(scenarios.overridden(rule, fields, self.settings))
+        else:
+            prepared = self._remembered(rule, lambda: rule.arguments)
+        planned = prepared()
+        upstream = rule.arguments.get("upstream")
+        target = b"" if upstream is None else self._target(request, upstream, before)
+        return _unless_forwarded(request, planned), target
+
+    def _prepared(self, arguments: plan.Arguments) -> Callable[[], Plan]:
+        return plan.prepare(arguments, self.settings, self.source)
+
+    def _remembered(self, key: Hashable, read: Callable[[], plan.Arguments]) -> Callable[[], Plan]:
         found = self._known.get(key)
         if found is None:
-            found = plan.prepare(plan.read_arguments(query, path_delay, self.settings), self.settings, self.source)
+            found = self._prepared(read())
             if len(self._known) == MAX_KNOWN:
                 self._known.clear()
             self._known[key] = found
@@ -157,11 +196,11 @@ class Service:
             timing=header,
         ).sent
 
-    def _target(self, request: ServedRequest, name: str) -> bytes:
+    def _target(self, request: ServedRequest, name: str, before: int) -> bytes:
         if name not in self.settings.upstreams:
             raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
         try:
-            return target(self.settings.upstreams[name], request.uri)
+            return target(self.settings.upstreams[name], request.uri, before)
         except ValueError as error:
             given = request.uri.decode("latin-1")
             raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
@@ -208,9 +247,27 @@ def _server(request: ServedRequest) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _headers(request: ServedRequest) -> Iterator[tuple[str, str]]:
+def _fields(request: ServedRequest) -> Iterator[tuple[str, str]]:
+    """Give the parameters in request headers, by their names."""
     for name, values in request.requestHeaders.getAllRawHeaders():
-        asked = name.decode("latin-1").lower()
-        if asked.startswith(PREFIX):
+        # Twisted spells every name in this way, in whichever way the client did.
+        if name.startswith(b"Latebin-"):
             for value in values:
-                yield asked.removeprefix(PREFIX), value.decode("latin-1")
+                yield name.decode("latin-1").lower().removeprefix(PREFIX), value.decode("latin-1")
+
+
+def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[str], list[str]]]:
+    """Give method, path and headers of a request as the rules of a scenario match them."""
+
+    def values(name: str) -> list[str]:
+        given = request.requestHeaders.getRawHeaders(name.encode("latin-1"), [])
+        return [value.decode("latin-1") for value in given]
+
+    return request.method.decode("latin-1"), rest(request.uri, before), values
+
+
+def _unless_forwarded(request: ServedRequest, planned: Plan) -> Plan:
+    """Drop the body of a request that is answered here, though it was to be passed on."""
+    if not planned.forwarded and isinstance(request.content, StreamedBody):
+        request.content.close()
+    return planned

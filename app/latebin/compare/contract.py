@@ -191,6 +191,29 @@ SHAPES: Final = (
         Case(f"refused: {query}", f"/delayed?delay=10ms&{query}", 400)
         for query in (
             "seed=-1",
+            "header=",
+            "header=ETag",
+            "header=E%20Tag:a",
+            "header=ETag:",
+            "header=ETag:%00",
+            "header=ETag:a%0d%0aX:%20b",
+            "header=ETag:%C3%A9",
+            "header=Connection:close",
+            "header=content-length:1",
+            "header=Transfer-Encoding:chunked",
+            "header=Date:now",
+            "header=Server:mine",
+            "header=Proxy-Authenticate:x",
+            "header=Access-Control-Allow-Origin:*",
+            "header=Content-Type:text/html",
+            "&".join(f"header=X-{number}:a" for number in range(17)),
+            "answer=",
+            "answer=90%25:(delay=1s)",
+            "answer=100%25:(delya=1s)",
+            "answer=100%25:(seed=7)",
+            "answer=100%25:(answer=1:())",
+            "body=x",
+            "upstream=api",
             "seed=18446744073709551616",
             "n=1",
             "n=0&seed=7",
@@ -239,8 +262,66 @@ SHAPES: Final = (
 )
 """Every parameter of /delayed and /predict: each value of an enumeration, and at least one refusal."""
 
+SCENARIOS: Final = (
+    Case(
+        "headers that the caller adds",
+        "/delayed?delay=10ms&header=ETag:%22v1%22&header=X-A:%20b%20",
+        wait=0.01,
+    ),
+    Case(
+        "a header in the place of the service's own", "/delayed?delay=10ms&header=Cache-Control:max-age=60", wait=0.01
+    ),
+    Case("a redirect", "/delayed?delay=10ms&status=302&header=Location:/delayed/20ms", 302, wait=0.01, late=True),
+    Case("two cookies", "/delayed?delay=10ms&header=Set-Cookie:a=1&header=Set-Cookie:b=2", wait=0.01),
+    Case(
+        "one of several answers",
+        "/delayed?answer=100%25:(delay=10ms,status=503,retry-after=1)",
+        503,
+        wait=0.01,
+        late=True,
+    ),
+    Case(
+        "several answers with a seed",
+        "/delayed?delay=10ms&answer=0%25:(status=503),1:(type=text)&seed=7",
+        wait=0.01,
+        content_type="text/plain; charset=utf-8",
+        content=b"Sorry to keep you waiting.\n",
+    ),
+    Case("a delay in a header", "/delayed", headers=("Latebin-Delay: 10ms",), wait=0.01),
+    Case(
+        "parameters in URL and headers",
+        "/delayed?delay=10ms",
+        429,
+        headers=("latebin-status: 429",),
+        wait=0.01,
+        late=True,
+    ),
+    *(
+        Case(f"refused: {line}", "/delayed?delay=10ms", 400, headers=(line,))
+        for line in ("Latebin-Delay: 1s", "Latebin-Status: 1", "Latebin-Delya: 1s", "Latebin-Body: x")
+    ),
+    Case("a scenario", "/as/rate-limited", 429, wait=0.02, late=True),
+    Case("a scenario at any path", "/as/rate-limited/v1/users/a%2Fb//%ff?limit=5&delay=x", 429, wait=0.02, late=True),
+    *(
+        Case(f"{method} of a scenario", "/as/rate-limited/v1", 429, method=method, body=body, wait=0.02, late=True)
+        for method, body in (("POST", b"dropped"), ("HEAD", b""), ("OPTIONS", b""), ("PROPFIND", b""))
+    ),
+    Case(
+        "a scenario with a parameter in a header",
+        "/as/rate-limited/v1",
+        headers=("Latebin-Status: 200", "Latebin-Delay: 0"),
+        late=True,
+    ),
+    Case("a scenario with an unknown parameter in a header", "/as/rate-limited/v1", 400, headers=("Latebin-Delya: 0",)),
+    Case("an unknown scenario", "/as/nothing/v1", 404),
+    Case("an empty scenario name", "/as/", 404),
+    Case("/as without a scenario", "/as", 404),
+)
+"""Scenarios, parameters in request headers, whole answers with shares, and headers that the caller adds."""
+
 CASES: Final = (
     *SHAPES,
+    *SCENARIOS,
     Case("the default delay", "/delayed", wait=5.0),
     Case("a delay in the path", "/delayed/250ms", wait=0.25),
     Case("a delay in the query", "/delayed?delay=1m30s", wait=90.0),
@@ -397,7 +478,7 @@ CASES: Final = (
     Case("a path at an unknown upstream", "/via/nowhere/%ff//a%2Fb?delay=1s", 404),
     Case("a body for an unknown upstream", "/via/nowhere/a", 404, method="POST", body=b"dropped"),
     Case("OPTIONS of an unknown upstream", "/via/nowhere", 404, method="OPTIONS"),
-    Case("an unknown method for an upstream", "/via/nowhere", 405, method="BREW"),
+    Case("an unknown method for an upstream", "/via/nowhere", 404, method="BREW"),
     Case("an empty upstream name", "/via/", 404),
     Case("/via without an upstream", "/via", 404),
     Case("an upstream name that is not UTF-8", "/via/%ff", 400),

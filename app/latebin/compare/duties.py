@@ -74,7 +74,7 @@ DUTIES: Final = (
         Side(
             "hand",
             "deferLater returns a Deferred, and render_GET returns NOT_DONE_YET",
-            Example("LateResource._wait", "NOT_DONE_YET"),
+            Example("RawResource._wait", "NOT_DONE_YET"),
         ),
     ),
     Duty(
@@ -98,7 +98,7 @@ DUTIES: Final = (
         Side(
             "hand",
             "an errback of notifyFinish cancels the Deferred, and another one traps the CancelledError",
-            Example("LateResource._wait", "notifyFinish"),
+            Example("RawResource._wait", "notifyFinish"),
         ),
     ),
     Duty(

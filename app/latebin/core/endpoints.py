@@ -8,7 +8,7 @@ import attrs
 from latebin.core.http.reply import ALLOWED, ALLOWED_GET, METHODS
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.size import render as render_size
-from latebin.core.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS, TOPIC, VIA, Parameter
+from latebin.core.parameters import DELAY, DELAYED, DRIP, NAME, PREDICT, SECONDS, TOPIC, VIA, Parameter
 from latebin.core.settings import Settings
 
 PREFIXES: Final = {"klein": "", "resource": "/raw"}
@@ -83,6 +83,13 @@ ENDPOINTS: Final = (
         path_parameters=(SECONDS,),
     ),
     Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", query=DRIP),
+    Endpoint(
+        "/as/{name}",
+        "answers as a scenario says, at this path and at every path below it",
+        "late",
+        METHODS,
+        path_parameters=(NAME,),
+    ),
     Endpoint("/predict", "predicts a delay, at once", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
     Endpoint("/docs/", "lists the pages of the reference", "page", styled=False),

@@ -4,6 +4,7 @@ The reader of a request, the refusals, the README, the page at `/` and `/openapi
 parameter has its entry here, and its effect in `plan`.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -11,16 +12,27 @@ from urllib.parse import unquote_plus
 import attrs
 
 from latebin.core import faults
+from latebin.core.http import answer_header
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.language import chance, distributions, duration, grammar, size
+from latebin.core.language import chance, distributions, duration, grammar, size, variants
 from latebin.core.settings import Settings
 from latebin.core.topics import TOPICS
+
+SCENARIO_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+_MEDIA_TYPE: Final = re.compile(
+    r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}(?: *; *[A-Za-z0-9-]{1,32}=[A-Za-z0-9_.-]{1,64})?"
+)
+"""A media type with at most one parameter (RFC 9110, section 8.3.1)."""
 
 Reader = Callable[[str, Settings], Any]
 """A function that reads the text of a parameter within the limits, or raises ValueError with the reason."""
 
 MAX_CHUNKS: Final = 10_000
+MAX_TEXT: Final = 64 * 1024
+"""Bytes of the largest body that a scenario has in its text."""
+
 MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
 MAX_RETRY_AFTER: Final = 10**9
@@ -48,6 +60,7 @@ class Parameter:
             schema can express, such as a bound that is a setting.
         beside: other parameters that it requires in the query, with values that fit the example.
         via: whether `/via/NAME` has it too, as a header.
+        most: how often it may be given; above 1, its value is a tuple.
     """
 
     name: str
@@ -60,6 +73,7 @@ class Parameter:
     schema: Mapping[str, Any] = attrs.field(repr=False)
     beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     via: bool = False
+    most: int = 1
 
 
 def _delay(text: str, settings: Settings) -> distributions.Distribution:
@@ -118,6 +132,66 @@ def _fault(text: str, settings: Settings) -> chance.Chance:
     found = chance.parse(text)
     _one_of(faults.KINDS)(found.what, settings)
     return found
+
+
+def _name(text: str, settings: Settings) -> str:
+    if not SCENARIO_NAME.fullmatch(text):
+        raise ValueError("expected 1 to 64 letters, digits, `.`, `_` and `-`")
+    return text
+
+
+def _header(text: str, settings: Settings) -> tuple[bytes, bytes]:
+    return answer_header.parse(text)
+
+
+@attrs.frozen
+class Answers:
+    """Several whole answers, of which one is drawn.
+
+    Attributes:
+        text: the canonical text.
+        variants: the share and the parameters of each.
+    """
+
+    text: str
+    variants: tuple[tuple[float, Mapping[str, Any]], ...] = attrs.field(eq=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _answer(text: str, settings: Settings) -> Answers:
+    parsed = variants.parse(text)
+    drawn = tuple((each.share, _own(number, each, settings)) for number, each in enumerate(parsed, 1) if each.share)
+    return Answers(variants.render(parsed), drawn)
+
+
+def _own(number: int, variant: variants.Variant, settings: Settings) -> Mapping[str, Any]:
+    """Read the parameters of one of several answers."""
+    try:
+        return read_fields(variant.fields, VARIANT, settings)
+    except Refused as error:
+        problem = error.problem
+        raise ValueError(f"in answer {number}, {problem.parameter}: {problem.detail}") from None
+
+
+def _body(text: str, settings: Settings) -> bytes:
+    body = text.encode("utf-8", "surrogateescape")
+    if len(body) > MAX_TEXT:
+        raise ValueError(f"larger than {size.render(MAX_TEXT)} bytes")
+    return body
+
+
+def _content_type(text: str, settings: Settings) -> bytes:
+    if not _MEDIA_TYPE.fullmatch(text):
+        raise ValueError("not a media type")
+    return text.encode("ascii")
+
+
+def _upstream(text: str, settings: Settings) -> str:
+    if text not in settings.upstreams:
+        raise ValueError(f"not one of the upstreams: {', '.join(sorted(settings.upstreams)) or 'there are none'}")
+    return text
 
 
 def _seconds(text: str, settings: Settings) -> float:
@@ -190,6 +264,29 @@ DELAY: Final = Parameter(
     read=_delay,
     schema=_DELAY,
     via=True,
+)
+
+HEADER: Final = Parameter(
+    name="header",
+    meaning="adds a header to the answer",
+    accepted=f"{answer_header.ACCEPTED}; not one that frames, routes or describes the body",
+    default="no header",
+    bound=f"{answer_header.MOST} of them",
+    example="X-RateLimit-Remaining:0",
+    read=_header,
+    schema={"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~]+$", "maxLength": answer_header.MAX_LENGTH},
+    most=answer_header.MOST,
+)
+
+ANSWER: Final = Parameter(
+    name="answer",
+    meaning="one of several whole answers, each with parameters of its own",
+    accepted=variants.ACCEPTED,
+    default="the other parameters alone",
+    bound=f"{variants.MAX_VARIANTS} answers",
+    example="95%:(delay=50ms),5%:(delay=0,status=503)",
+    read=_answer,
+    schema={"type": "string", "format": "answers", "maxLength": variants.MAX_LENGTH},
 )
 
 DELAYED: Final = (
@@ -310,8 +407,49 @@ DELAYED: Final = (
         schema={"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(:{_SHARE})?$"},
         via=True,
     ),
+    HEADER,
+    ANSWER,
 )
 """The parameters of `/delayed`."""
+
+VARIANT: Final = tuple(each for each in DELAYED if each.name not in {"seed", "n", "answer"})
+"""The parameters of one of several answers."""
+
+SCENARIO: Final = (
+    *DELAYED,
+    Parameter(
+        name="upstream",
+        meaning="passes the requests on to an upstream, late",
+        accepted="the name of an upstream that was given at the start",
+        default="the service answers by itself",
+        bound="one of `--upstream`",
+        example="api",
+        read=_upstream,
+        schema={"type": "string"},
+    ),
+    Parameter(
+        name="body",
+        meaning="the body of the answer",
+        accepted="a text",
+        default="that of the type",
+        bound=size.render(MAX_TEXT),
+        example='{"id": 1}',
+        read=_body,
+        schema={"type": "string", "maxLength": MAX_TEXT},
+    ),
+    Parameter(
+        name="content-type",
+        meaning="the Content-Type of that body",
+        accepted="a media type such as application/json",
+        default="text/plain; charset=utf-8",
+        bound="100 characters",
+        example="application/json",
+        read=_content_type,
+        schema={"type": "string", "maxLength": 100},
+        beside={"body": '{"id": 1}'},
+    ),
+)
+"""The parameters of a scenario."""
 
 PREDICT: Final = (
     DELAY,
@@ -399,8 +537,29 @@ TOPIC: Final = Parameter(
 )
 """The page that `/docs/TOPIC` shows."""
 
+NAME: Final = Parameter(
+    name="name",
+    meaning="the scenario",
+    accepted="the name of a scenario: 1 to 64 letters, digits, `.`, `_` and `-`",
+    default="none: it is part of the path",
+    bound="a scenario that there is",
+    example="rate-limited",
+    read=_name,
+    schema={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+)
+"""The scenario that `/as/NAME` answers as."""
+
 PREFIX: Final = "latebin-"
 """The prefix of request headers that are parameters, in lower case; the name of the parameter follows."""
+
+
+def split_query(query: bytes) -> Iterator[tuple[str, str]]:
+    """Give the names and texts of a query, decoded; a byte that is not UTF-8 stays readable, behind a backslash."""
+    # Latin-1 keeps any byte: the refusal shows it, instead of failing on it.
+    for field in query.decode("latin-1").split("&"):
+        if field:
+            name, _, value = field.partition("=")
+            yield unquote_plus(name, errors="backslashreplace"), unquote_plus(value, errors="backslashreplace")
 
 
 def read_query(query: bytes, parameters: Collection[Parameter], settings: Settings) -> dict[str, Any]:
@@ -417,7 +576,7 @@ def read_query(query: bytes, parameters: Collection[Parameter], settings: Settin
     Raises:
         Refused: 400, as in `read_fields`.
     """
-    return read_fields(_fields(query), parameters, settings)
+    return read_fields(split_query(query), parameters, settings)
 
 
 def read_fields(
@@ -443,13 +602,19 @@ def read_fields(
     for name, text in fields:
         if name not in known:
             raise wrong(f'Unknown parameter "{_clipped(name)}".', name, text, f"the parameters {', '.join(known)}")
-        if name in found:
+        value = read_text(known[name], text, settings)
+        if known[name].most > 1:
+            value = (*found.get(name, ()), value)
+            if len(value) > known[name].most:
+                accepted = f"at most {known[name].most} of them"
+                raise wrong(f'The parameter "{name}" is given too often.', name, text, accepted)
+        elif name in found:
             raise wrong(f'The parameter "{name}" is given twice.', name, text, "one value")
-        found[name] = read_text(known[name], text, settings)
+        found[name] = value
     return found
 
 
-def read_text(parameter: Parameter, text: str, settings: Settings) -> object:
+def read_text(parameter: Parameter, text: str, settings: Settings) -> Any:  # noqa: ANN401  # each reader has its type
     """Read the text of one parameter.
 
     Raises:
@@ -476,11 +641,3 @@ def wrong(detail: str, parameter: str, given: str, accepted: str) -> Refused:
 
 def _clipped(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _fields(query: bytes) -> Iterator[tuple[str, str]]:
-    # Latin-1 and backslashes keep every byte readable in the refusal, where UTF-8 alone would raise.
-    for field in query.decode("latin-1").split("&"):
-        if field:
-            name, _, value = field.partition("=")
-            yield unquote_plus(name, errors="backslashreplace"), unquote_plus(value, errors="backslashreplace")

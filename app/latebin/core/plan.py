@@ -22,9 +22,11 @@ from latebin.core.parameters import (
     PREDICT,
     SECONDS,
     VIA,
+    Answers,
     read_fields,
     read_query,
     read_text,
+    split_query,
     wrong,
 )
 from latebin.core.settings import Settings
@@ -52,6 +54,7 @@ class Plan:
         retry_after: seconds, for the header of that name; None for no header.
         fault: what goes wrong, one of `latebin.core.faults.KINDS`; None if nothing does.
         forwarded: whether the answer is an upstream's, and nothing is answered in its place.
+        extra: headers that were asked for, each name once with its values; they replace the service's own.
         asked_ms: the wait in milliseconds, as it is told.
         headers: those of the answer that do not depend on when it is given.
     """
@@ -67,6 +70,7 @@ class Plan:
     retry_after: int | None = None
     fault: str | None = None
     forwarded: bool = False
+    extra: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     asked_ms: float = attrs.field(init=False, repr=False, eq=False)
     headers: Headers = attrs.field(init=False, repr=False, eq=False)
 
@@ -100,18 +104,21 @@ class Source:
     random: Callable[[], float]
 
 
-def read_arguments(query: bytes, path_delay: str | None, settings: Settings) -> Arguments:
+def read_arguments(
+    query: bytes, path_delay: str | None, settings: Settings, fields: Iterable[tuple[str, str]] = ()
+) -> Arguments:
     """Read what a request asks for, which is the same each time that it is asked.
 
     Args:
         query: what follows the `?` of the request target, still percent-encoded.
         path_delay: the path's last segment, decoded, where the path has one.
         settings: the default and the limits.
+        fields: names and texts of the parameters in request headers.
 
     Raises:
         Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
     """
-    asked = read_query(query, DELAYED, settings)
+    asked = read_fields([*split_query(query), *fields], DELAYED, settings)
     if path_delay is not None:
         if "delay" in asked:
             both = f"{path_delay} in the path and {asked['delay']} in the query"
@@ -126,7 +133,7 @@ def prepare(asked: Arguments, settings: Settings, source: Source) -> Callable[[]
     Raises:
         Refused: 400, if nothing is drawn, and what is asked for does not go together; else the planner raises it.
     """
-    planned = partial(_draw_plan, asked, settings, source)
+    planned = partial(_draw_plan, asked, settings, source, upstream="upstream" in asked)
     return planned if _varies(asked) else partial(_same, planned())
 
 
@@ -134,7 +141,7 @@ def _varies(asked: Arguments) -> bool:
     """Tell whether one request may be promised something else than the next, or is counted as a turn of a seed."""
     chances = asked.get("status"), asked.get("fault")
     even = all(chance is None or chance.share in (0, 1) for chance in chances)
-    return "seed" in asked or not (even and isinstance(asked.get("delay"), Fixed | None))
+    return "seed" in asked or "answer" in asked or not (even and isinstance(asked.get("delay"), Fixed | None))
 
 
 def _same(plan: Plan) -> Plan:
@@ -153,9 +160,9 @@ def _draw_plan(asked: Arguments, settings: Settings, source: Source, *, upstream
     Raises:
         Refused: 400, if what is asked for does not go together.
     """
-    delay: Distribution = asked.get("delay") or Fixed(settings.default_delay)
-    draws = _Draws(delay, asked, source)
-    wait = delay.draw(draws.uniforms("delay", delay), draws.n)
+    draws = _Draws(asked, settings, source)
+    asked = draws.arguments
+    wait = draws.delay.draw(draws.uniforms("delay", draws.delay), draws.n)
     drawn = draws.what("status", asked.get("status"))
     status = int(drawn or 200)
     fault = draws.what("fault", asked.get("fault"))
@@ -163,7 +170,7 @@ def _draw_plan(asked: Arguments, settings: Settings, source: Source, *, upstream
         wait=min(wait, settings.max_delay),
         cut=wait > settings.max_delay,
         status=status,
-        body=None if status in EMPTY else sized(asked.get("type", "html"), asked.get("size")),
+        body=None if status in EMPTY else _body(asked),
         at=asked.get("at", "headers"),
         chunks=asked.get("chunks", 1),
         over=asked.get("over", 0.0),
@@ -171,6 +178,7 @@ def _draw_plan(asked: Arguments, settings: Settings, source: Source, *, upstream
         retry_after=asked.get("retry-after"),
         fault=fault,
         forwarded=upstream and drawn is None and fault is None,
+        extra=_grouped(asked.get("header", ())),
     )
     _check_pieces(plan)
     return plan
@@ -193,6 +201,19 @@ def plan_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Sour
     return _draw_plan(read_fields(fields, VIA, settings), settings, source, upstream=True)
 
 
+def _body(asked: Arguments) -> Body:
+    if "body" in asked:
+        return whole(asked.get("content-type", b"text/plain; charset=utf-8"), asked["body"])
+    return sized(asked.get("type", "html"), asked.get("size"))
+
+
+def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return tuple((name, tuple(values)) for name, values in found.items())
+
+
 def _check_pieces(plan: Plan) -> None:
     most = MAX_CHUNKS if plan.body is None else max(plan.body.size, 1)
     if plan.chunks > most:
@@ -204,14 +225,27 @@ def _check_pieces(plan: Plan) -> None:
 class _Draws:
     """The draws of one request, each from uniforms of its own."""
 
-    def __init__(self, delay: Distribution, asked: Arguments, source: Source) -> None:
+    def __init__(self, asked: Arguments, settings: Settings, source: Source) -> None:
         self._seed = asked.get("seed")
         self._random = source.random
         if "n" in asked and self._seed is None:
             raise wrong("There is no n-th draw without a seed.", "n", str(asked["n"]), "a seed beside it")
-        # What is fixed and has no seed is counted by nobody.
-        counted = self._seed is not None or not isinstance(delay, Fixed)
-        self.n = asked.get("n") or (source.turn(self._seed, str(delay)) if counted else 1)
+        delay: Distribution = asked.get("delay") or Fixed(settings.default_delay)
+        answers = asked.get("answer")
+        expression = str(delay if answers is None else answers)
+        # Without a seed nothing counts what is fixed.
+        counted = self._seed is not None or answers is not None or not isinstance(delay, Fixed)
+        self.n = asked.get("n") or (source.turn(self._seed, expression) if counted else 1)
+        self.arguments = asked if answers is None else {**asked, **self._one_of(answers)}
+        self.delay: Distribution = self.arguments.get("delay") or delay
+
+    def _one_of(self, answers: Answers) -> Arguments:
+        drawn, total = next(self.uniforms("answer", answers)), 0.0
+        for part, arguments in answers.variants:
+            total += part
+            if drawn < total:
+                return arguments
+        return answers.variants[-1][1]
 
     def uniforms(self, purpose: str, expression: object) -> Iterator[float]:
         if self._seed is None:

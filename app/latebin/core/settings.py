@@ -1,7 +1,7 @@
 """Everything that can be configured, as one frozen value."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -38,6 +38,9 @@ class Settings:
         drain_timeout: seconds from then on that what is pending has to be answered.
         admin_listen: Twisted server endpoint descriptions, where health and figures are told instead of beside the
             service.
+        scenarios: scenarios by their names, each as `latebin.core.scenarios.read` takes it.
+        default_scenario: the name of the scenario that answers at every path that is not the service's own.
+        scenario_listen: names of scenarios, each with a Twisted server endpoint description of its own.
 
     Raises:
         ValueError: the default delay is above the longest.
@@ -61,6 +64,9 @@ class Settings:
     header_timeout: float = 20.0
     body_timeout: float = 60.0
     admin_listen: tuple[str, ...] = ()
+    scenarios: Mapping[str, "str | Mapping[str, Any]"] = attrs.field(factory=dict)
+    default_scenario: str | None = None
+    scenario_listen: tuple[tuple[str, str], ...] = ()
 
     def __attrs_post_init__(self) -> None:
         if self.default_delay > self.max_delay:

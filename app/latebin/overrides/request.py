@@ -49,6 +49,7 @@ class Request(LeanRequest):
     pending_answer: "PendingAnswer | None" = None
     broken: bool = False
     request_id: bytes = b""
+    whole_path: bool = False
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:

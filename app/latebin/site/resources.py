@@ -8,17 +8,39 @@ from twisted.web.server import NOT_DONE_YET
 
 from latebin.answers.delivery import apologize
 from latebin.answers.interfaces import ServedRequest, request_id
-from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, Reply, allow
+from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, Refused, Reply, allow
 
 
-class PageResource(Resource):
+class AnswerResource(Resource):
+    """An answer at once, made for each request; a subclass says which."""
+
+    log = Logger()
+
+    def render(self, request: ServedRequest) -> int:
+        try:
+            rest = self.answer(request).start(request)
+        except Refused as error:
+            rest = error.problem.reply().start(request)
+        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
+            self.log.failure("failed to answer", request_id=request_id(request))
+            rest = apologize(request)
+        return _finish(request, rest)
+
+    def answer(self, request: ServedRequest) -> Reply:
+        """Make the answer to a request.
+
+        Raises:
+            Refused: the answer is a problem.
+        """
+        raise NotImplementedError
+
+
+class PageResource(AnswerResource):
     """A page that is answered at once, to GET and HEAD.
 
     Args:
         reply: makes the answer, for each request anew.
     """
-
-    log = Logger()
 
     def __init__(self, reply: Callable[[], Reply]) -> None:
         super().__init__()
@@ -27,16 +49,8 @@ class PageResource(Resource):
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         return ReplyResource(NOT_FOUND.reply())
 
-    def render(self, request: ServedRequest) -> int:
-        try:
-            rest = self._answer(request.method).start(request)
-        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
-            self.log.failure("failed to answer", request_id=request_id(request))
-            rest = apologize(request)
-        return _finish(request, rest)
-
-    def _answer(self, method: bytes) -> Reply:
-        return self._reply() if method in {b"GET", b"HEAD"} else allow(method, ALLOWED_GET)
+    def answer(self, request: ServedRequest) -> Reply:
+        return self._reply() if request.method in {b"GET", b"HEAD"} else allow(request.method, ALLOWED_GET)
 
 
 class ReplyResource(Resource):

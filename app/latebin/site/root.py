@@ -33,6 +33,10 @@ BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host
 _PERCENT: Final = b"%"[0]
 
 
+_OPEN: Final = frozenset({VIA, b"as"})
+"""The endpoints below whose name every path is the client's own."""
+
+
 class Root(Resource):
     """Sends a request to the style it is for; a request to one style costs the other nothing.
 
@@ -144,10 +148,10 @@ def root(
 
 
 def _hide_from_routers(path: bytes, request: Request) -> None:
-    """Cut off what follows the name of an upstream: no router is to read or refuse what is the upstream's to read."""
-    if path == VIA:
+    """Cut off the client's own path, behind the name of an upstream or a scenario: no router may read or refuse it."""
+    if path in _OPEN:
         del request.postpath[1:]
-    elif path == b"raw" and request.postpath[:1] == [VIA]:
+    elif path == b"raw" and request.postpath[:1] and request.postpath[0] in _OPEN:
         del request.postpath[2:]
 
 

@@ -15,7 +15,7 @@ from latebin.answers.delivery import apologize
 from latebin.answers.interfaces import ServedRequest, request_id
 from latebin.answers.pending import PendingAnswer
 from latebin.answers.service import Service
-from latebin.core.http.reply import ALLOWED, METHODS, NOT_FOUND, Refused, allow
+from latebin.core.http.reply import METHODS, Refused, allow
 
 
 @attrs.frozen(eq=False)
@@ -29,13 +29,15 @@ class DelayedKlein:
     router.url_map.merge_slashes = False
     log = Logger()
 
+    # Before the handlers below: Klein asks those for what this one raises.
+    @router.handle_errors(NotFound)
+    def not_found(self, request: IRequest, failure: Failure) -> Deferred[bytes]:
+        late = cast("ServedRequest", request)
+        return self._wait(late, self.service.accept(late, "default"))
+
     @router.handle_errors(Refused)
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         return cast("Refused", failure.value).problem.reply().start(request)
-
-    @router.handle_errors(NotFound)
-    def not_found(self, request: IRequest, failure: Failure) -> bytes:
-        return NOT_FOUND.reply().start(request)
 
     @router.handle_errors(MethodNotAllowed)
     def not_allowed(self, request: IRequest, failure: Failure) -> bytes:
@@ -67,10 +69,15 @@ class DelayedKlein:
     def drip(self, request: ServedRequest) -> Deferred[bytes]:
         return self._wait(request, self.service.accept(request, "drip"))
 
-    @router.route("/via/<name>", methods=ALLOWED)
-    @router.route("/via/<name>/<path:rest>", methods=ALLOWED)
+    @router.route("/via/<name>")
+    @router.route("/via/<name>/<path:rest>")
     def via(self, request: ServedRequest, name: str, rest: str = "") -> Deferred[bytes]:
         return self._wait(request, self.service.accept(request, "via", name))
+
+    @router.route("/as/<name>")
+    @router.route("/as/<name>/<path:rest>")
+    def scenario(self, request: ServedRequest, name: str, rest: str = "") -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "as", name))
 
     @router.route("/predict", methods=["GET", "HEAD"])
     def predict(self, request: ServedRequest) -> bytes:

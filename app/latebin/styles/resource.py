@@ -12,23 +12,38 @@ from latebin.answers.delivery import apologize
 from latebin.answers.interfaces import ServedRequest, request_id
 from latebin.answers.pending import PendingAnswer
 from latebin.answers.service import Service
-from latebin.core.http.reply import NOT_FOUND, Refused, Reply, allow
+from latebin.core.http.reply import Refused, Reply, allow
 
 
 class RawResource(Resource):
-    """Answers what goes wrong: every failure ends in one errback, which tells them apart."""
+    """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
+
+    Every failure ends in one errback, which tells them apart.
+
+    Args:
+        service: the part that does not depend on the style; by default one of its own, on the process's clock.
+        argument: the segment of the path that the endpoint takes; None where there is none.
+    """
 
     log = Logger()
 
+    def __init__(self, service: Service | None = None, argument: str | None = None) -> None:
+        super().__init__()
+        self.service = service or Service()
+        self.argument = argument
+
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        return NotFoundResource()
+        return NotFoundResource(self.service)
 
     def render(self, request: ServedRequest) -> int:
         try:
-            super().render(request)
+            self._render(request)
         except Exception:  # noqa: BLE001  # whatever it is, the errback below answers it
             fail().addErrback(self._failed, request)
         return NOT_DONE_YET
+
+    def _render(self, request: ServedRequest) -> None:
+        super().render(request)
 
     def _send(self, request: ServedRequest, reply: Reply) -> None:
         self._finish(reply.start(request), request)
@@ -46,11 +61,11 @@ class RawResource(Resource):
         elif not isinstance(error, CancelledError):
             self._broken(request, failure)
 
+    def _notFound(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "default"))
+
     def _refused(self, request: ServedRequest, error: Refused) -> None:
         self._send(request, error.problem.reply())
-
-    def _notFound(self, request: ServedRequest) -> None:
-        self._send(request, NOT_FOUND.reply())
 
     def _notAllowed(self, request: ServedRequest, error: UnsupportedMethod) -> None:
         methods = b",".join(error.allowedMethods).decode("ascii").split(",")
@@ -59,28 +74,6 @@ class RawResource(Resource):
     def _broken(self, request: ServedRequest, failure: Failure) -> None:
         self.log.failure("failed to answer", failure, request_id=request_id(request))
         self._finish(apologize(request), request)
-
-
-class NotFoundResource(RawResource):
-    """The answer at a path without a resource of its own; there may be one below."""
-
-    def render(self, request: ServedRequest) -> int:
-        self._notFound(request)
-        return NOT_DONE_YET
-
-
-class LateResource(RawResource):
-    """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
-
-    Args:
-        service: the part that does not depend on the style; by default one of its own, on the process's clock.
-        argument: the segment of the path that the endpoint takes; None where there is none.
-    """
-
-    def __init__(self, service: Service | None = None, argument: str | None = None) -> None:
-        super().__init__()
-        self.service = service or Service()
-        self.argument = argument
 
     def _wait(self, request: ServedRequest, answer: PendingAnswer) -> int:
         d = deferLater(answer, answer.wait, lambda: request)
@@ -93,7 +86,14 @@ class LateResource(RawResource):
         return self.service.answer(request).addCallback(self._finish, request)
 
 
-class DelayedResource(LateResource):
+class NotFoundResource(RawResource):
+    """The answer at a path without a resource of its own; there may be one below."""
+
+    def _render(self, request: ServedRequest) -> None:
+        self._notFound(request)
+
+
+class DelayedResource(RawResource):
     """Answers after the delay in the path or in the query."""
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
@@ -109,7 +109,7 @@ class DelayedResource(LateResource):
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
 
-class DelayResource(LateResource):
+class DelayResource(RawResource):
     """Echoes the request as JSON, as httpbin's `/delay/SECONDS` does."""
 
     def render_GET(self, request: ServedRequest) -> int:
@@ -118,7 +118,7 @@ class DelayResource(LateResource):
     render_DELETE = render_HEAD = render_PATCH = render_POST = render_PUT = render_GET
 
 
-class DripResource(LateResource):
+class DripResource(RawResource):
     """Sends bytes one by one, as httpbin's `/drip` does."""
 
     def render_GET(self, request: ServedRequest) -> int:
@@ -127,15 +127,23 @@ class DripResource(LateResource):
     render_HEAD = render_GET
 
 
-class ViaResource(LateResource):
+class ViaResource(RawResource):
     """Passes a request on to an upstream, late, and its answer back."""
 
     isLeaf = True
 
+    def _render(self, request: ServedRequest) -> None:
+        self.render_GET(request)
+
     def render_GET(self, request: ServedRequest) -> int:
         return self._wait(request, self.service.accept(request, "via", self.argument))
 
-    render_DELETE = render_HEAD = render_OPTIONS = render_PATCH = render_POST = render_PUT = render_GET
+
+class ScenarioResource(ViaResource):
+    """Answers every method and path as the scenario of this name says."""
+
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "as", self.argument))
 
 
 class SegmentResource(NotFoundResource):
@@ -146,9 +154,8 @@ class SegmentResource(NotFoundResource):
         below: its class.
     """
 
-    def __init__(self, service: Service, below: type[LateResource]) -> None:
-        super().__init__()
-        self.service = service
+    def __init__(self, service: Service, below: type[RawResource]) -> None:
+        super().__init__(service)
         self.below = below
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
@@ -160,10 +167,6 @@ class SegmentResource(NotFoundResource):
 class PredictResource(RawResource):
     """Answers at once what to expect of a delay."""
 
-    def __init__(self, service: Service) -> None:
-        super().__init__()
-        self.service = service
-
     def render_GET(self, request: ServedRequest) -> int:
         self._send(request, self.service.predict(request))
         return NOT_DONE_YET
@@ -173,11 +176,12 @@ class PredictResource(RawResource):
 
 def tree(service: Service) -> Resource:
     """Put every resource at its path, as the decorators do in Klein."""
-    root = NotFoundResource()
+    root = NotFoundResource(service)
     root.putChild(b"delayed", DelayedResource(service))
     root.putChild(b"delay", SegmentResource(service, DelayResource))
     root.putChild(b"drip", DripResource(service))
     root.putChild(b"via", SegmentResource(service, ViaResource))
+    root.putChild(b"as", SegmentResource(service, ScenarioResource))
     root.putChild(b"predict", PredictResource(service))
     return root
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.core.http.upstream_url import parse, streams, target
+from latebin.core.http.upstream_url import mounted, parse, streams, target
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_parse_refuses(text: str) -> None:
 )
 def test_target(base: str, uri: bytes, expected: bytes) -> None:
     """The rest of the path follows the upstream's URL, with its escapes unchanged."""
-    assert target(base, uri) == expected
+    assert target(base, uri, mounted(uri, b"via")) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_target(base: str, uri: bytes, expected: bytes) -> None:
 def test_target_refuses(rest: bytes) -> None:
     """A rest is refused when it climbs out of the upstream's path or is malformed."""
     with pytest.raises(ValueError, match=r"expected (a path without \.\.|visible ASCII)"):
-        target("http://h:1/v2", b"/via/a" + rest)
+        target("http://h:1/v2", b"/via/a" + rest, 2)
 
 
 @given(st.binary())
@@ -91,7 +91,7 @@ def test_target_stays(rest: bytes) -> None:
     """The target is always below the URL of the named upstream."""
     uri = b"/via/a/" + rest
     try:
-        assert target("http://h:1", uri) == b"http://h:1/" + rest
+        assert target("http://h:1", uri, 2) == b"http://h:1/" + rest
     except ValueError:
         assert b"#" in rest or b"." in rest or b"%" in rest or any(not 32 < byte < 127 for byte in rest)
 

@@ -1,7 +1,7 @@
 """Answers as data: status, headers and body, and the problems of refused requests."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -29,9 +29,17 @@ SAFE: Final = ((b"Cache-Control", b"no-store"), _NOSNIFF)
 """The headers of every answer with a body: a cached answer would not be late, a sniffed one could run."""
 
 
+class RawHeaders(Protocol):
+    """Headers of which one name can have several values; Twisted's `Headers` are."""
+
+    def setRawHeaders(self, name: bytes, values: Sequence[bytes], /) -> None: ...
+
+
 class Answering(Protocol):
     """The part of a request that sets the status and the headers of its answer."""
 
+    @property
+    def responseHeaders(self) -> RawHeaders: ...
     def setResponseCode(self, code: int, /) -> None: ...
     def setHeader(self, name: bytes, value: bytes, /) -> None: ...
 
@@ -136,9 +144,9 @@ def page(content_type: bytes, body: bytes, *headers: tuple[bytes, bytes]) -> Rep
     return Reply(200, (*_described(content_type, body), *headers), body)
 
 
-def json_page(value: object) -> Reply:
+def json_page(value: object, *headers: tuple[bytes, bytes]) -> Reply:
     """Make an answer of status 200 with a value as JSON."""
-    return page(b"application/json", json.dumps(value).encode("ascii") + b"\n")
+    return page(b"application/json", json.dumps(value).encode("ascii") + b"\n", *headers)
 
 
 def allow(method: bytes, methods: Iterable[str]) -> Reply:

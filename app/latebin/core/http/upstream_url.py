@@ -41,20 +41,21 @@ def parse(text: str) -> tuple[str, str]:
     return parts[1], parts[2].removesuffix("/")
 
 
-def target(base: str, uri: bytes) -> bytes:
+def target(base: str, uri: bytes, mounted: int) -> bytes:
     """Add the rest of a request target, unchanged, to the URL of an upstream.
 
     Scheme, host and port are always those of the upstream: the rest begins with a slash or a question mark.
 
     Args:
         base: the URL of the upstream, as from `parse`.
-        uri: the request target as received, with `via` and the name of the upstream in its path.
+        uri: the request target as received.
+        mounted: the segments of its path before the rest, as from the function of this name.
 
     Raises:
         ValueError: the rest is not a path, or climbs out of the upstream's path.
     """
     path, mark, query = uri.partition(b"?")
-    rest = b"".join(b"/" + segment for segment in path.split(b"/")[_segments(uri).index(VIA) + 3 :])
+    rest = b"".join(b"/" + segment for segment in path.split(b"/")[mounted + 1 :])
     if not _BEHIND.fullmatch(rest + mark + query):
         raise ValueError("expected visible ASCII without #")
     if _climbs(rest):
@@ -62,6 +63,16 @@ def target(base: str, uri: bytes) -> bytes:
     if not rest and "/" not in base.partition("://")[2]:
         rest = b"/"
     return base.encode("ascii") + rest + mark + query
+
+
+def mounted(uri: bytes, endpoint: bytes) -> int:
+    """Count the segments of a path up to the name behind an endpoint: 2 in `/via/api/b`, 3 in `/raw/via/api/b`."""
+    return _segments(uri).index(endpoint) + 2
+
+
+def rest(uri: bytes, mounted: int) -> str:
+    """Return the client's own path, decoded, from its first slash on."""
+    return b"/".join([b"", *_segments(uri)[mounted:]]).decode("utf-8", "backslashreplace")
 
 
 def streams(uri: bytes) -> bool:

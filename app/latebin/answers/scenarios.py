@@ -1,0 +1,110 @@
+"""The scenarios of a service: those given at the start, and those there are now."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from hashlib import blake2b
+from json import dumps
+from typing import Final
+
+import attrs
+
+from latebin.core.http.reply import Problem, Refused
+from latebin.core.scenarios import BUILT_IN, MOST, Given, Scenario, missing, read
+from latebin.core.settings import Settings
+
+LONGEST: Final = 600.0
+"""Seconds of the longest delay that a built-in scenario may ask for; a draw above the operator's is cut as any."""
+
+FULL: Final = Problem(409, "There are as many scenarios as there may be.", parameter="name", accepted=f"at most {MOST}")
+
+CHANGED: Final = Problem(412, "The scenario has changed since its ETag was read.", parameter="If-Match")
+
+
+@attrs.define(eq=False)
+class Scenarios:
+    """The scenarios by their names; both styles of a service share them.
+
+    Attributes:
+        settings: the limits, and the scenarios given at the start beside those that are built in.
+    """
+
+    settings: Settings
+
+    @cached_property
+    def _first(self) -> Mapping[str, Scenario]:
+        # What is built in stays within limits of its own, whatever those of the operator are.
+        wide = attrs.evolve(self.settings, max_delay=max(self.settings.max_delay, LONGEST))
+        built_in = {name: read(name, each.query, wide) for name, each in BUILT_IN.items()}
+        return built_in | {name: read(name, each, self.settings) for name, each in self.settings.scenarios.items()}
+
+    @cached_property
+    def _now(self) -> dict[str, Scenario]:
+        return dict(self._first)
+
+    def __iter__(self) -> Iterator[Scenario]:
+        return iter(self._now.values())
+
+    def find(self, name: str) -> Scenario:
+        """Return a scenario.
+
+        Raises:
+            Refused: 404, no scenario has this name.
+        """
+        found = self._now.get(name)
+        if found is None:
+            raise missing(name, self._now)
+        return found
+
+    def put(self, name: str, given: Given, etag: str | None = None) -> Scenario:
+        """Make a scenario or replace it, from the next request on; an answer that waits stays as it was planned.
+
+        Args:
+            name: of the scenario.
+            given: as `latebin.core.scenarios.read` takes it.
+            etag: of the scenario to replace, as `etag_of` gives it; `*` for any; None to replace without a look.
+
+        Raises:
+            Refused: 400 for a scenario that cannot be read, 409 above the most, 412 for another ETag.
+        """
+        self._check(name, etag)
+        scenario = read(name, given, self.settings)
+        if name not in self._now and len(self._now) >= MOST:
+            raise Refused(FULL)
+        self._now[name] = scenario
+        return scenario
+
+    def delete(self, name: str, etag: str | None = None) -> Scenario | None:
+        """Set a scenario back to what it was at the start; one that was not there then is gone.
+
+        Returns:
+            The scenario of the start; None where there was none.
+
+        Raises:
+            Refused: 404, no scenario has this name; 412 for another ETag.
+        """
+        self.find(name)
+        self._check(name, etag)
+        first = self._first.get(name)
+        if first is None:
+            del self._now[name]
+        else:
+            self._now[name] = first
+        return first
+
+    def reset(self) -> None:
+        """Set all scenarios back to what they were at the start."""
+        self._now.clear()
+        self._now.update(self._first)
+
+    def _check(self, name: str, etag: str | None) -> None:
+        if etag is None:
+            return
+        found = self._now.get(name)
+        if found is None or (etag.strip() != "*" and etag_of(found) not in map(str.strip, etag.split(","))):
+            raise Refused(CHANGED)
+
+
+def etag_of(scenario: Scenario) -> str:
+    """Return the entity tag of a scenario: the same for scenarios that were given in the same way (RFC 9110, 8.8.3)."""
+    given = dumps([scenario.name, scenario.given], sort_keys=True, default=str)
+    return f'"{blake2b(given.encode(), digest_size=12).hexdigest()}"'

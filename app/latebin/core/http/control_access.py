@@ -1,0 +1,117 @@
+"""Which requests may change the service while it runs."""
+
+import hmac
+import re
+from collections.abc import Collection
+from ipaddress import ip_address
+from typing import Final
+
+import attrs
+
+from latebin.core.http.reply import Problem
+
+MODES: Final = ("auto", "open")
+
+CLOSED: Final = Problem(
+    403,
+    "The service can be changed here only by those whom its operator lets in.",
+    accepted="--control-token-file or LATEBIN_CONTROL_TOKEN for a token, --admin-listen for an address of its own, "
+    "or --control open for everybody",
+)
+
+NO_TOKEN: Final = Problem(
+    403,
+    "The token is missing or wrong.",
+    parameter="Authorization",
+    accepted="Bearer and the token of --control-token-file or LATEBIN_CONTROL_TOKEN",
+)
+
+FOREIGN: Final = Problem(
+    403,
+    "A web page of another origin may not change the service.",
+    parameter="Origin",
+    accepted="the service's own origin",
+)
+
+REBOUND: Final = Problem(
+    403,
+    "The Host header is no address of this service.",
+    parameter="Host",
+    accepted="an IP address, localhost, a name without a dot, or a name of --host or --listen",
+)
+
+_INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
+
+
+def is_loopback(description: str) -> bool:
+    """Return whether a Twisted server endpoint can be reached from this machine alone, by its description.
+
+    An endpoint of the PROXY protocol is behind a proxy, which others reach.
+    """
+    kind = description.partition(":")[0]
+    if kind == "unix":
+        return True
+    interface = _INTERFACE.search(description)
+    return kind in {"tcp", "tcp6", "ssl"} and interface is not None and is_local(re.sub(r"\\(.)", r"\1", interface[1]))
+
+
+def is_local(host: str) -> bool:
+    """Return whether a host is this machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@attrs.frozen
+class Gate:
+    """The conditions under which a request may change the service.
+
+    Attributes:
+        closed: whether there is no way in at all.
+        token: what a request must bring; None where it need not.
+        names: names by which the service may be called, beside addresses.
+    """
+
+    closed: bool
+    token: str | None = attrs.field(default=None, repr=False)
+    names: Collection[str] = ()
+
+    def problem(
+        self,
+        *,
+        host: str,
+        origin: str | None,
+        fetch_site: str | None,
+        authorization: str | None,
+        secure: bool,
+    ) -> Problem | None:
+        """Return why a request may not change the service; None if it may.
+
+        Args:
+            host: its `Host`, with a port or without.
+            origin: its `Origin`, which browsers add to all requests of a page that change something.
+            fetch_site: its `Sec-Fetch-Site`.
+            authorization: its `Authorization`.
+            secure: whether it came over TLS.
+        """
+        if self.closed:
+            return CLOSED
+        own = f"{'https' if secure else 'http'}://{host}".lower()
+        if (origin is not None and origin.lower() != own) or fetch_site not in {None, "same-origin", "none"}:
+            return FOREIGN
+        if self.token is not None:
+            return None if self._proven(authorization) else NO_TOKEN
+        return None if self._is_ours(host) else REBOUND
+
+    def _proven(self, authorization: str | None) -> bool:
+        scheme, _, given = (authorization or "").partition(" ")
+        # In constant time: how long it takes says nothing of how much of the token was right.
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
+
+    def _is_ours(self, host: str) -> bool:
+        """Return whether a host cannot be a name that somebody else's name server resolves to this machine."""
+        name = re.sub(r":[0-9]*$", "", host).strip("[]").rstrip(".").lower()
+        if ":" in name or re.fullmatch(r"[0-9.]+", name):
+            return True
+        return "." not in name or name.endswith(".localhost") or name in self.names

@@ -1,0 +1,88 @@
+"""The scenarios of a service, changed while it runs."""
+
+import pytest
+
+from latebin.answers.scenarios import Scenarios, etag_of
+from latebin.core.http.reply import Refused
+from latebin.core.scenarios import BUILT_IN, MOST
+from latebin.core.settings import Settings
+
+
+@pytest.fixture
+def scenarios() -> Scenarios:
+    return Scenarios(Settings(scenarios={"payments": "delay=50ms"}))
+
+
+def delay(scenarios: Scenarios, name: str) -> str:
+    return str(scenarios.find(name).rules[0].arguments["delay"])
+
+
+def status(refused: pytest.ExceptionInfo[Refused]) -> int:
+    return refused.value.problem.status
+
+
+def test_given_and_built_in(scenarios: Scenarios) -> None:
+    """The scenarios of the start are there beside the built-in ones when nothing has changed."""
+    assert {each.name for each in scenarios} == {"payments", *BUILT_IN}
+    with pytest.raises(Refused) as refused:
+        scenarios.find("nothing")
+    assert (status(refused), "payments" in str(refused.value.problem.accepted)) == (404, True)
+
+
+def test_put_and_delete(scenarios: Scenarios) -> None:
+    """A scenario is as it was at the start, or gone, when its change is deleted."""
+    scenarios.put("payments", "delay=1s")
+    scenarios.put("mine", "delay=2s")
+    assert (delay(scenarios, "payments"), delay(scenarios, "mine")) == ("1s", "2s")
+    assert scenarios.delete("payments") is scenarios.find("payments")
+    assert scenarios.delete("mine") is None
+    assert delay(scenarios, "payments") == "50ms"
+    with pytest.raises(Refused):
+        scenarios.delete("mine")
+
+
+def test_reset(scenarios: Scenarios) -> None:
+    """All is as it was at the start when the scenarios are reset."""
+    scenarios.put("payments", "delay=1s")
+    scenarios.put("mine", "delay=2s")
+    scenarios.reset()
+    assert delay(scenarios, "payments") == "50ms"
+    assert {each.name for each in scenarios} == {"payments", *BUILT_IN}
+
+
+def test_a_refused_change_changes_nothing(scenarios: Scenarios) -> None:
+    """A scenario stays as it was when its replacement cannot be read."""
+    with pytest.raises(Refused) as refused:
+        scenarios.put("payments", "delay=soon")
+    assert (status(refused), delay(scenarios, "payments")) == (400, "50ms")
+
+
+def test_most(scenarios: Scenarios) -> None:
+    """A new scenario is refused, and an old one can be replaced, when there are as many as there may be."""
+    for number in range(MOST - len(list(scenarios))):
+        scenarios.put(f"s{number}", "delay=0")
+    with pytest.raises(Refused) as refused:
+        scenarios.put("more", "delay=0")
+    assert status(refused) == 409
+    scenarios.put("s0", "delay=1s")
+
+
+def test_etag(scenarios: Scenarios) -> None:
+    """A change is refused when the scenario is not the one whose ETag is given."""
+    before = etag_of(scenarios.find("payments"))
+    for condition in (before, f'"other", {before}', "*"):
+        scenarios.put("payments", "delay=50ms", condition)
+    scenarios.put("payments", "delay=1s", before)
+    for change in (lambda: scenarios.put("payments", "delay=2s", before), lambda: scenarios.delete("payments", before)):
+        with pytest.raises(Refused) as refused:
+            change()
+        assert status(refused) == 412
+    with pytest.raises(Refused) as refused:
+        scenarios.put("new", "delay=2s", "*")
+    assert status(refused) == 412
+
+
+def test_small_longest_delay() -> None:
+    """The built-in scenarios are there when the longest delay is below theirs."""
+    scenarios = Scenarios(Settings(max_delay=0.001, default_delay=0))
+    assert all(scenarios.find(name).rules for name in BUILT_IN)

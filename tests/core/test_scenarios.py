@@ -1,0 +1,168 @@
+"""Scenarios as they are given, and the rules that choose among their answers."""
+
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latebin.core.http.reply import Refused
+from latebin.core.scenarios import BUILT_IN, MAX_LENGTH, MAX_RULES, Glob, Scenario, overridden, read
+from latebin.core.settings import Settings
+
+SETTINGS = Settings(upstreams={"api": "http://127.0.0.1:9000"})
+
+PAYMENTS = """
+delay = "50ms"
+retry-after = 1
+header = ["X-One: 1", "X-Two: 2"]
+[[rule]]
+path = "/v1/charges/*"
+method = "POST"
+delay = "3s"
+[[rule]]
+header = "Accept: *json*"
+status = 503
+answer-header = "ETag: 1"
+[[rule]]
+path = "/v1/**"
+"""
+
+
+def payments() -> Scenario:
+    return read("payments", tomllib.loads(PAYMENTS), SETTINGS)
+
+
+def chosen(scenario: Scenario, method: str, path: str, **headers: str) -> int:
+    """Return the number of the rule that matches, from 0."""
+    return scenario.rules.index(scenario.rule(lambda: (method, path, lambda name: [headers.get(name, "")])))
+
+
+def test_query() -> None:
+    """A query string is a scenario when its parameters are known, with or without an escaped percent sign."""
+    for text in ("delay=1s..3s&status=503:2%", "delay=1s..3s&status=503:2%25"):
+        [rule] = read("a", text, SETTINGS).rules
+        assert (str(rule.arguments["delay"]), rule.arguments["status"].share) == ("1s..3s", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "number"),
+    [
+        ("POST", "/v1/charges/7", "", 0),
+        ("GET", "/v1/charges/7", "", 2),
+        ("POST", "/v1/charges/7/refunds", "", 2),
+        ("GET", "/v1/charges/7", "application/json", 1),
+        ("GET", "/v2", "", 3),
+    ],
+)
+def test_rules(method: str, path: str, accept: str, number: int) -> None:
+    """The first rule that matches is the one when several do; the scenario itself is the last."""
+    assert chosen(payments(), method, path, Accept=accept) == number
+
+
+def test_a_rule_inherits() -> None:
+    """A rule has the parameters of its scenario when it does not set them itself."""
+    charges, json_rule, _, otherwise = payments().rules
+    assert (str(charges.arguments["delay"]), charges.arguments["retry-after"]) == ("3s", 1)
+    assert charges.arguments["header"] == otherwise.arguments["header"] == ((b"X-One", b"1"), (b"X-Two", b"2"))
+    assert json_rule.arguments["header"] == ((b"ETag", b"1"),)
+
+
+def test_as_json() -> None:
+    """A scenario is shown as given, as understood and with its prediction when it is asked for."""
+    shown = json.loads(json.dumps(payments().as_json(SETTINGS)))
+    assert shown["given"] == tomllib.loads(PAYMENTS)
+    assert shown["understood"] == {"delay": "50ms", "retry-after": 1, "header": ["X-One: 1", "X-Two: 2"]}
+    assert (shown["prediction"]["p50_ms"], shown["rules"][0]["prediction"]["p50_ms"]) == (50, 3000)
+    assert [rule.get("path") for rule in shown["rules"]] == ["/v1/charges/*", None, "/v1/**"]
+
+
+def test_prediction_of_several_answers() -> None:
+    """The prediction mixes the delays when a scenario has several answers."""
+    shown = read("a", "answer=50%:(delay=0),50%:(delay=1s)", SETTINGS).as_json(SETTINGS)
+    assert (shown["prediction"]["mean_ms"], shown["prediction"]["max_ms"]) == (500, 1000)
+    assert [each["share"] for each in shown["understood"]["answer"]] == ["50%", "50%"]
+
+
+def test_overridden() -> None:
+    """A parameter in a request header wins when the scenario has it too."""
+    [rule] = read("a", "delay=1s&type=text", SETTINGS).rules
+    arguments = overridden(rule, [("delay", "2s")], SETTINGS)
+    assert (str(arguments["delay"]), arguments["type"]) == ("2s", "text")
+
+
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ("delya=1s", "delya"),
+        ("delay=soon", "delay"),
+        ("upstream=nowhere", "upstream"),
+        ("upstream=api&size=1k", "size"),
+        ("body=x&type=text", "type"),
+        ("content-type=text/plain", "content-type"),
+        ("body=x&content-type=text", "content-type"),
+        ("x" * (MAX_LENGTH + 1), "scenario"),
+        ({"delay": True}, "delay"),
+        ({"delay": {"of": "1s"}}, "delay"),
+        ({"body": "x" * 70_000}, "body"),
+        ({"rule": "none"}, "rule"),
+        ({"rule": [{"path": "/a"}] * (MAX_RULES + 1)}, "rule"),
+        ({"rule": [{"delay": "1s"}]}, "rule[1].path"),
+        ({"rule": [{"path": "/a"}, {"path": "a"}]}, "rule[2].path"),
+        ({"rule": [{"method": "GET POST"}]}, "rule[1].method"),
+        ({"rule": [{"header": "a b"}]}, "rule[1].header"),
+        ({"rule": [{"path": "/a", "status": 99}]}, "rule[1].status"),
+        ({"rule": [{"path": 1}]}, "rule[1].path"),
+    ],
+)
+def test_refused(given: Any, parameter: str) -> None:
+    """A scenario is refused by its parameter when that is wrong."""
+    with pytest.raises(Refused) as refused:
+        read("a", given, SETTINGS)
+    assert (refused.value.problem.status, refused.value.problem.parameter) == (400, parameter)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "x" * 65])
+def test_name(name: str) -> None:
+    """A name is refused when it has other characters, or too many."""
+    with pytest.raises(Refused):
+        read(name, "delay=1s", SETTINGS)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in(name: str) -> None:
+    """A built-in scenario can be read, and says its meaning and its source, when it is looked at."""
+    assert read(name, BUILT_IN[name].query, Settings()).rules
+    assert BUILT_IN[name].meaning
+    assert BUILT_IN[name].source
+
+
+@given(st.text("/ab*?."), st.text("/ab."))
+def test_glob(pattern: str, text: str) -> None:
+    """A glob agrees with the regular expression of its three signs when it is matched."""
+    wild = re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    assert Glob(pattern).matches(text) == bool(re.fullmatch(wild, text, re.DOTALL))
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+TABLES = st.dictionaries(
+    st.sampled_from(["delay", "status", "rule", "path", "header", "body", "answer", "x"]),
+    st.recursive(
+        SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_size=4,
+)
+
+
+@given(TABLES | st.text(max_size=60))
+def test_anything(given: Any) -> None:
+    """Anything is either read, and can be shown as JSON, or refused with a problem."""
+    try:
+        scenario = read("a", given, SETTINGS)
+    except Refused as error:
+        assert error.problem.parameter is not None  # noqa: PT017  # a refusal names what is wrong
+        return
+    json.dumps(scenario.as_json(SETTINGS))
