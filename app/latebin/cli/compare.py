@@ -27,7 +27,7 @@ from latebin.testing import process
 from latebin.testing.process import Subject
 
 EXIT_CODES: Final = {Outcome.SAME: 0, Outcome.DIFFERENT: 1, Outcome.FLAWED: 1, Outcome.NO_VERDICT: 3}
-"""What the command exits with; 2 is a comparison that was refused, as click has it for all wrong usage."""
+"""Exit codes by outcome; click exits with 2 after wrong usage."""
 
 COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -38,14 +38,14 @@ _FILE: Final = FileType()
 
 
 @click.command("compare")
-@click.option("--url", help="Compare the service that runs there, instead of one started for this.")
-@click.option("--pid", "pids", type=int, multiple=True, help="With --url: look at this process of it.")
+@click.option("--url", help="Compare the service at this URL, instead of a new one.")
+@click.option("--pid", "pids", type=int, multiple=True, help="With --url: process of the service, for its CPU time and memory.")
 @click.option("--pending", type=WholeType(min=1), default=2000, show_default=True, help="Answers pending at once.")
-@click.option("--rounds", type=WholeType(0, 100), default=3, show_default=True, help="Of load; 0 for none.")
-@click.option("--bound", type=_DURATION, default="100s", show_default=True, help="How long all of it may take.")
-@click.option("--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Wait of a conversation.")
-@click.option("--json", "json_file", type=_FILE, help="Write what was found there too, for machines.")
-@click.option("--html", "html_file", type=_FILE, help="Write it there too, as a page that needs no network.")
+@click.option("--rounds", type=WholeType(0, 100), default=3, show_default=True, help="Rounds of load; 0 compares the answers alone.")
+@click.option("--bound", type=_DURATION, default="100s", show_default=True, help="Time that the comparison may take.")
+@click.option("--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Longest wait in a conversation.")
+@click.option("--json", "json_file", type=_FILE, help="Also write the findings as JSON.")
+@click.option("--html", "html_file", type=_FILE, help="Also write the findings as a page that needs no network.")
 def compare_command(
     *,
     url: str | None,
@@ -59,8 +59,8 @@ def compare_command(
 ) -> None:
     """Compare the two styles: the same answers, the same punctuality, at what cost.
 
-    Exit code: 0 the same, 1 a difference, or requests that went wrong under load, 2 refused, 3 the same answers, but
-    the load generator was the bottleneck, so that nothing is said of the cost.
+    Exit code: 0 the same answers, 1 a difference or failed requests under load, 2 wrong usage, 3 the same answers but
+    no figures, since the load generator was the bottleneck.
     """
     if pids and url is None:
         raise click.UsageError("--pid goes with --url: what is started for this is looked at anyway")

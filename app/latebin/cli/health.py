@@ -22,16 +22,19 @@ _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 
 
 @click.command("health")
-@click.option("--url", "chosen", help="What to ask instead of the service that the other settings describe.")
-@setting("--host", default=DEFAULTS.host, help="Address that it listens on.")
-@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port that it listens on.")
-@setting("--listen", multiple=True, help="Twisted server endpoint that it listens on, instead of host and port.")
-@setting("--admin-listen", multiple=True, help="Twisted server endpoint of its /healthz.")
-@click.option("--timeout", type=DurationType(), default="3s", show_default=True, help="How long it may take.")
+@click.option("--url", "chosen", help="URL to ask, instead of that of the other settings.")
+@setting("--host", default=DEFAULTS.host, help="Address that the service listens on.")
+@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port that the service listens on.")
+@setting("--listen", multiple=True, help="Twisted server endpoint of the service, instead of host and port.")
+@setting("--admin-listen", multiple=True, help="Twisted server endpoint of /healthz.")
+@click.option("--timeout", type=DurationType(), default="3s", show_default=True, help="How long the answer may take.")
 def health_command(  # noqa: PLR0917  # click gives them by name
     chosen: str | None, host: str, port: int, listen: tuple[str, ...], admin_listen: tuple[str, ...], timeout: float
 ) -> None:
-    """Exit with 0 if the service on this machine is alive, and with 1 if it is not."""
+    """Ask /healthz of the service on this machine.
+
+    Exit code: 0 the service is alive, 1 it is not, 2 wrong usage.
+    """
     try:
         ask(chosen or url(admin_listen or listen, host, port), timeout)
     except ValueError as error:

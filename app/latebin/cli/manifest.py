@@ -1,4 +1,4 @@
-"""The command that prints what runs many replicas."""
+"""The command that prints the files that run many replicas."""
 
 import click
 
@@ -26,9 +26,9 @@ class ImageType(click.ParamType[str]):
     default=DEFAULTS.replicas,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="How many there are; with Kubernetes, how many at least.",
+    help="Number of replicas; with Kubernetes, the least number.",
 )
-@click.option("--image", default=DEFAULTS.image, show_default=True, type=ImageType(), help="What each of them runs.")
+@click.option("--image", default=DEFAULTS.image, show_default=True, type=ImageType(), help="Container image that each replica runs.")
 def manifest_command(platform: str, replicas: int, image: str) -> None:
-    """Print what runs many replicas: a Compose file, or manifests for Kubernetes."""
+    """Print a Compose file or Kubernetes manifests that run many replicas."""
     click.echo(render(platform, Fleet(image, replicas)), nl=False)

@@ -107,13 +107,13 @@ def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
 
 def traces(command: F) -> F:
     """Declare the option that gives recorded latencies."""
-    return setting("--trace", multiple=True, type=TraceType(), help="Recorded latencies, for trace(NAME).")(command)
+    return setting("--trace", multiple=True, type=TraceType(), help="File of recorded latencies, for trace(NAME).")(command)
 
 
 def longest(command: F) -> F:
     """Declare the option that bounds every delay."""
     default = render(DEFAULTS.max_delay)
-    return setting("--max-delay", default=default, type=DurationType(), help="Longest delay accepted.")(command)
+    return setting("--max-delay", default=default, type=DurationType(), help="Longest delay that a request may ask for.")(command)
 
 
 def named(traces: Iterable[Trace]) -> dict[str, Trace]:

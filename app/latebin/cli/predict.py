@@ -1,4 +1,4 @@
-"""The command that tells what to expect of a delay, and the table and the histogram that it prints."""
+"""The command that predicts a delay, and the table and the histogram that it prints."""
 
 from typing import Final
 
@@ -26,11 +26,11 @@ _LABELS: Final = {"p99_9": "p99.9"}
 
 @click.command("predict")
 @click.argument("expression", metavar="EXPR")
-@click.option("--timeout", type=DurationType(), help="How long the client would wait.")
+@click.option("--timeout", type=DurationType(), help="Timeout of the client.")
 @longest
 @traces
 def predict_command(expression: str, timeout: float | None, max_delay: float, trace: tuple[Trace, ...]) -> None:
-    """Tell what to expect of a delay, before anybody waits."""
+    """Predict a delay: percentiles, the share that a timeout cuts, a histogram."""
     try:
         settings = Settings(default_delay=0.0, max_delay=max_delay, traces=named(trace))
         delay = DELAY.read(expression, settings)

@@ -107,53 +107,56 @@ class PendingType(click.ParamType["int | None"]):
 @setting("--host", default=DEFAULTS.host, type=HostType(), help="Address to listen on.")
 @setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port; 0 for any that is free.")
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
-@setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed.")
+@setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed if a request names no delay.")
 @longest
-@setting("--upstream", multiple=True, type=UpstreamType(), help="NAME=URL to pass /via/NAME on to, late.")
+@setting("--upstream", multiple=True, type=UpstreamType(), help="Pass requests under /via/NAME on to URL, late.")
 @setting(
     "--upstream-timeout",
     default=render(DEFAULTS.upstream_timeout),
     type=DurationType(),
     help="How long an upstream may take to begin its answer.",
 )
-@setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body accepted.")
+@setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body of a request or an answer.")
 @setting(
     "--header-timeout",
     default=render(DEFAULTS.header_timeout),
     type=DurationType(),
-    help="How long the headers of a request may take to come.",
+    help="How long the headers of a request may take to arrive.",
 )
 @setting(
     "--body-timeout",
     default=render(DEFAULTS.body_timeout),
     type=DurationType(),
-    help="How long each 64 kB of a body may take to come.",
+    help="How long each 64 kB of a body may take to arrive.",
 )
 @traces
-@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker.")
-@setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="How to write the log.")
+@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker; auto: as many as open files allow.")
+@setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="Format of the log.")
 @setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
 @setting(
-    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept; auto: one a core."
+    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept connections; auto: one per core."
 )
 @setting(
     "--shutdown-delay",
     default=render(DEFAULTS.shutdown_delay),
     type=DurationType(),
-    help="How long to listen on, once told to stop.",
+    help="How long to accept connections after the signal to stop.",
 )
 @setting(
     "--drain-timeout",
     default=render(DEFAULTS.drain_timeout),
     type=DurationType(),
-    help="How long to answer what is pending after that.",
+    help="How long pending answers may take after that.",
 )
 @setting(
-    "--admin-listen", multiple=True, type=EndpointType(), help="Twisted server endpoint of /healthz, /readyz, /metrics."
+    "--admin-listen", multiple=True, type=EndpointType(), help="Twisted server endpoint of /healthz, /readyz and /metrics."
 )
 @click.pass_context
 def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
-    """Serve /delayed in Klein and /raw/delayed as raw resources, until told to stop."""
+    """Serve late answers: in Klein under /, as raw resources under /raw.
+
+    `latebin docs settings` has more on every option.
+    """
     chosen["listen"] = _listen(context)
     chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
     try:
@@ -182,7 +185,7 @@ def _listen(context: click.Context) -> tuple[str, ...]:
 
 @click.command("worker", hidden=True)
 def worker_command() -> None:
-    """Be one of several workers, started by `latebin serve --workers`."""
+    """Run one of several workers, started by `latebin serve --workers`."""
     try:
         inheritance = inherited(sys.stdin.buffer)
     except ValueError as error:
