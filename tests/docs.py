@@ -1,6 +1,6 @@
 """The tables of the README and of the reference: `python -m tests.docs` writes them anew.
 
-A page has a generated table where it has the headings of one; whatever stands below these headings is replaced.
+A page has a generated table where it has the headings of one; the rows below these headings are replaced.
 """
 
 import re

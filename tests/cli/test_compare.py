@@ -1,4 +1,4 @@
-"""The command as a process: what it prints, what it writes, how it ends."""
+"""The command as a process: its output, its files, its exit code."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 
 
 def test_the_whole_of_it(tmp_path: Path) -> None:
-    """It starts the service itself, compares both styles, prints, writes both files, and leaves nothing running."""
+    """The command starts a service, prints, writes both files, and leaves nothing running."""
     json_file, html_file = tmp_path / "c.json", tmp_path / "c.html"
     done = run(
         "--pending", "50", "--rounds", "1", "--bound", "31s", "--longest", "200ms", "--json", json_file.as_posix(),
@@ -61,7 +61,7 @@ def test_the_whole_of_it(tmp_path: Path) -> None:
     assert written["rounds"][0]["klein"]["load"]["server"]["memory"] in {"pss", "rss"}
     assert done.returncode == EXIT_CODES[Outcome(written["outcome"])]
     assert "Same answers" in done.stdout
-    assert "What each asks of its author" in done.stdout
+    assert "Work for the author of each style" in done.stdout
     assert "This takes about" in done.stderr
     parsed(html_file.read_text())
     assert not [path for path in Path("/proc").glob("[0-9]*/environ") if str(tmp_path).encode() in bytes_of(path)]
@@ -98,21 +98,21 @@ def test_a_difference(doctored: Subject) -> None:
     ],
 )
 def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
-    """What cannot be compared is exit code 2, with the reason."""
+    """The command exits with 2 and prints the reason when it cannot compare."""
     result = CliRunner().invoke(compare_command, arguments)
     assert result.exit_code == 2
     assert words in " ".join(result.output.split())
 
 
 def test_nobody_there() -> None:
-    """A service that cannot be reached is one line, and nothing is said before it."""
+    """The command prints one line and nothing else when no service can be reached."""
     result = CliRunner().invoke(compare_command, ["--rounds", "0", "--url", f"http://127.0.0.1:{refusing_port()}"])
     assert result.exit_code == 1
     assert result.output.startswith("Error: the service cannot be reached: ")
 
 
 def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without the page's libraries nothing is measured for a page that could not be written."""
+    """Nothing is measured when the libraries of the page are missing."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "latebin.compare.html", raising=False)
     monkeypatch.setattr(command, "compare", None)
@@ -124,7 +124,7 @@ def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize("outcome", EXAMPLES)
 def test_exit_codes(monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
-    """Every outcome has an exit code, and it is the one that the command ends with."""
+    """The command ends with the exit code of its outcome."""
 
     def found(*_: object, **__: object) -> Comparison:
         return EXAMPLES[outcome]
@@ -141,15 +141,15 @@ def test_markup_is_shown_as_it_is() -> None:
     assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("rounds", "told"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
-def test_rounds_are_told(rounds: int, told: str) -> None:
-    """Above the figures stands what was done, and how often."""
+@pytest.mark.parametrize(("rounds", "expected"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
+def test_rounds_in_the_title(rounds: int, expected: str) -> None:
+    """The table of figures is headed by the load and the number of rounds."""
     console = Console(file=io.StringIO(), width=200)
     show(comparison(*[turns(2, 1)] * rounds), console)
-    assert told in re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
+    assert expected in re.sub(" +\n", "\n", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_spread_text() -> None:
-    """A spread is its median and its ends; what there is not is a dash."""
+    """A spread has its median and its ends, and a missing one is a dash."""
     assert spread_text(Spread(1, 2, 3), str) == "2\n1 to 3"
     assert spread_text(None, str) == "-"

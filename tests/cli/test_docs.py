@@ -16,13 +16,13 @@ def test_list() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_page(topic: str) -> None:
-    """`latebin docs TOPIC` writes the page as it stands in the file when the output is no terminal."""
+    """`latebin docs TOPIC` writes the file unchanged when the output is a pipe."""
     page = (ROOT / "app" / "latebin" / "docs" / f"{topic}.md").read_text("utf-8")
     assert CliRunner().invoke(cli, ["docs", topic]).stdout == page
 
 
 def test_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A page is formatted when the output is a terminal: the heading has no mark, and code no backticks."""
+    """A page is formatted, without marks and backticks, when the output is a terminal."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     docs.docs_command.main(["faults"], standalone_mode=False)
     written = capsys.readouterr().out
@@ -32,7 +32,7 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 def test_unknown_topic(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A topic that does not exist is refused with exit code 2 and the list of those that do."""
+    """An unknown topic is refused with exit code 2 and the list of topics."""
     message = refusal(monkeypatch, capsys, "docs", "latency")
     assert "'latency'" in message
     assert all(f"'{topic}'" in message for topic in TOPICS)

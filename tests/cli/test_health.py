@@ -33,7 +33,7 @@ from tests.support.process import environment, serving, started
     ],
 )
 def test_url(endpoints: list[str], host: str, port: int, expected: str) -> None:
-    """A service is asked where its settings say that it listens; on every address, at the loopback one."""
+    """The URL has the address of the settings, and loopback when they name every address."""
     assert url(endpoints, host, port) == expected
 
 
@@ -41,20 +41,20 @@ def test_url(endpoints: list[str], host: str, port: int, expected: str) -> None:
     ("endpoints", "port"), [([], 0), (["tcp:0"], 80), (["unix:/run/latebin"], 80), (["haproxy:tcp:80"], 80)]
 )
 def test_nowhere(endpoints: list[str], port: int) -> None:
-    """Where it listens in no way that can be asked, that is said."""
+    """An endpoint without an address to ask is an error that names it."""
     with pytest.raises(ValueError, match="nothing to ask at"):
         url(endpoints, "127.0.0.1", port)
 
 
 @pytest.mark.parametrize("wrong", ["127.0.0.1:8080", "ftp://a", "http://", ""])
 def test_no_url(wrong: str) -> None:
-    """What is no URL is a mistake of whoever asks, not of the service."""
+    """An invalid URL is wrong usage, not an unhealthy service."""
     with pytest.raises(ValueError, match="is not a URL"):
         ask(wrong, 1.0)
 
 
 def test_alive() -> None:
-    """The program says by its exit code whether the service that its variables describe is alive."""
+    """The exit code shows whether the service of the variables is alive."""
     with serving() as process:
         variables = {"LATEBIN_HOST": "0.0.0.0", "LATEBIN_PORT": str(process.port)}
         healthy = latebin("health", **variables)
@@ -70,7 +70,7 @@ def test_alive() -> None:
 
 
 def test_starts_quickly() -> None:
-    """What a container does again and again loads neither Twisted nor Klein."""
+    """The check imports neither Twisted nor Klein."""
     script = (
         "import sys; from click.testing import CliRunner; from latebin.cli import main; "
         "done = CliRunner().invoke(main.cli, ['health', '--url', 'http://127.0.0.1:9']); "
@@ -82,7 +82,7 @@ def test_starts_quickly() -> None:
 
 
 def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A service that cannot be asked is one line, and exit code 2."""
+    """The command prints one line and exits with 2 when it cannot ask."""
     monkeypatch.setattr(sys, "argv", ["latebin", "health", "--listen", "unix:/run/latebin"])
     with pytest.raises(SystemExit) as stopped:
         main.main()
@@ -91,7 +91,7 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_tls(tmp_path: Path) -> None:
-    """A service is asked over TLS whoever its certificate is for."""
+    """A service is asked over TLS with any name in its certificate."""
     path = tmp_path / "localhost.pem"
     certificate(path)
     listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
@@ -102,7 +102,7 @@ def test_tls(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "nonsense"])
 def test_not_alive(said: bytes) -> None:
-    """Something else that listens there, or nothing that answers, is not a service that is alive."""
+    """A service is not alive when something else listens, or nothing answers."""
     with socket.create_server(("127.0.0.1", 0)) as port:
 
         def say() -> None:
@@ -119,6 +119,6 @@ def test_not_alive(said: bytes) -> None:
 
 
 def test_silent() -> None:
-    """Who does not answer in time is not alive."""
+    """A service is not alive when its answer takes longer than the timeout."""
     with socket.create_server(("127.0.0.1", 0)) as port, pytest.raises(UnhealthyError, match="timed out"):
         ask(f"http://127.0.0.1:{port.getsockname()[1]}/healthz", 0.1)

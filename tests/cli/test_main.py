@@ -13,7 +13,7 @@ TRACE = Path(__file__).parents[1] / "support" / "two.csv"
 
 
 def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command line, which is to refuse its arguments; give back what it says."""
+    """Run the command line with arguments that it refuses, and return the message."""
     monkeypatch.setattr(sys, "argv", ["latebin", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main.main()
@@ -32,22 +32,22 @@ def latebin(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 
 def test_version() -> None:
-    """`latebin`, as installed, tells its version."""
+    """The installed command prints its version."""
     assert re.fullmatch(r"latebin, version \d+\.\d+\.\d+\n", latebin("--version").stdout)
 
 
 def test_no_command() -> None:
-    """Without a command, it is told how to use the commands, as it is on request, but with exit code 2."""
+    """The help goes to standard error with exit code 2 when there is no command."""
     done = latebin()
     assert (done.returncode, done.stdout, done.stderr) == (2, "", latebin("--help").stdout)
 
 
 @pytest.mark.parametrize("command", ["measure", "compare"])
 def test_a_missing_extra(command: str) -> None:
-    """A command whose extra is not installed says what to install, in one line; serving and the help need none."""
+    """A command names the extra to install when it is missing; the help needs none."""
     without = "import sys; sys.modules['hdrh.histogram'] = None;from latebin.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", without, command, "--whatever", "x"], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", without, command, "--anything", "x"], capture_output=True, text=True, check=False,
         env=environment(),
     )  # fmt: skip
     assert done.returncode == 1
@@ -61,14 +61,14 @@ def test_a_missing_extra(command: str) -> None:
 
 
 def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What click tells in several lines, such as a choice that was not made, is told in one."""
+    """A refusal is one line when click writes several."""
     assert refusal(monkeypatch, capsys, "manifest") == (
         "latebin: Missing argument '{compose|kubernetes}'. Choose from: compose, kubernetes\n"
     )
 
 
 def test_a_command_with_its_extra() -> None:
-    """The commands that are imported late are the ones of their modules."""
+    """A command comes from its module, and an unknown one is refused."""
     result = CliRunner().invoke(main.cli, ["measure", "--help"])
     assert "Measure how late the server at URL answers." in result.output
     assert CliRunner().invoke(main.cli, ["nothing"]).exit_code == 2

@@ -8,7 +8,7 @@ from tests.cli.test_main import latebin, refusal
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_printed(platform: str) -> None:
-    """What is printed is the manifest and nothing else, for the replicas and the image that were asked for."""
+    """The command prints the manifest alone, with the replicas and the image that were given."""
     done = CliRunner().invoke(main.cli, ["manifest", platform], catch_exceptions=False)
     assert (done.exit_code, done.stdout) == (0, render(platform, Fleet()))
     options = ["--replicas", "3", "--image", "example.org/delayed:1"]
@@ -17,7 +17,7 @@ def test_printed(platform: str) -> None:
 
 
 def test_as_installed() -> None:
-    """`latebin`, as installed, has the files that it prints."""
+    """The installed command has the files that it prints."""
     done = latebin("manifest", "kubernetes")
     assert (done.returncode, done.stdout, done.stderr) == (0, render("kubernetes", Fleet()), "")
 
@@ -38,5 +38,5 @@ def test_as_installed() -> None:
 def test_wrong_arguments(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
-    """What cannot be printed is told in one line, with exit code 2."""
+    """The command refuses wrong arguments in one line, with exit code 2."""
     assert named in refusal(monkeypatch, capsys, "manifest", *arguments)

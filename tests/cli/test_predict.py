@@ -25,7 +25,7 @@ from tests.cli.test_main import TRACE, latebin, refusal
 def test_wrong_expression(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
 ) -> None:
-    """What cannot be predicted is one line that points at the character, and exit code 2."""
+    """A wrong expression is refused in one line that points at the character."""
     assert named in refusal(monkeypatch, capsys, "predict", *arguments)
 
 
@@ -36,7 +36,7 @@ def predicted(*arguments: str, **variables: str) -> list[str]:
 
 
 def test_prediction() -> None:
-    """A prediction is a line for each figure, and a histogram whose longest bar is that of the greatest share."""
+    """A prediction has a line for each figure, and a histogram with bars by share."""
     lines = predicted("mix(75%:1s,25%:2s)", "--timeout", "1s")
     figures, histogram = lines[: lines.index("")], lines[lines.index("") + 1 :]
     assert figures == [
@@ -50,20 +50,20 @@ def test_prediction() -> None:
 
 
 def test_prediction_of_what_is_cut() -> None:
-    """A prediction is of what is left when longer draws are cut, and without a timeout tells of none."""
+    """A prediction cuts longer draws, and has no line of a timeout without one."""
     lines = predicted("0s..4s", "--max-delay", "2s")
     assert "max 2s" in lines
     assert not any(line.startswith("cut") for line in lines)
 
 
 def test_prediction_of_a_trace() -> None:
-    """A trace is given to `predict` as to `serve`, by the flag or the variable."""
+    """A trace comes from the flag or the variable, as for `serve`."""
     assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", LATEBIN_TRACE=f"two={TRACE}")
     assert "mean 625ms" in predicted("trace(two)", "--trace", f"two={TRACE}")
 
 
 def test_prediction_in_ascii() -> None:
-    """Where the output cannot take a block, bars are made of what it can."""
+    """Bars are number signs when the output cannot encode blocks."""
     with_blocks = latebin("predict", "1s..3s").stdout
     assert latebin("predict", "1s..3s", PYTHONIOENCODING="ascii").stdout == with_blocks.replace("█", "#")
 
@@ -73,7 +73,7 @@ def test_prediction_in_ascii() -> None:
     [(0, "0.00%"), (-1e-17, "0.00%"), (1e-9, "<0.01%"), (0.0001, "0.01%"), (0.5, "50.00%"), (1, "100.00%")],
 )
 def test_percentage(share: float, written: str) -> None:
-    """A share has two places, and one that is not nothing is never written as nothing."""
+    """A share has two places, and a rare one is never written as zero."""
     assert percentage(share) == written
 
 
@@ -84,6 +84,6 @@ def test_duration(seconds: float, written: str) -> None:
 
 
 def test_rare_is_seen() -> None:
-    """A bin that holds next to nothing has a bar, and one that holds nothing has none."""
+    """A bin with a tiny share has a bar, and an empty bin has none."""
     table = histogram(predict(parse("mix(99.9999%:1s,0.0001%:2s)", {}), None, 600, 3), "#")
     assert list(table.columns[2].cells) == ["#" * WIDTH, "", "#"]

@@ -24,7 +24,7 @@ def test_list(house: House, path: str) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_page(house: House, topic: str) -> None:
-    """A page is complete HTML, and its links lead to what the service answers or to another host."""
+    """A page is complete HTML with the policy, and its links lead somewhere."""
     headers, body = answer(house, f"GET /docs/{topic}")
     assert headers.startswith("HTTP/1.1 200 OK")
     assert f"\r\nContent-Security-Policy: {POLICY.decode()}" in headers

@@ -19,7 +19,7 @@ def answer(house: House, request: str) -> tuple[str, str]:
 
 
 def test_index(house: House) -> None:
-    """The page at / is complete HTML with every endpoint on it, and a link that can be clicked."""
+    """The page at / is complete HTML with a link to every endpoint."""
     headers, body = answer(house, "GET /")
     assert headers.startswith("HTTP/1.1 200 OK")
     assert body.startswith("<!DOCTYPE html>\n<html")
@@ -45,7 +45,7 @@ def test_parameters(house: House) -> None:
 
 
 def test_every_example_is_answered(house: House) -> None:
-    """Nothing that can be clicked on the page is refused."""
+    """Every link on the page at / is answered and not refused."""
     for example in re.findall('href="(.*?)"', answer(house, "GET /")[1]):
         wire = house.wire()
         wire.send(f"GET {html.unescape(example)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
@@ -54,7 +54,7 @@ def test_every_example_is_answered(house: House) -> None:
 
 
 def test_version_of_what_was_not_installed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service describes itself, with an unknown version, when it runs from its sources and was never installed."""
+    """The description has an unknown version when the package was never installed."""
 
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
@@ -64,7 +64,7 @@ def test_version_of_what_was_not_installed(house: House, monkeypatch: pytest.Mon
 
 
 def test_policy(house: House) -> None:
-    """The page's policy allows its own style, by the digest of what is really on the page, and no script."""
+    """The page's policy allows its own style by digest, and no script."""
     headers, body = answer(house, "GET /")
     [style] = re.findall("<style>(.*)</style>", body, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

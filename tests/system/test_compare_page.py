@@ -52,7 +52,7 @@ def figures(page: Page, part: str) -> list[float]:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_methods(house: House, path: str) -> None:
-    """The page and its files answer GET, HEAD and OPTIONS, and are what they say they are."""
+    """The page and its files answer GET, HEAD and OPTIONS with their own types."""
     get, body = answer(house, f"GET {path}")
     head, nothing = answer(house, f"HEAD {path}")
     assert f"\r\nContent-Type: {PATHS[path]}\r\n" in get
@@ -74,7 +74,7 @@ def test_nothing_inline(house: House) -> None:
 
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.source)
 def test_source(house: House, side: Any) -> None:
-    """What stands beneath the answers is the style's file, to the character."""
+    """The source beneath the answers is the style's file, to the character."""
     _, body = answer(house, "GET /compare")
     codes = re.findall(r"<pre class=\"source\"[^>]*><code>(.*?)</code>", body, re.DOTALL)
     texts = [unescape(re.sub(r"<[^>]*>", "", code)) for code in codes]
@@ -90,13 +90,13 @@ def test_colours(house: House) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples(house: House, example: str) -> None:
-    """What can be picked is a delay."""
+    """Each example on the page is a valid delay."""
     headers, _ = answer(house, f"GET /predict?delay={example.replace('%', '%25')}")
     assert headers.startswith("HTTP/1.1 200 OK")
 
 
 def test_answers(page: Page) -> None:
-    """Both bars fill, and every figure is what the service itself says of its answer."""
+    """Both bars fill, and every figure is that of the service."""
     page.ask("100ms..200ms")
     page.until_both("answered")
     assert page.positions() == [1, 1]
@@ -115,7 +115,7 @@ def test_answers(page: Page) -> None:
 
 
 def test_same_draw(page: Page) -> None:
-    """Both styles are asked for the same draw, unless they are to draw for themselves."""
+    """Both styles get the same draw, unless the choice is switched off."""
     page.ask("1ms..200ms")
     page.until_both("answered")
     klein, raw = page.texts("request")
@@ -130,7 +130,7 @@ def test_same_draw(page: Page) -> None:
 
 
 def test_pace(page: Page) -> None:
-    """A bar runs by the delay that was asked for, as far as that is known, and is not full before the answer."""
+    """A bar runs by the asked delay, and is not full before the answer."""
     page.script("""
         window.seen = [];
         const look = () => {
@@ -150,7 +150,7 @@ def test_pace(page: Page) -> None:
 
 
 def test_refusal(page: Page) -> None:
-    """A wrong expression shows what the service says of it, from both styles, and marks the field."""
+    """A wrong expression shows the refusals of both styles, and marks the field."""
     page.ask("soon")
     page.until_both("refused")
     assert page.texts("state") == ["refused: 400 Bad Request"] * 2
@@ -166,7 +166,7 @@ def test_refusal(page: Page) -> None:
 
 
 def test_markup_is_text(page: Page) -> None:
-    """What comes back from the service is shown as it is written, whatever it looks like."""
+    """Markup in an answer is shown as text."""
     page.ask("1ms", "<b>x=1")
     page.until_both("refused")
     assert page.texts("detail") == ['Unknown parameter "<b>x".'] * 2
@@ -187,7 +187,7 @@ def test_fault(page: Page, fault: str) -> None:
 
 
 def test_truncated(page: Page) -> None:
-    """An answer that breaks off keeps what came of it, and is a network error all the same."""
+    """An answer that breaks off keeps its headers, and is a network error."""
     page.ask("50ms", "fault=truncate&size=1k")
     page.until_both("failed")
     assert page.texts("status") == ["200 OK", "200 OK"]
@@ -196,7 +196,7 @@ def test_truncated(page: Page) -> None:
 
 
 def test_headers_at_once(page: Page) -> None:
-    """Where the headers do not wait, there is no measured figure to show, and none is made up."""
+    """There is no measured figure when the headers do not wait."""
     page.ask("100ms", "at=body")
     page.until_both("answered")
     assert page.texts("state") == ["answered", "answered"]
@@ -255,7 +255,7 @@ def test_keyboard(page: Page) -> None:
 
 
 def test_labels(page: Page) -> None:
-    """Whoever does not see the page is told the same: fields and bars have names, and what happens is announced."""
+    """Fields and bars have names, and changes are announced to assistive technology."""
     names = {each.accessible_name: each.aria_role for each in page.all("input, button, progress, pre[tabindex]")}
     assert names == {
         "Delay": "textbox",
@@ -275,7 +275,7 @@ def test_labels(page: Page) -> None:
 
 @pytest.mark.parametrize("others", ["", f"x={'y' * 200}"])
 def test_phone(page: Page, others: str) -> None:
-    """At a phone's width only the code scrolls sideways, in its own box."""
+    """Only the code scrolls sideways, in its own box, at a phone's width."""
     page.resize(360, 740)
     page.ask("mix(80%:1ms,20%:2ms)", others)
     page.until_both("refused" if others else "answered")
@@ -285,7 +285,7 @@ def test_phone(page: Page, others: str) -> None:
 
 
 def test_index_on_a_phone(page: Page) -> None:
-    """At a phone's width, of the page that links here only the tables scroll sideways, each in its own box."""
+    """Only tables of the page at / scroll sideways at a phone's width."""
     page.resize(360, 740)
     page.driver.get(f"{page.base}/")
     assert page.script("return [document.documentElement.scrollWidth, innerWidth]") == [360, 360]
@@ -306,7 +306,7 @@ def test_both_bars_are_seen_on_a_phone(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_scheme(page: Page, scheme: str) -> None:
-    """The page and the code follow the reader's colour scheme, and every text of the code stands out (WCAG 1.4.3)."""
+    """The page follows the colour scheme, and the code has contrast (WCAG 1.4.3)."""
     page.emulate(prefers_color_scheme=scheme)
     assert page.script("return getComputedStyle(document.body).backgroundColor") == GROUND[scheme]
     box, *colours = page.script("""
@@ -332,14 +332,14 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize(("motion", "moves"), [("reduce", "none"), ("no-preference", "sweep")])
 def test_motion(page: Page, motion: str, moves: str) -> None:
-    """A bar that does not know how far it is moves by itself only for those who do not mind."""
+    """A bar without a known pace moves only when reduced motion is not preferred."""
     page.emulate(prefers_reduced_motion=motion)
     page.script("document.querySelector('progress').removeAttribute('value')")
     assert page.script("return getComputedStyle(document.querySelector('progress')).animationName") == moves
 
 
 def test_policy_holds(page: Page) -> None:
-    """The browser itself refuses what the policy forbids: inline scripts, and text that is read as markup."""
+    """The browser refuses inline scripts, styles and markup by the policy."""
     with pytest.raises(JavascriptException, match="TrustedHTML"):
         page.script("document.body.innerHTML = '<p>x</p>'")
     with pytest.raises(JavascriptException, match="TrustedScript"):

@@ -31,7 +31,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(text: str, *kinds: str) -> list[str]:
-    """Give what stands in the blocks of some kinds."""
+    """Give the contents of the blocks of some kinds."""
     return [found[2] for found in BLOCK.finditer(text) if found[1] in kinds]
 
 
@@ -60,7 +60,7 @@ LINES = list(
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """The service as the pages start it, before the upstream that they start."""
+    """Run the service of the pages, before their upstream."""
     directory = str(tmp_path_factory.mktemp("files"))
     upstream = "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory
     with (
@@ -72,7 +72,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 @pytest.mark.parametrize(("command", "output"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
 def test_example(process: Process, command: str, output: str) -> None:
-    """An example gives what the page says, where `...` stands for what is different each time."""
+    """An example prints the output on the page, where `...` stands for any text."""
     assert shutil.which("curl"), "the examples need curl"
     command = command.replace("localhost:8080", f"127.0.0.1:{process.port}").replace(
         "curl ", "curl --no-progress-meter "
@@ -93,7 +93,7 @@ def test_example(process: Process, command: str, output: str) -> None:
 
 
 def test_first_screen() -> None:
-    """The first screen starts the service and shows a slow, an uneven and a broken answer."""
+    """The first screen starts the service and shows three requests."""
     screen = "\n".join(README.splitlines()[:40]) + "\n```\n"
     assert "latebin serve" in blocks(screen, "sh")[0]
     queries = [re.sub(r".*localhost:8080/delayed|'$", "", command) for command, _ in examples(screen)]
@@ -110,7 +110,7 @@ def test_topics() -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_tables(name: str) -> None:
-    """The generated tables of a page are what their declarations make of them."""
+    """A page has the tables that `python -m tests.docs` writes."""
     assert TEXTS[name] == filled(TEXTS[name]), "python -m tests.docs writes the tables anew"
 
 
@@ -125,7 +125,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
-    """A link to a file or to a heading leads to one that is there."""
+    """A link to a file or a heading leads to one that exists."""
     for link in re.findall(r"\]\((?!https?://)(.*?)\)", TEXTS[page.name]):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -135,7 +135,7 @@ def test_links(page: Path) -> None:
 
 @pytest.mark.parametrize("line", LINES, ids=" ".join)
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]) -> None:
-    """A command line is one that the command takes."""
+    """A command accepts the command line of a page."""
     monkeypatch.chdir(tmp_path)
     for name in ("key.pem", "cert.pem"):
         certificate(tmp_path / name)
@@ -150,7 +150,7 @@ SERVING = [line[2:] for line in LINES if line[1] == "serve"]
 
 @pytest.mark.parametrize("arguments", SERVING, ids=" ".join)
 def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
-    """The settings of an example go together: all that is refused is what was added to stop it there."""
+    """The settings of an example go together: only an added one is refused."""
     monkeypatch.chdir(tmp_path)
     for name in ("key.pem", "cert.pem"):
         certificate(tmp_path / name)
@@ -161,7 +161,7 @@ def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tup
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[Process]:
-    """A service whose delays are all cut to what can be waited for."""
+    """Run a service whose delays are all cut to a second."""
     with serving("--default-delay", "1ms", "--max-delay", "1s") as process:
         yield process
 
@@ -169,7 +169,7 @@ def quick() -> Iterator[Process]:
 @pytest.mark.parametrize("target", [target for _, target in parameters()])
 @pytest.mark.parametrize("prefix", ["", "/raw"])
 def test_example_of_a_parameter(quick: Process, prefix: str, target: str) -> None:
-    """The example of a parameter is accepted by a served instance; a share of faults may break the connection."""
+    """A service accepts the example of a parameter, or breaks by its fault."""
     connection = HTTPConnection("127.0.0.1", quick.port, timeout=30)
     connection.request("GET", prefix + target)
     try:
@@ -185,7 +185,7 @@ REQUESTS = re.findall(r"^\| `(/.*?)` \|", README, re.MULTILINE)
 
 @pytest.mark.parametrize("target", REQUESTS)
 def test_request(house: House, target: str) -> None:
-    """A request of the README's list is answered with what it asks for, and not refused."""
+    """A request of the README's list is answered and not refused."""
     wire = house.wire()
     wire.send(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     house.clock.pump([600, 600])
@@ -199,7 +199,7 @@ def test_metrics(quick: Process) -> None:
 
 
 def test_forms() -> None:
-    """Every form of the delay language is in its table, with examples that can be read."""
+    """Every form of the delay language is in its table, with valid examples."""
     rows = re.findall(r"^\| (.*?) \| ", TEXTS["delays.md"], re.MULTILINE)
     examples = re.findall(r"`(.*?)`", "\n".join(rows))
     assert {str(parse(example, TRACES)) for example in examples} >= {"250ms", "1s..3s"}

@@ -39,11 +39,21 @@ _FILE: Final = FileType()
 
 @click.command("compare")
 @click.option("--url", help="Compare the service at this URL, instead of a new one.")
-@click.option("--pid", "pids", type=int, multiple=True, help="With --url: process of the service, for its CPU time and memory.")
+@click.option(
+    "--pid", "pids", type=int, multiple=True, help="With --url: process of the service, for its CPU time and memory."
+)
 @click.option("--pending", type=WholeType(min=1), default=2000, show_default=True, help="Answers pending at once.")
-@click.option("--rounds", type=WholeType(0, 100), default=3, show_default=True, help="Rounds of load; 0 compares the answers alone.")
+@click.option(
+    "--rounds",
+    type=WholeType(0, 100),
+    default=3,
+    show_default=True,
+    help="Rounds of load; 0 compares the answers alone.",
+)
 @click.option("--bound", type=_DURATION, default="100s", show_default=True, help="Time that the comparison may take.")
-@click.option("--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Longest wait in a conversation.")
+@click.option(
+    "--longest", type=_DURATION, default=f"{LONGEST:g}s", show_default=True, help="Longest wait in a conversation."
+)
 @click.option("--json", "json_file", type=_FILE, help="Also write the findings as JSON.")
 @click.option("--html", "html_file", type=_FILE, help="Also write the findings as a page that needs no network.")
 def compare_command(
@@ -59,8 +69,8 @@ def compare_command(
 ) -> None:
     """Compare the two styles: the same answers, the same punctuality, at what cost.
 
-    Exit code: 0 the same answers, 1 a difference or failed requests under load, 2 wrong usage, 3 the same answers but
-    no figures, since the load generator was the bottleneck.
+    Exit code: 0 the same answers, 1 a difference or failed requests, 2 wrong usage. 3 is the same answers without
+    figures: the load generator was the bottleneck.
     """
     if pids and url is None:
         raise click.UsageError("--pid goes with --url: what is started for this is looked at anyway")
@@ -82,7 +92,7 @@ def compare_command(
 
 
 def _page() -> Callable[[Comparison], str]:
-    """Have the page's libraries at hand before anything is measured."""
+    """Import the libraries of the page before anything is measured."""
     try:
         from latebin.compare import html  # noqa: PLC0415  # slow to import, and an extra of its own
     except ModuleNotFoundError as missing:
@@ -94,7 +104,7 @@ def _page() -> Callable[[Comparison], str]:
 @contextmanager
 def _subjects(url: str | None, pids: tuple[int, ...]) -> Iterator[Subjects]:
     if url is not None:
-        # Where nobody is, hundreds of conversations need not find it out, each of them for as long as it takes.
+        # Without a service, hundreds of conversations would each wait for their timeout.
         socket.create_connection(address(url), timeout=PATIENCE).close()
         yield lambda: nullcontext(Subject(url.rstrip("/"), pids))
         return
@@ -116,7 +126,7 @@ def _compare(agenda: Agenda, subjects: Subjects, *, own: bool) -> Comparison:
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """Print what a comparison found.
+    """Print the findings of a comparison.
 
     Args:
         comparison: any.
@@ -165,7 +175,7 @@ def spread_text(spread: Spread | None, write: Callable[[float], str]) -> str:
 
 
 def _definitions(comparison: Comparison) -> Table:
-    table = Table("Klein", "lines", "branches", "raw", "lines", "branches", title="What each asks of its author")
+    table = Table("Klein", "lines", "branches", "raw", "lines", "branches", title="Work for the author of each style")
     for klein, resource in pairs(comparison.klein, comparison.resource):
         table.add_row(*_cells(klein), *_cells(resource))
     table.add_section()
@@ -186,7 +196,7 @@ def _sum(definitions: tuple[Definition, ...]) -> tuple[str, str, str]:
 
 
 def _duties() -> Table:
-    table = Table("duty", "Klein", "raw", title="Who does it", show_lines=True)
+    table = Table("duty", "Klein", "raw", title="Each duty: by the library, or by hand", show_lines=True)
     for duty in DUTIES:
         table.add_row(duty.name, *(f"[bold]{side.by}[/]: {escape(side.how)}" for side in (duty.klein, duty.resource)))
     return table

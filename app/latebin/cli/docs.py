@@ -11,7 +11,7 @@ from latebin.core.topics import TOPICS
 @click.command("docs")
 @click.argument("topic", required=False, metavar="[TOPIC]", type=click.Choice(list(TOPICS)))
 def docs_command(topic: str | None) -> None:
-    """Show a page of the reference; without TOPIC, list the pages."""
+    """Show a page of the reference, or the list of pages without TOPIC."""
     if topic is None:
         click.echo("".join(f"{name:13} {about}\n" for name, about in TOPICS.items()), nl=False)
         return

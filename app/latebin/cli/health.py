@@ -1,4 +1,4 @@
-"""The command that asks a service whether it is alive."""
+"""The command that checks whether a service is alive."""
 
 import re
 import ssl
@@ -18,7 +18,7 @@ _TCP: Final = re.compile(r"(tcp|tcp6|ssl):(?:port=)?(\d+)(?::|$)")
 _INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 
 _ANY: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # to ask there, not to listen
-"""Where to ask what listens on every address."""
+"""The loopback address of a service that listens on every address."""
 
 
 @click.command("health")
@@ -44,22 +44,19 @@ def health_command(  # noqa: PLR0917  # click gives them by name
 
 
 class UnhealthyError(Exception):
-    """The service does not say that it is alive."""
+    """The service did not answer that it is alive."""
 
 
 def url(endpoints: Sequence[str], host: str, port: int) -> str:
-    """Tell where a service on this machine can be asked.
+    """Give the URL of `/healthz` of a service on this machine.
 
     Args:
-        endpoints: the Twisted endpoint descriptions that it listens on, those first where it is asked best.
-        host: the address that it listens on, if there are none.
-        port: and the TCP port.
-
-    Returns:
-        The URL of its `/healthz`.
+        endpoints: the Twisted endpoint descriptions of the service, in order of preference.
+        host: the address that the service listens on without endpoints.
+        port: the TCP port that it listens on without endpoints.
 
     Raises:
-        ValueError: it cannot be asked at any of them.
+        ValueError: no endpoint is one that can be asked.
     """
     if not endpoints:
         return _url("http", host, port)
@@ -81,15 +78,15 @@ def _url(scheme: str, host: str, port: int) -> str:
 
 
 def ask(url: str, timeout: float) -> None:
-    """Ask once.
+    """Send one GET, and return if the answer is 200.
 
     Args:
-        url: of what answers 200 while it is alive.
+        url: an http or https URL.
         timeout: seconds that connecting, and each read from the connection, may take.
 
     Raises:
-        ValueError: it is no URL that can be asked.
-        UnhealthyError: it did not answer 200.
+        ValueError: the URL has another scheme or no host.
+        UnhealthyError: there was another answer, or none.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -109,6 +106,6 @@ def ask(url: str, timeout: float) -> None:
 def _connection(scheme: str, host: str, port: int | None, timeout: float) -> HTTPConnection:
     if scheme == "http":
         return HTTPConnection(host, port, timeout=timeout)
-    # Nothing is told and nothing believed but that it lives; its certificate is for those who come from elsewhere.
-    context = ssl._create_unverified_context()  # noqa: S323, SLF001  # as said; the library has no other name for it
+    # The request and the answer hold no secret, and the certificate names the public host, not the loopback address.
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001  # the library has no public name for it
     return HTTPSConnection(host, port, timeout=timeout, context=context)

@@ -18,16 +18,16 @@ COMMANDS: Final = {
     "docs": "latebin.cli.docs",
     "worker": "latebin.cli.serve",
 }
-"""The commands, and the module of each, where it is called NAME_command."""
+"""The module of each command, which defines NAME_command."""
 
 EXTRAS: Final = {"measure": "measure", "compare": "measure"}
-"""Commands that need more than serving does, and the extra that brings it."""
+"""The extra that a command needs, if it needs one."""
 
 _LINES: Final = re.compile(r"\s*\n\s*")
 
 
 class Commands(click.Group):
-    """The commands, each imported when it is asked for: who asks for one does not wait for what the others need."""
+    """The commands, each imported when it is asked for, without the libraries of the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -44,14 +44,14 @@ class Commands(click.Group):
 
 
 def _unavailable(name: str, missing: str, extra: str) -> click.Command:
-    """Stand in for a command that cannot be imported, whatever it is given."""
-    told = f"needs {missing}, which is not installed: pip install '.[{extra}]'"
+    """Make a command that refuses any arguments and names the extra to install."""
+    reason = f"needs {missing}, which is not installed: pip install '.[{extra}]'"
 
     def refuse() -> NoReturn:
-        raise click.ClickException(f"{name} {told}")
+        raise click.ClickException(f"{name} {reason}")
 
     anything: dict[str, Any] = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-    return click.Command(name, context_settings=anything, callback=refuse, short_help=told[:1].upper() + told[1:])
+    return click.Command(name, context_settings=anything, callback=refuse, short_help=reason[:1].upper() + reason[1:])
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +61,7 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line; what is wrong with it is told in one line, with exit code 2."""
+    """Run the command line; wrong usage is reported in one line, with exit code 2."""
     try:
         cli.main(standalone_mode=False)
     except click.Abort:

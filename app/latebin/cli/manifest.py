@@ -28,7 +28,13 @@ class ImageType(click.ParamType[str]):
     type=click.IntRange(1, 1000),
     help="Number of replicas; with Kubernetes, the least number.",
 )
-@click.option("--image", default=DEFAULTS.image, show_default=True, type=ImageType(), help="Container image that each replica runs.")
+@click.option(
+    "--image",
+    default=DEFAULTS.image,
+    show_default=True,
+    type=ImageType(),
+    help="Container image that each replica runs.",
+)
 def manifest_command(platform: str, replicas: int, image: str) -> None:
     """Print a Compose file or Kubernetes manifests that run many replicas."""
     click.echo(render(platform, Fleet(image, replicas)), nl=False)

@@ -1,4 +1,4 @@
-"""What the commands' options take, and the options that several commands have."""
+"""The types of options, and the options that several commands have."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., object])
 DEFAULTS: Final = Settings()
 
 MAX_TRACE: Final = 64 * 1024**2
-"""Bytes of the largest file that is read as a trace: a million lines of sixty characters each."""
+"""Bytes of the largest trace file: a million lines of sixty characters each."""
 
 
 class DurationType(click.ParamType[float]):
@@ -44,19 +44,19 @@ class SizeType(click.ParamType[int]):
 
 
 class WholeType(click.IntRange):
-    """A whole number; of what is none, click says that it is no valid "integer range"."""
+    """A whole number, called so in errors; click calls it an "integer range"."""
 
     name = "integer"
 
 
 class NumberType(click.FloatRange):
-    """A number; of what is none, click says that it is no valid "float range"."""
+    """A number, called so in errors; click calls it a "float range"."""
 
     name = "number"
 
 
 class FileType(click.Path):
-    """A file to write what was found to; that it cannot be written is told before anything is looked for.
+    """A file for the findings, checked before the command begins its work.
 
     Args:
         dash: whether `-` is standard output.
@@ -107,13 +107,17 @@ def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
 
 def traces(command: F) -> F:
     """Declare the option that gives recorded latencies."""
-    return setting("--trace", multiple=True, type=TraceType(), help="File of recorded latencies, for trace(NAME).")(command)
+    return setting("--trace", multiple=True, type=TraceType(), help="File of recorded latencies, for trace(NAME).")(
+        command
+    )
 
 
 def longest(command: F) -> F:
     """Declare the option that bounds every delay."""
     default = render(DEFAULTS.max_delay)
-    return setting("--max-delay", default=default, type=DurationType(), help="Longest delay that a request may ask for.")(command)
+    return setting(
+        "--max-delay", default=default, type=DurationType(), help="Longest delay that a request may ask for."
+    )(command)
 
 
 def named(traces: Iterable[Trace]) -> dict[str, Trace]:

@@ -17,7 +17,7 @@ WIDTH: Final = 40
 """The longest bar, in characters."""
 
 BINS: Final = 10
-"""How many lines a histogram has, so that all of it is seen at once."""
+"""Lines of a histogram, few enough for one screen."""
 
 _RAREST: Final = 0.0001
 
@@ -47,7 +47,7 @@ def _show(prediction: Prediction) -> None:
 
 
 def figures(prediction: Prediction) -> Table:
-    """Give the figures, a line each, and the share that the timeout cuts if there is one."""
+    """Make the table of the figures, with the share that a timeout cuts."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
@@ -59,11 +59,11 @@ def figures(prediction: Prediction) -> Table:
 
 
 def histogram(prediction: Prediction, ink: str = "█") -> Table:
-    """Give the histogram, a line for each bin: up to which delay, which share, and a bar.
+    """Make the table of the histogram, with a bar for each bin.
 
     Args:
-        prediction: whose histogram it is.
-        ink: the character that bars are made of.
+        prediction: the source of the bins.
+        ink: the character of the bars.
     """
     table = Table(box=None, pad_edge=False, header_style="")
     table.add_column("up to", justify="right", no_wrap=True)
@@ -76,15 +76,15 @@ def histogram(prediction: Prediction, ink: str = "█") -> Table:
 
 
 def _length(part: float) -> int:
-    # What is there is seen, however rare it is; a share may be a rounding error below zero.
+    # A rare share keeps a visible bar; a rounding error can make a share less than zero.
     return max(round(part * WIDTH), int(part > 0))
 
 
 def duration(seconds: float) -> str:
-    """Write a duration with three digits, which are all that a prediction is good for."""
+    """Write a duration with three digits, the precision of a prediction."""
     return render(float(f"{seconds:.3g}"))
 
 
 def percentage(share: float) -> str:
-    """Write a share as a percentage with two places; what is too rare for them is said to be below."""
+    """Write a share as a percentage with two places; a rare share is '<0.01%'."""
     return f"<{_RAREST:.2%}" if 0 < share < _RAREST else f"{max(share, 0.0):.2%}"

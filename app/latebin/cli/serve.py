@@ -107,7 +107,12 @@ class PendingType(click.ParamType["int | None"]):
 @setting("--host", default=DEFAULTS.host, type=HostType(), help="Address to listen on.")
 @setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port; 0 for any that is free.")
 @setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
-@setting("--default-delay", default=render(DEFAULTS.default_delay), type=DurationType(), help="Delay of /delayed if a request names no delay.")
+@setting(
+    "--default-delay",
+    default=render(DEFAULTS.default_delay),
+    type=DurationType(),
+    help="Delay of /delayed if a request names no delay.",
+)
 @longest
 @setting("--upstream", multiple=True, type=UpstreamType(), help="Pass requests under /via/NAME on to URL, late.")
 @setting(
@@ -116,7 +121,12 @@ class PendingType(click.ParamType["int | None"]):
     type=DurationType(),
     help="How long an upstream may take to begin its answer.",
 )
-@setting("--max-body", default=size.render(DEFAULTS.max_body), type=SizeType(), help="Largest body of a request or an answer.")
+@setting(
+    "--max-body",
+    default=size.render(DEFAULTS.max_body),
+    type=SizeType(),
+    help="Largest body of a request or an answer.",
+)
 @setting(
     "--header-timeout",
     default=render(DEFAULTS.header_timeout),
@@ -130,11 +140,19 @@ class PendingType(click.ParamType["int | None"]):
     help="How long each 64 kB of a body may take to arrive.",
 )
 @traces
-@setting("--max-pending", default="auto", type=PendingType(), help="Most answers pending at once in a worker; auto: as many as open files allow.")
+@setting(
+    "--max-pending",
+    default="auto",
+    type=PendingType(),
+    help="Most answers pending at once in a worker; auto: as many as open files allow.",
+)
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="Format of the log.")
 @setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
 @setting(
-    "--workers", default=str(DEFAULTS.workers), type=WorkersType(), help="Processes that accept connections; auto: one per core."
+    "--workers",
+    default=str(DEFAULTS.workers),
+    type=WorkersType(),
+    help="Processes that accept connections; auto: one per core.",
 )
 @setting(
     "--shutdown-delay",
@@ -149,7 +167,10 @@ class PendingType(click.ParamType["int | None"]):
     help="How long pending answers may take after that.",
 )
 @setting(
-    "--admin-listen", multiple=True, type=EndpointType(), help="Twisted server endpoint of /healthz, /readyz and /metrics."
+    "--admin-listen",
+    multiple=True,
+    type=EndpointType(),
+    help="Twisted server endpoint of /healthz, /readyz and /metrics.",
 )
 @click.pass_context
 def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:

@@ -25,4 +25,4 @@ TOPICS: Final = {
     "contributing": "for contributors: which file to touch, and how to run the tests",
     "changes": "what changed for users, newest first",
 }
-"""What each page is about, by its name; the page itself is `latebin/docs/NAME.md`."""
+"""The subject of each page by its name; the page is `latebin/docs/NAME.md`."""

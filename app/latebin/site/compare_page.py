@@ -1,4 +1,4 @@
-"""The page at `/compare`: both styles side by side in a browser, each above its own source."""
+"""The page at `/compare`: both styles side by side in a browser."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -23,11 +23,13 @@ POLICY: Final = (
 """Content-Security-Policy of the page: nothing inline, nothing from elsewhere, and no text that is read as markup."""
 
 EXAMPLES: Final = ("250ms", "1s..3s", "lognormal(median=800ms,p99=3s)", "mix(80%:500ms,20%:3s)")
-"""Delays that can be picked instead of written."""
+"""Delays to pick instead of writing one."""
 
 COLOURS: Final = {"light": "xcode", "dark": "lightbulb"}
-"""The Pygments style of the source, for each colour scheme; on the page's own background every colour of both has a
-contrast of 4.5 and more (WCAG 2.2, success criterion 1.4.3)."""
+"""The Pygments style of the source, for each colour scheme.
+
+On the background of the page, every colour has a contrast of at least 4.5 (WCAG 2.2, success criterion 1.4.3).
+"""
 
 _FILES: Final = files("latebin")
 
@@ -59,7 +61,7 @@ SIDES: Final = (
 
 
 class ComparePageElement(Element):
-    """The page, built with `twisted.web.template`, which escapes whatever is put into it."""
+    """The page, built with `twisted.web.template`, which escapes every text."""
 
     loader = XMLString((_FILES / "site" / "static" / "compare.xml").read_text("utf-8"))
 

@@ -26,8 +26,8 @@ class DocsElement(Element):
     """A page of the reference, built with `twisted.web.template`.
 
     Args:
-        title: what the page is called.
-        content: what it shows.
+        title: the title in the browser.
+        content: the `main` element.
     """
 
     loader = XMLString(f"""
@@ -79,9 +79,9 @@ def topic_page(topic: str) -> Reply:
 
 
 def as_xhtml(text: str) -> str:
-    """Render Markdown (CommonMark with tables) as XHTML; what looks like HTML in it is shown as it is written.
+    """Render Markdown (CommonMark with tables) as XHTML; HTML in it is shown as text.
 
-    Headings have an id, as they have on code hosts. Links between pages lead to `/docs/`; a link to a file that is not
+    A heading has the id that code hosts give it. A link between pages leads to `/docs/`. A link to a file that is not
     served is shown as its text.
     """
     markdown = MarkdownIt("commonmark", {"html": False, "xhtmlOut": True}).enable("table")

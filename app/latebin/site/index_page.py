@@ -11,11 +11,11 @@ from latebin.core.settings import Settings
 from latebin.site.html import POLICY, STYLE, html_page
 
 SPOKEN: Final = {"klein": ", in Klein", "resource": ", as a raw resource", "site": ""}
-"""What is said of who answers, by the style."""
+"""The end of a summary, by the style that answers."""
 
 
 class EndpointsElement(Element):
-    """The page at `/`, built with `twisted.web.template`, which escapes whatever is put into it."""
+    """The page at `/`, built with `twisted.web.template`, which escapes every text."""
 
     loader = XMLString(f"""
         <html lang="en" xmlns:t="http://twistedmatrix.com/ns/twisted.web.template/0.1">
@@ -27,8 +27,10 @@ class EndpointsElement(Element):
           </head>
           <body>
             <h1>latebin</h1>
-            <p>This service answers late, on purpose and on time. It is written twice: as Klein routes, and as raw
-              Twisted resources under <code>/raw</code>. Both give the same answers.</p>
+            <p>A slow, uneven or broken HTTP upstream that can be trusted and predicted. Each URL says how late the
+              answer comes and what goes wrong.</p>
+            <p>Every endpoint is there twice, with the same bytes: in Klein, and under <code>/raw</code> as raw Twisted
+              resources. See <a href="/docs/">the reference</a>, or <a href="/compare">both side by side</a>.</p>
             <table>
               <thead><tr><th>endpoint</th><th>example</th><th>what it does</th></tr></thead>
               <tbody>
@@ -40,7 +42,8 @@ class EndpointsElement(Element):
               </tbody>
             </table>
             <h2>Parameters</h2>
-            <p>They can be combined. Every example is there under <code>/raw</code> as well.</p>
+            <p>Parameters can be combined. Every example works under <code>/raw</code> too. Wrong input is refused, and
+              the refusal names what is accepted.</p>
             <table>
               <thead><tr><th t:render="headings"><t:slot name="heading" /></th></tr></thead>
               <tbody>
@@ -83,15 +86,15 @@ class EndpointsElement(Element):
                 name=each.name,
                 meaning=each.meaning,
                 accepted=each.accepted,
-                default=self._told(each.default),
-                bound=self._told(each.bound),
+                default=self._described(each.default),
+                bound=self._described(each.bound),
                 example=example,
             )
             for each, example in parameters()
         ]
 
-    def _told(self, text: str) -> list[str | Tag]:
-        """Give a text with the values of the settings that it names, and as code what stands in backticks."""
+    def _described(self, text: str) -> list[str | Tag]:
+        """Add the values of the settings that a text names, and mark its code."""
         parts = with_values(text, self._settings).split("`")
         return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
 

@@ -14,7 +14,7 @@ from latebin.telemetry.metrics import Metrics
 
 
 def index(settings: Settings) -> PageResource:
-    """Make the page that says what the service is, and lists every endpoint with an example."""
+    """Make the page at `/`, with every endpoint and parameter."""
     return PageResource(cache(partial(_index, settings)))
 
 
@@ -25,7 +25,7 @@ def _index(settings: Settings) -> Reply:
 
 
 def comparison() -> dict[bytes, PageResource]:
-    """Make the page with both styles side by side and the two files that it loads, by their paths."""
+    """Make the page at `/compare` and the two files that it loads, by path."""
     return {path: PageResource(partial(_comparison, path)) for path in (b"compare", b"compare.js", b"compare.css")}
 
 
@@ -36,7 +36,7 @@ def _comparison(path: bytes) -> Reply:
 
 
 def reference() -> PageResource:
-    """Make the list at `/docs/`, with the pages of the reference below it by their topics."""
+    """Make the list at `/docs/`, with a page below it for each topic."""
     found = PageResource(cache(_list))
     found.putChild(b"", PageResource(cache(_list)))
     for topic in TOPICS:

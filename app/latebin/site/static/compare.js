@@ -1,6 +1,6 @@
-// Asks both styles together and shows how each answers. Whatever a server or a person says becomes text, never markup.
+// Sends a request to both styles together and shows both answers. Every text from outside becomes text, never markup.
 
-const ALMOST = 0.98; // where a bar waits for an answer that is late: it is full only when the answer has come
+const ALMOST = 0.98; // the place where a bar waits for a late answer: it is full only when the answer has come
 const FRAME_MS = 16;
 const CALM_FRAME_MS = 500;
 
@@ -133,13 +133,13 @@ function asked() {
   return query;
 }
 
-// Both styles draw from the same seed, and each counts its own turns: only a seed with its n is the same draw in both.
+// Each style counts the requests of a seed for itself: the same draw in both takes a seed and n.
 function draw(query) {
   if (!query.has("seed")) query.append("seed", crypto.getRandomValues(new Uint32Array(1))[0]);
   if (!query.has("n")) query.append("n", 1);
 }
 
-// Only the pace of the bars hangs on this: without it they run all the same, and do not tell how far.
+// The bars need this for their pace alone: without it they run, and do not show how far.
 async function pace(signal) {
   const response = await fetch(`/predict?${new URLSearchParams({ delay: form.delay.value.trim() })}`, { signal });
   if (!response.ok) return;
