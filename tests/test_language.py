@@ -12,17 +12,30 @@ from tests.support.prose import Passage, passages
 ROOT = Path(__file__).parent.parent
 
 ROOMS = (
-    "app/latebin/cli/measure.py",
+    "README.md",
+    "app/latebin/cli",
     "app/latebin/core/http",
     "app/latebin/core/language",
+    "app/latebin/core/topics.py",
+    "app/latebin/docs",
     "app/latebin/load",
+    "app/latebin/site/compare_page.py",
+    "app/latebin/site/docs_page.py",
+    "app/latebin/site/html.py",
+    "app/latebin/site/index_page.py",
+    "app/latebin/site/pages.py",
+    "app/latebin/site/static",
     "app/rpy",
     "tests/bench",
-    "tests/cli/test_measure.py",
+    "tests/cli",
     "tests/core/http",
     "tests/core/language",
+    "tests/docs.py",
     "tests/load",
+    "tests/site",
     "tests/support",
+    "tests/system/test_compare_page.py",
+    "tests/system/test_readme.py",
     "tests/test_language.py",
 )
 """The rooms that follow the rules already: directories and files below the root."""

@@ -66,13 +66,8 @@ def measure_command(
     Give two of --pending, --rate and --delay. Requests leave at planned times, however late the server is. Lateness
     counts from the planned time to the answer's last byte, less the delay.
 
-<<<<<<< HEAD
     The exit code is 0 if every request was answered and none early, and otherwise 1. It is 2 for wrong usage, 3 if the
     load generator was the bottleneck, and 130 if the run was stopped.
-=======
-    Exit code: 0 every request was answered and none early, 1 some were not, 2 wrong usage. 3 means that the load
-    generator was the bottleneck, 130 that the command was stopped.
->>>>>>> 1860c1b (pages: plain texts at / and /compare, and in the tests)
     """
     try:
         schedule = make_schedule(pending=pending, rate=rate, delay=delay, duration=length, warm_up=warm_up)

@@ -36,13 +36,13 @@ from latebin.telemetry.metrics import WIDTH
 
 
 class HostType(click.ParamType[str]):
-    """An address to listen on, or a name; none at all would be every address that the machine has."""
+    """An address or a name to listen on; an empty one would be every address."""
 
     name = "address"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if not value:
-            self.fail("'' is no address; 0.0.0.0 is all of them.", param, ctx)
+            self.fail("'' is not an address; 0.0.0.0 is all of them.", param, ctx)
         return str(value)
 
 
@@ -57,7 +57,7 @@ class EndpointType(click.ParamType[str]):
         except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
             self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
         if isinstance(endpoint, StandardIOEndpoint):
-            self.fail(f"{value!r} is no endpoint that anybody can connect to.", param, ctx)
+            self.fail(f"{value!r} is not an endpoint that a client can connect to.", param, ctx)
         return str(value)
 
 
@@ -195,7 +195,7 @@ def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:
-    """Decide between --listen and --host with --port, where both were given: a flag wins over a variable."""
+    """Decide between --listen and --host with --port; a flag wins over a variable."""
     listen = context.get_parameter_source("listen")
     others = {context.get_parameter_source("host"), context.get_parameter_source("port")}
     if listen in others - {ParameterSource.DEFAULT}:
@@ -211,7 +211,7 @@ def worker_command() -> None:
         inheritance = inherited(sys.stdin.buffer)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    # Ctrl-C is for every process of a terminal; the parent hears it too, and tells its workers to end.
+    # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _begin_log(inheritance.settings, BOARD, inheritance.worker)
     react(_when_running, (partial(accept, inheritance),))
@@ -231,8 +231,8 @@ def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) 
 
 
 def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[Hurry]]) -> Deferred[object]:
-    """Serve until a signal stops the reactor: what is returned never fires, unless another signal makes it fail."""
-    # Only a running reactor handles signals: nobody is told the URLs before it does.
+    """Serve until a signal stops the reactor; the Deferred fails at a second signal."""
+    # Only a running reactor handles signals, so the URLs are logged when it runs.
     running: Deferred[object] = Deferred()
     reactor.callWhenRunning(running.callback, None)
     served = running.addCallback(lambda _: start(reactor)).addErrback(_unable)
