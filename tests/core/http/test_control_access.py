@@ -19,7 +19,7 @@ def test_open() -> None:
 
 
 def test_closed() -> None:
-    """No request passes when the gate is closed, and the problem says which setting would open it."""
+    """The problem names the settings that would let a request in when the gate is closed."""
     assert problem(Gate(closed=True), authorization="Bearer x") is CLOSED
     assert all(name in str(CLOSED.accepted) for name in ("--control-token-file", "--admin-listen", "--control open"))
 
@@ -34,7 +34,7 @@ def test_token(authorization: str) -> None:
     "authorization", [None, "", "secret", "Basic secret", "Bearer", "Bearer secre", "Bearer secrets", "Bearer sécret"]
 )
 def test_wrong_token(authorization: str | None) -> None:
-    """No request passes when it brings no token, a part of it, or more than it."""
+    """A request is refused when it brings anything but the token."""
     assert problem(Gate(closed=False, token=TOKEN), authorization=authorization) is NO_TOKEN
 
 
@@ -51,7 +51,7 @@ def test_wrong_token(authorization: str | None) -> None:
 )
 @pytest.mark.parametrize("token", [None, "secret"])
 def test_foreign(given: dict[str, str], token: str | None) -> None:
-    """No request of a page passes when the page is of another origin, whatever it brings."""
+    """A request of a page is refused when the page is of another origin."""
     assert problem(Gate(closed=False, token=token), authorization="Bearer secret", **given) is FOREIGN
 
 
@@ -64,7 +64,7 @@ def test_own_page() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "a.b."])
 def test_rebound(host: str) -> None:
-    """No request passes when its Host is a name that another name server could point here."""
+    """A request is refused when a foreign name server could resolve its Host to this machine."""
     assert problem(Gate(closed=False), host=host) is REBOUND
 
 
@@ -72,7 +72,7 @@ def test_rebound(host: str) -> None:
     "host", ["127.0.0.1:8080", "[::1]:8080", "localhost", "latebin:8080", "a.localhost", "my.example"]
 )
 def test_own_host(host: str) -> None:
-    """A request passes when its Host is an address, a local name, or one that the operator gave."""
+    """A request passes when its Host is an address, or a name of the service."""
     assert problem(Gate(closed=False, names=["my.example"]), host=host) is None
 
 
@@ -91,5 +91,5 @@ def test_own_host(host: str) -> None:
     ],
 )
 def test_is_loopback(description: str, loopback: bool) -> None:  # noqa: FBT001  # one column of the table
-    """An endpoint is reached from this machine alone when it is bound there, and has no proxy before it."""
+    """Only this machine reaches an endpoint when it is bound to loopback without a proxy."""
     assert is_loopback(description) is loopback

@@ -1,4 +1,4 @@
-"""A header that a caller adds to its answer: `Name:Value`, and which names the service keeps for itself."""
+"""A header that a caller adds to its answer, and the names that no caller can set."""
 
 import re
 from typing import Final

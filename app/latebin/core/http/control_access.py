@@ -14,7 +14,7 @@ MODES: Final = ("auto", "open")
 
 CLOSED: Final = Problem(
     403,
-    "The service can be changed here only by those whom its operator lets in.",
+    "The operator has not opened this address for changes.",
     accepted="--control-token-file or LATEBIN_CONTROL_TOKEN for a token, --admin-listen for an address of its own, "
     "or --control open for everybody",
 )
@@ -35,7 +35,7 @@ FOREIGN: Final = Problem(
 
 REBOUND: Final = Problem(
     403,
-    "The Host header is no address of this service.",
+    "The Host header is not an address of this service.",
     parameter="Host",
     accepted="an IP address, localhost, a name without a dot, or a name of --host or --listen",
 )
@@ -44,7 +44,7 @@ _INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 
 
 def is_loopback(description: str) -> bool:
-    """Return whether a Twisted server endpoint can be reached from this machine alone, by its description.
+    """Return whether only this machine can reach a Twisted server endpoint.
 
     An endpoint of the PROXY protocol is behind a proxy, which others reach.
     """
@@ -110,7 +110,7 @@ class Gate:
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
 
     def _is_ours(self, host: str) -> bool:
-        """Return whether a host cannot be a name that somebody else's name server resolves to this machine."""
+        """Return whether no foreign name server can resolve the host to this machine."""
         name = re.sub(r":[0-9]*$", "", host).strip("[]").rstrip(".").lower()
         if ":" in name or re.fullmatch(r"[0-9.]+", name):
             return True

@@ -43,7 +43,7 @@ class Cors:
     origins: Collection[str]
 
     def headers(self, origin: bytes | None) -> Headers:
-        """Return the headers that let a page of an origin read the answer; none for an origin that may not.
+        """Return the headers that let a page of an origin read the answer.
 
         Args:
             origin: the request's `Origin`; None where it has none, as outside of browsers.
@@ -57,12 +57,15 @@ class Cors:
         return (b"Access-Control-Allow-Origin", origin), (b"Timing-Allow-Origin", origin), vary, *_READABLE
 
     def preflight(self, origin: bytes | None, method: bytes | None, asked: bytes | None) -> Reply | None:
-        """Answer a preflight; None for a request that is not one, or of an origin that may not read answers.
+        """Answer a preflight.
 
         Args:
             origin: the request's `Origin`.
             method: its `Access-Control-Request-Method`.
             asked: its `Access-Control-Request-Headers`.
+
+        Returns:
+            The answer; None for any other request, and for an origin that may not read answers.
         """
         allowed = self.headers(origin)
         if origin is None or method is None or len(allowed) == 1 or not _TOKENS.fullmatch(method):

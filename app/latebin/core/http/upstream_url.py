@@ -66,7 +66,10 @@ def target(base: str, uri: bytes, mounted: int) -> bytes:
 
 
 def mounted(uri: bytes, endpoint: bytes) -> int:
-    """Count the segments of a path up to the name behind an endpoint: 2 in `/via/api/b`, 3 in `/raw/via/api/b`."""
+    """Count the segments of a path before the client's own.
+
+    There are 2 in `/via/api/b`, and 3 in `/raw/via/api/b`.
+    """
     return _segments(uri).index(endpoint) + 2
 
 
