@@ -10,6 +10,8 @@ among those in which the generator was punctual. If wrk is installed, it measure
 import os
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 import click
@@ -19,7 +21,7 @@ from rich.table import Table
 from latebin.load.report import Report, Verdict
 from latebin.load.run import run_apart
 from latebin.load.schedule import make_schedule
-from tests.bench import scaling
+from tests.bench import scaling, startup
 from tests.bench.servers import MODULE, SERVE, Load, Server, running
 
 QUERY = "/delayed?delay={delay}"
@@ -41,7 +43,10 @@ SERVERS = (
 SCALING = "scaling"
 """The name of the measurement of workers, which has a table of its own, for `--only`."""
 
-NAMES = [*(server.name for server in SERVERS), SCALING]
+START = "start"
+"""The name of the measurement of start and idleness, for `--only`."""
+
+NAMES = [*(server.name for server in SERVERS), SCALING, START]
 
 
 @attrs.frozen
@@ -128,6 +133,18 @@ def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
         show(results)
     if scaled:
         Console(width=140).print(scaling.table(scaled))
+    if not only or START in only:
+        Console(width=140).print(startup.table(starts(rounds, seconds)))
+
+
+def starts(rounds: int, seconds: float) -> list[startup.Start]:
+    """Start each process in turn; the first round fills the cache of compiled modules, and is not counted."""
+    with TemporaryDirectory() as cache:
+        measured = []
+        for index in range(rounds + 1):
+            click.echo(f"round {index}: {START}", err=True)
+            measured += [startup.measured(name, seconds if index else 0, Path(cache)) for name in startup.COMMANDS]
+    return measured[len(startup.COMMANDS) :]
 
 
 bench()
