@@ -138,7 +138,10 @@ def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
 
 
 def starts(rounds: int, seconds: float) -> list[startup.Start]:
-    """Start each process in turn; the first round fills the cache of compiled modules, and is not counted."""
+    """Start each process in turn, and measure it.
+
+    The first round fills the cache of compiled modules, and is not in the result.
+    """
     with TemporaryDirectory() as cache:
         measured = []
         for index in range(rounds + 1):

@@ -178,7 +178,7 @@ def test_looks_become_rare(looking: House) -> None:
 
 @pytest.mark.parametrize("event", ["request", "connection", "disconnect"])
 def test_what_ends_a_rest(looking: House, event: str) -> None:
-    """An idle service looks at itself after INTERVAL when a request comes, or a client connects or leaves."""
+    """An idle service looks at itself after INTERVAL when something happens to it."""
     wire = looking.wire()
     looking.clock.pump([INTERVAL, 1])
     before = looks(looking)
@@ -227,7 +227,7 @@ def test_workers_add_up() -> None:
 
 
 def test_a_worker_that_rested_is_seen_by_another() -> None:
-    """A worker's page has the pending answers of another worker after INTERVAL when that one was idle before."""
+    """A worker sees the pending answers of another after INTERVAL when that one has rested."""
     clock, counters = Clock(), SharedCounters(WIDTH, 2)
     first, second = (site(Settings(), clock, counters=counters, worker=number) for number in range(2))
     for worker in (first, second):

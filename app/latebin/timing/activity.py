@@ -1,4 +1,4 @@
-"""Looks at a regular interval that become rare while a service is idle."""
+"""Regular looks that become rare while a service is idle."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,9 +12,9 @@ REST: Final = 10.0
 
 @attrs.define(eq=False)
 class Activity:
-    """The notice of what happens to a service: a request, or a connection that opens or closes.
+    """The notice that something happens to a service.
 
-    An event costs one truth test as long as all looks go at their full pace: `if activity.resting: activity.begin()`.
+    Events are a request, and a client that connects or leaves. An event costs one truth test as long as all looks go at their full pace: `if activity.resting: activity.begin()`.
 
     Attributes:
         resting: the looks that are rare now.
@@ -31,9 +31,9 @@ class Activity:
 
 @attrs.define(eq=False)
 class RegularLook:
-    """A function that is called every `interval` seconds while it has a reason to be, and every `REST` seconds else.
+    """A function that is called at an interval, or every `REST` seconds.
 
-    One that raises is called again after `REST` seconds; the clock logs the exception.
+    It returns whether the interval goes on; `Activity.begin` ends a time of rest. One that raises is called again after `REST` seconds; the clock logs the exception.
 
     Attributes:
         clock: the clock that the interval is measured by.
@@ -50,7 +50,7 @@ class RegularLook:
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
 
     def start(self) -> None:
-        """Look for the first time when the interval has passed."""
+        """Look for the first time after the interval."""
         self._call_in(self.interval)
 
     def stop(self) -> None:
@@ -62,7 +62,7 @@ class RegularLook:
             self.activity.resting.remove(self)
 
     def hasten(self) -> None:
-        """End the rest: look when the interval has passed from now on."""
+        """End the rest, with a look after the interval."""
         if self._call is not None:
             self._due = self.clock.seconds() + self.interval
             self._call.reset(self.interval)
