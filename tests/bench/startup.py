@@ -1,7 +1,8 @@
 """The start of the service, and its memory and wake-ups while it is idle.
 
-Beside it stands the floor, an import of Twisted and Klein. A process counts as up when its first line of output is there; the service writes it when it accepts connections. Memory
-is read, and wake-ups are counted, some seconds later: a wake-up is a voluntary context switch (proc_pid_status(5)).
+Beside it stands the floor, an import of Twisted and Klein. A process counts as up when its first line of output is
+there; the service writes it when it accepts connections. Memory is read, and wake-ups are counted, some seconds later:
+a wake-up is a voluntary context switch (proc_pid_status(5)).
 """
 
 import os

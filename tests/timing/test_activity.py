@@ -58,7 +58,7 @@ def test_woken(looks: Looks) -> None:
 
 
 def test_how_late(looks: Looks) -> None:
-    """A look is given the seconds that it is late when a rest ended early too."""
+    """A look is given the seconds that it is late, when a rest ended early."""
     looks.started()
     looks.clock.pump([1.25, 1])
     looks.activity.begin()
@@ -78,7 +78,7 @@ def test_stop(looks: Looks, *, resting: bool) -> None:
 
 
 def test_one_that_raises(looks: Looks) -> None:
-    """A look is made again after REST seconds when it raises; the clock has the exception."""
+    """A look is made again after REST seconds when it raises."""
 
     def fail(_: float) -> bool:
         looks.times.append(looks.clock.seconds())

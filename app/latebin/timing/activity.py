@@ -14,7 +14,8 @@ REST: Final = 10.0
 class Activity:
     """The notice that something happens to a service.
 
-    Events are a request, and a client that connects or leaves. An event costs one truth test as long as all looks go at their full pace: `if activity.resting: activity.begin()`.
+    Events are a request, and a client that connects or leaves. An event costs one truth test as long as all looks go at
+    their full pace: `if activity.resting: activity.begin()`.
 
     Attributes:
         resting: the looks that are rare now.
@@ -33,7 +34,8 @@ class Activity:
 class RegularLook:
     """A function that is called at an interval, or every `REST` seconds.
 
-    It returns whether the interval goes on; `Activity.begin` ends a time of rest. One that raises is called again after `REST` seconds; the clock logs the exception.
+    It returns whether the interval goes on; `Activity.begin` ends a time of rest. One that raises is called again after
+    `REST` seconds; the clock logs the exception.
 
     Attributes:
         clock: the clock that the interval is measured by.
