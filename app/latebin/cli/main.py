@@ -12,6 +12,8 @@ COMMANDS: Final = {
     "serve": "latebin.cli.serve",
     "health": "latebin.cli.health",
     "predict": "latebin.cli.predict",
+    "scenarios": "latebin.cli.scenarios",
+    "control": "latebin.cli.control",
     "manifest": "latebin.cli.manifest",
     "measure": "latebin.cli.measure",
     "compare": "latebin.cli.compare",

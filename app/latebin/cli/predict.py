@@ -36,10 +36,11 @@ def predict_command(expression: str, timeout: float | None, max_delay: float, tr
         delay = DELAY.read(expression, settings)
     except ValueError as error:
         raise click.UsageError(f"Invalid delay {expression!r}: {error}") from error
-    _show(predict(delay, timeout, max_delay, BINS))
+    show(predict(delay, timeout, max_delay, BINS))
 
 
-def _show(prediction: Prediction) -> None:
+def show(prediction: Prediction) -> None:
+    """Print the figures and the histogram of a prediction."""
     console = Console(highlight=False)
     console.print(figures(prediction))
     console.print()

@@ -79,7 +79,7 @@ BUILT_IN: Final = {
     "mobile": BuiltIn(
         "delay=lognormal(median=170ms,p99=1.2s)&chunks=8&over=200ms&framing=chunked",
         "a service behind a mobile network of the third generation",
-        "a choice near the round-trip time of 150 ms that browsers' tools simulate as Fast 3G",
+        "a choice near the 150 ms round trip of WebPageTest's profile 3G Fast",
     ),
 }
 """The scenarios for the usual wishes, by name."""
