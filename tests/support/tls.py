@@ -1,4 +1,4 @@
-"""A client of TLS that does what it is made to do, and nothing else: it answers no close_notify."""
+"""A TLS client for tests, which answers no close_notify by itself."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ def serving_tls(folder: Path, *options: str) -> Iterator[Process]:
 
 
 class MutePeer:
-    """A connection of TLS over a socket, whose closing alert and FIN leave only when they are asked for.
+    """A TLS connection over a socket; its closing alert and FIN leave on request alone.
 
     Args:
         port: of a server on this machine.
@@ -61,7 +61,7 @@ class MutePeer:
         self._flush()
 
     def receive(self) -> bytes:
-        """Wait for something to come, and return what it says; nothing where the server has closed."""
+        """Wait for data, and return it; nothing where the server has closed."""
         while not self.closed:
             data = self._read()
             if data or self.closed:

@@ -39,7 +39,7 @@ def get(context: click.Context, name: str | None) -> None:
 @click.argument("scenario", metavar="QUERY|JSON|-")
 @click.pass_context
 def put(context: click.Context, name: str, scenario: str) -> None:
-    """Make or replace a scenario: a query string, a JSON object, or either from standard input."""
+    """Make or replace a scenario, from an argument or from standard input (-)."""
     text = sys.stdin.read() if scenario == "-" else scenario
     kind = "application/json" if text.lstrip().startswith("{") else "text/plain"
     _print(_ask(context, "PUT", _path(name), text.encode("utf-8"), kind))

@@ -58,7 +58,7 @@ def _content(path: Path) -> bytes:
 
 
 def _with_body(table: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Read the file that `body-file` names, in a scenario and in its rules; it lies beside the TOML file."""
+    """Read the file of `body-file`, beside the TOML file, for a scenario and its rules."""
     found = {key: value for key, value in table.items() if key != "body-file"}
     if "body-file" in table:
         found["body"] = _content(directory / str(table["body-file"]))

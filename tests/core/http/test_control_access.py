@@ -19,7 +19,7 @@ def test_open() -> None:
 
 
 def test_closed() -> None:
-    """The problem names the settings that would let a request in when the gate is closed."""
+    """The problem names the settings that open the gate when it is closed."""
     assert problem(Gate(closed=True), authorization="Bearer x") is CLOSED
     assert all(name in str(CLOSED.accepted) for name in ("--control-token-file", "--admin-listen", "--control open"))
 
@@ -64,7 +64,7 @@ def test_own_page() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "a.b."])
 def test_rebound(host: str) -> None:
-    """A request is refused when a foreign name server could resolve its Host to this machine."""
+    """A request is refused when a foreign name server could resolve its Host."""
     assert problem(Gate(closed=False), host=host) is REBOUND
 
 

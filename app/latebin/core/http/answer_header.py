@@ -1,4 +1,4 @@
-"""A header that a caller adds to its answer, and the names that no caller can set."""
+"""Headers that a caller adds to its answer, except those that the service keeps."""
 
 import re
 from typing import Final
