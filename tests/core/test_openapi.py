@@ -29,7 +29,7 @@ def test_valid() -> None:
 
 
 def test_paths() -> None:
-    """The document has the paths of both styles, and those that belong to neither."""
+    """The document has the paths of both styles, and those of neither."""
     styled = {"/delayed", "/delayed/{delay}", "/delay/{delay}", "/drip", "/as/{name}", "/predict"}
     assert set(DOCUMENT["paths"]) == {
         *styled,
@@ -46,40 +46,40 @@ def test_paths() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "/as/" not in path])
-def test_operations_are_what_is_allowed(house: House, path: str) -> None:
-    """The methods of a path are those that its Allow header names; a scenario answers OPTIONS by itself."""
+def test_operations_are_the_allowed_methods(house: House, path: str) -> None:
+    """The operations of a path are the methods in its Allow header."""
     headers, _ = answer(house, f"OPTIONS {path.format(delay='1s', topic='faults')}")
     [allowed] = [line for line in headers.splitlines() if line.startswith("Allow: ")]
     assert ", ".join(sorted(method.upper() for method in DOCUMENT["paths"][path])) == allowed.removeprefix("Allow: ")
 
 
 def test_same_in_both_styles() -> None:
-    """A path of one style takes and gives what its twin in the other does."""
+    """A path has the same parameters and responses in both styles."""
     for path, operations in DOCUMENT["paths"].items():
         for method, operation in DOCUMENT["paths"].get(f"/raw{path}", {}).items():
-            told = {"parameters", "responses", "summary"}
-            assert {k: operation.get(k) for k in told} == {k: operations[method].get(k) for k in told}
+            parts = {"parameters", "responses", "summary"}
+            assert {k: operation.get(k) for k in parts} == {k: operations[method].get(k) for k in parts}
 
 
 def test_parameters() -> None:
-    """Every parameter of the table is there, with what the table says of it."""
-    told = {each["name"]: each for each in map(resolved, DOCUMENT["paths"]["/raw/delayed"]["post"]["parameters"])}
-    assert list(told) == [parameter.name for parameter in DELAYED]
+    """Every parameter of the table is described with the text of the table."""
+    found = {each["name"]: each for each in map(resolved, DOCUMENT["paths"]["/raw/delayed"]["post"]["parameters"])}
+    assert list(found) == [parameter.name for parameter in DELAYED]
     for parameter in DELAYED:
-        assert parameter.meaning in told[parameter.name]["description"]
-        assert parameter.accepted in told[parameter.name]["description"]
-        assert str(told[parameter.name]["example"]) == parameter.example
+        assert parameter.meaning in found[parameter.name]["description"]
+        assert parameter.accepted in found[parameter.name]["description"]
+        assert str(found[parameter.name]["example"]) == parameter.example
 
 
 def test_settings() -> None:
-    """The settings that bound a parameter are told with the values that they have in this service."""
+    """The description of a parameter has the values of its settings."""
     described = json.dumps(document(Settings(default_delay=1, max_delay=90, max_body=2048), ""))
-    for told in ("`--default-delay` (1s)", "`--max-delay` (1m30s)", "`--max-body` (2k)"):
-        assert told in described
+    for text in ("`--default-delay` (1s)", "`--max-delay` (1m30s)", "`--max-body` (2k)"):
+        assert text in described
 
 
 def test_upstreams() -> None:
-    """An upstream is there, with parameters in headers and without OPTIONS, which is the upstream's own."""
+    """An upstream has its parameters in headers, and no OPTIONS of this service."""
     found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
     validate(found)
     names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
@@ -89,15 +89,15 @@ def test_upstreams() -> None:
 
 
 @pytest.mark.parametrize("kind", ["late", "echo", "drip", "via"])
-def test_no_room(kind: str) -> None:
-    """Whatever answers late can refuse for want of room, with a problem."""
+def test_limit_of_pending_answers(kind: str) -> None:
+    """A late answer can be a problem when too many answers are pending."""
     responses = ANSWERS[kind]
     refusal = responses.get("503") or responses.get("5XX") or responses["default"]
     assert {"application/problem+json", "*/*"} & set(refusal["content"])
 
 
 def test_served(house: House) -> None:
-    """The document is served at /openapi.json, with the settings of the service that serves it."""
+    """The document is served at /openapi.json with the settings of the service."""
     headers, body = answer(house, "GET /openapi.json")
     assert "Content-Type: application/json" in headers
     served = json.loads(body)
@@ -106,6 +106,6 @@ def test_served(house: House) -> None:
 
 
 def test_operation_ids() -> None:
-    """No two operations have the same identity."""
+    """No two operations have the same id."""
     found = [operation["operationId"] for path in DOCUMENT["paths"].values() for operation in path.values()]
     assert len(set(found)) == len(found) == sum(len(each.methods) * len(each.prefixes) for each in ENDPOINTS)

@@ -42,7 +42,7 @@ READERS: dict[str, Callable[[str], Any]] = {"delayed": planned, "drip": dripped,
 
 @pytest.mark.parametrize(("parameter", "target"), parameters(), ids=lambda value: getattr(value, "name", ""))
 def test_example(parameter: Parameter, target: str) -> None:
-    """An example is accepted by its reader, and its target by the plan it is for."""
+    """The example of a parameter is accepted, alone and in its request target."""
     read_text(parameter, parameter.example, Settings())
     path, _, query = target.strip("/").partition("?")
     place, _, segment = path.partition("/")
@@ -66,14 +66,14 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
 
 @pytest.mark.parametrize(("place", "parameter"), EVERY, ids=lambda value: getattr(value, "name", value))
 def test_default(place: str, parameter: Parameter) -> None:
-    """What is said to happen without a parameter happens: it is told in words, or can be asked for."""
+    """An absent parameter has the documented effect, which is a value or a described one."""
     read_with = READERS[place]
-    told = parameter.default
-    assert DEFAULTS[told]() if told in DEFAULTS else read_with("") == read_with(f"{parameter.name}={told}")
+    default = parameter.default
+    assert DEFAULTS[default]() if default in DEFAULTS else read_with("") == read_with(f"{parameter.name}={default}")
 
 
 def near(parameter: Parameter) -> st.SearchStrategy[tuple[Parameter, str]]:
-    """Give a parameter with any text, or one that is nearly right."""
+    """Return a strategy for a parameter with any text or an almost valid one."""
     alphabet = sorted(set(f"{parameter.example}{parameter.accepted}0189.%:"))
     return st.tuples(st.just(parameter), st.text() | st.text(alphabet, max_size=12) | st.integers().map(str))
 
@@ -81,7 +81,7 @@ def near(parameter: Parameter) -> st.SearchStrategy[tuple[Parameter, str]]:
 @given(st.sampled_from(PARAMETERS).flatmap(near))
 @settings(max_examples=1000)
 def test_any_text(given: tuple[Parameter, str]) -> None:
-    """Any text is read or refused with a 400 that names the parameter, and what the schema excludes is refused."""
+    """Any text is read if its schema allows, or refused with a problem."""
     parameter, text = given
     try:
         read_text(parameter, text, SETTINGS)
@@ -93,11 +93,11 @@ def test_any_text(given: tuple[Parameter, str]) -> None:
 
 
 LENIENT = [SECONDS, *DRIP]
-"""What is read as httpbin reads it: whatever Python takes for a number."""
+"""The parameters that accept Python's other numbers, as httpbin does."""
 
 
 def described(parameter: Parameter) -> st.SearchStrategy[tuple[Parameter, str]]:
-    """Give a parameter with a text that its schema describes."""
+    """Return a strategy for a parameter with a text that its schema describes."""
     schema = parameter.schema
     if schema["type"] == "integer":
         texts = st.integers(schema["minimum"], schema.get("maximum", 10**20)).map(str)
@@ -112,12 +112,12 @@ EXACT = [parameter for parameter in PARAMETERS if "format" not in parameter.sche
 @given(st.sampled_from(EXACT).flatmap(described))
 @settings(max_examples=500)
 def test_exact_schema(given: tuple[Parameter, str]) -> None:
-    """Where a schema needs no format of our own, whatever it describes is read."""
+    """Any text that a schema describes is read when the schema has no own format."""
     read_text(*given, SETTINGS)
 
 
 def conforms(text: str, schema: Any) -> bool:
-    """Tell whether the text of a parameter is what its schema describes, as a client of OpenAPI sees it."""
+    """Check the text of a parameter against its schema, as an OpenAPI client would."""
     if schema["type"] == "integer":
         return text.isdigit() and schema["minimum"] <= int(text) <= schema.get("maximum", int(text))
     if "enum" in schema:
@@ -128,6 +128,6 @@ def conforms(text: str, schema: Any) -> bool:
 
 
 def test_schemas_are_json() -> None:
-    """A schema can be written as JSON."""
+    """A schema survives being written as JSON."""
     for parameter in PARAMETERS:
         assert json.loads(json.dumps(parameter.schema)) == parameter.schema

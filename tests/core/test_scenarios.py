@@ -42,7 +42,7 @@ def chosen(scenario: Scenario, method: str, path: str, **headers: str) -> int:
 
 
 def test_query() -> None:
-    """A query string is a scenario when its parameters are known, with or without an escaped percent sign."""
+    """A query string is a scenario with or without an escaped percent sign."""
     for text in ("delay=1s..3s&status=503:2%", "delay=1s..3s&status=503:2%25"):
         [rule] = read("a", text, SETTINGS).rules
         assert (str(rule.arguments["delay"]), rule.arguments["status"].share) == ("1s..3s", 0.02)
@@ -59,7 +59,7 @@ def test_query() -> None:
     ],
 )
 def test_rules(method: str, path: str, accept: str, number: int) -> None:
-    """The first rule that matches is the one when several do; the scenario itself is the last."""
+    """The first rule that matches is chosen, and the scenario itself when none does."""
     assert chosen(payments(), method, path, Accept=accept) == number
 
 
@@ -72,7 +72,7 @@ def test_a_rule_inherits() -> None:
 
 
 def test_as_json() -> None:
-    """A scenario is shown as given, as understood and with its prediction when it is asked for."""
+    """A scenario has its source, its parameters and its prediction in JSON."""
     shown = json.loads(json.dumps(payments().as_json(SETTINGS)))
     assert shown["given"] == tomllib.loads(PAYMENTS)
     assert shown["understood"] == {"delay": "50ms", "retry-after": 1, "header": ["X-One: 1", "X-Two: 2"]}
@@ -134,7 +134,7 @@ def test_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in(name: str) -> None:
-    """A built-in scenario can be read, and says its meaning and its source, when it is looked at."""
+    """A built-in scenario is valid and has a meaning and a source."""
     assert read(name, BUILT_IN[name].query, Settings()).rules
     assert BUILT_IN[name].meaning
     assert BUILT_IN[name].source

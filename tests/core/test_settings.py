@@ -4,12 +4,12 @@ from latebin.core.settings import Settings
 
 
 def test_default_delay_above_the_longest() -> None:
-    """A default that callers could not ask for is refused, and both are named."""
+    """A default delay is refused when it is above the longest delay."""
     with pytest.raises(ValueError, match="1m30s, is above the longest, 1m"):
         Settings(default_delay=90, max_delay=60)
 
 
 def test_log_format() -> None:
-    """A log format that is none is refused."""
+    """An unknown log format is refused."""
     with pytest.raises(ValueError, match="log_format"):
         Settings(log_format="xml")

@@ -1,4 +1,4 @@
-"""The one table of what can be requested, from which the documents are made."""
+"""The table of all endpoints, from which the documents are made."""
 
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -12,29 +12,29 @@ from latebin.core.parameters import DELAY, DELAYED, DRIP, NAME, PREDICT, SECONDS
 from latebin.core.settings import Settings
 
 PREFIXES: Final = {"klein": "", "resource": "/raw"}
-"""The path under which each style answers."""
+"""The path prefix of each style."""
 
 HEADINGS: Final = ("parameter", "meaning", "accepted", "default", "bound", "example")
 """The columns of the table of parameters."""
 
-# What a URL may have as it is (RFC 3986, section 3.4), so that an example reads as people write it.
+# Characters that a query may have without an escape (RFC 3986, section 3.4): examples stay readable.
 _LEGIBLE: Final = "():,=.$/"
 
 
 @attrs.frozen
 class Endpoint:
-    """One path, and all that can be asked for there.
+    """One path with its methods and parameters.
 
     Attributes:
-        path: behind the style's prefix, with the names of its parameters in braces.
-        summary: what it does, in a few words.
-        answers: which of `latebin.core.openapi.ANSWERS` it gives.
-        methods: those it answers.
-        path_parameters: those in the path.
-        query: those in the query.
-        headers: those in header fields, behind `parameters.PREFIX`.
-        styled: whether both styles have it, each under its prefix; if not, it belongs to neither.
-        admin: whether it is at `--admin-listen` alone, where there is such an address.
+        path: the path behind the style's prefix, with the names of its parameters in braces.
+        summary: its effect, in a few words.
+        answers: its kind of answer, a key of `latebin.core.openapi.ANSWERS`.
+        methods: the methods that it answers.
+        path_parameters: its parameters in the path.
+        query: its parameters in the query.
+        headers: its parameters in headers, whose names begin with `parameters.PREFIX`.
+        styled: whether both styles have it, each under its prefix; otherwise it belongs to neither style.
+        admin: whether `--admin-listen`, if that is set, is the only address that has it.
     """
 
     path: str
@@ -49,16 +49,20 @@ class Endpoint:
 
     @property
     def prefixes(self) -> dict[str, str]:
-        """The prefix of its path by the style that answers, which is `site` for what belongs to neither."""
+        """The prefix of its path by style; `site` stands for neither style."""
         return PREFIXES if self.styled else {"site": ""}
 
     @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return *self.path_parameters, *self.query, *self.headers
+
+    @property
     def example(self) -> str:
-        """A request target of it, without a query and behind the prefix."""
+        """An example of a request target, without prefix and query."""
         return self.path.format_map({each.name: quote(each.example, _LEGIBLE) for each in self.path_parameters})
 
     def example_of(self, parameter: Parameter) -> str:
-        """Give a request target that has the example of one of its parameters, and what has to stand beside it."""
+        """Return a request target with the example of a parameter and its required parameters."""
         if parameter not in self.query:
             return self.example
         fields = {**parameter.beside, parameter.name: parameter.example}
@@ -100,13 +104,13 @@ ENDPOINTS: Final = (
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )
-"""Every endpoint that is there whatever the settings are."""
+"""Every endpoint that does not depend on the settings."""
 
 
 def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
-    """Give every endpoint of a service: those of `/via` are there for the upstreams that it has."""
+    """Return every endpoint of a service, with one under `/via` for each of its upstreams."""
     via = (
-        # OPTIONS is passed on as well: it is the upstream that tells its methods.
+        # OPTIONS is not listed: it is passed on, since the upstream knows its own methods.
         Endpoint(f"/via/{name}", f"passes on to {url}, late", "via", METHODS, headers=VIA)
         for name, url in settings.upstreams.items()
     )
@@ -115,18 +119,18 @@ def endpoints(settings: Settings) -> tuple[Endpoint, ...]:
 
 
 def parameters() -> list[tuple[Parameter, str]]:
-    """Give each parameter of an answer once, with a request target as an example of it."""
+    """List each parameter of an answer once, with a request target as its example."""
     found: dict[int, tuple[Parameter, str]] = {}
     for endpoint in ENDPOINTS:
         if endpoint.styled:
-            for parameter in (*endpoint.query, *endpoint.path_parameters):
-                # Two parameters of one name may mean different things in different places.
+            for parameter in endpoint.parameters:
+                # By identity, because two endpoints have different parameters with one name.
                 found.setdefault(id(parameter), (parameter, endpoint.example_of(parameter)))
     return list(found.values())
 
 
 def with_values(text: str, settings: Settings) -> str:
-    """Put behind each setting that a text names what it is in this service: `--max-delay` (10m)."""
+    """Add its value to each setting in a text, as in `--max-delay` (10m)."""
     values = {
         "default-delay": render_duration(settings.default_delay),
         "max-delay": render_duration(settings.max_delay),

@@ -1,4 +1,4 @@
-"""What can go wrong with an answer on purpose."""
+"""The failures that an answer can have on purpose."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ KINDS: Final = {
 }
 
 GARBAGE: Final = b"\x00\xff\x00 this is not HTTP \x00\xff\x00\r\n\r\n"
-"""What `garbage` sends: no status line, and no text either."""
+"""The bytes of `garbage`: neither a status line nor text."""
 
 HALF_CHUNK: Final = b"400\r\nSorry"
-"""What `badchunk` ends with: a chunk that announces 1,024 bytes, and has five."""
+"""The last bytes of `badchunk`: a chunk that announces 1,024 bytes and has five."""

@@ -1,4 +1,4 @@
-"""The service as an OpenAPI 3.1 document, made from the table of endpoints."""
+"""The OpenAPI 3.1 document of a service, made from the table of endpoints."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -45,7 +45,7 @@ _FIELDS: Final = {
 
 SCHEMAS: Final = {
     "Problem": {
-        "description": "Why a request is refused (RFC 9457).",
+        "description": "The reason of a refusal (RFC 9457).",
         **_object(
             {
                 "type": {"const": "about:blank"},
@@ -62,7 +62,7 @@ SCHEMAS: Final = {
         ),
     },
     "Prediction": {
-        "description": "What to expect of a delay, in milliseconds; `cut` is the share that a timeout cuts.",
+        "description": "The figures of a delay in milliseconds; `cut` is the share of requests that the timeout cuts.",
         **_object(
             {
                 **{f"{name}_ms": _NUMBER for name in FIGURES},
@@ -73,7 +73,7 @@ SCHEMAS: Final = {
         ),
     },
     "Echo": {
-        "description": "What httpbin says of a request.",
+        "description": "The description of a request, as from httpbin.",
         **_object(
             {
                 "args": _FIELDS,
@@ -88,7 +88,7 @@ SCHEMAS: Final = {
     },
     "Health": _object({"status": {"const": "ok"}}),
 }
-"""The bodies that are always the same kind of JSON, by name."""
+"""The schemas of JSON bodies, by name."""
 
 
 def _header(description: str, schema: Json = _TEXT) -> Json:
@@ -99,17 +99,20 @@ _ALLOW: Final = {"Allow": _header("The methods that are answered.")}
 
 _TIMING: Final = {
     "Server-Timing": _header(
-        "How late the answer is, in milliseconds: as measured, unless the headers did not wait, and as asked.",
+        "The delay in milliseconds, as measured and as asked; without the measured one if the headers did not wait.",
         {**_TEXT, "pattern": r"^(delay;dur=[0-9.]+, )?asked;dur=[0-9.]+$"},
     ),
-    "Retry-After": {"description": "As asked for.", "schema": {"type": "integer", "minimum": 0}},
+    "Retry-After": {
+        "description": "The value of the parameter retry-after.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
 }
 
-_IDENTITY: Final = "X-Request-ID"
+_REQUEST_ID: Final = "X-Request-ID"
 
 HEADERS: Final = {
-    _IDENTITY: _header(
-        "The id of the request, as it was given in X-Request-ID or traceparent, or a new one.",
+    _REQUEST_ID: _header(
+        "The id of the request: the one in X-Request-ID or traceparent, or a new one.",
         {**_TEXT, "pattern": f"^{PATTERN}$"},
     )
 }
@@ -125,8 +128,8 @@ def _schema(name: str) -> Json:
 
 
 def _response(description: str, content: Json, headers: Json | None = None) -> Json:
-    identity = {_IDENTITY: _reference("headers", _IDENTITY)}
-    parts = {"description": description, "headers": {**identity, **(headers or {})}, "content": content}
+    request_id = {_REQUEST_ID: _reference("headers", _REQUEST_ID)}
+    parts = {"description": description, "headers": {**request_id, **(headers or {})}, "content": content}
     return {name: part for name, part in parts.items() if part}
 
 
@@ -137,18 +140,18 @@ _DRIPPED: Final[Json] = {"application/octet-stream": {}}
 _LATE: Final[Json] = {body.content_type.decode("ascii").partition(";")[0]: {} for body in TYPES.values()}
 
 _REFUSED: Final = {
-    "400": _response("Something asked for is wrong; the problem names it.", _PROBLEM),
-    "404": _response("There is nothing at this path.", _PROBLEM),
-    "405": _response("This method is not answered here.", _PROBLEM, _ALLOW),
+    "400": _response("A parameter is wrong; the problem names it.", _PROBLEM),
+    "404": _response("The path is unknown.", _PROBLEM),
+    "405": _response("The method is not allowed here.", _PROBLEM, _ALLOW),
 }
 
-_AS_ASKED: Final = "An answer of the status that was asked for."
+_AS_ASKED: Final = "An answer with the requested status."
 
 
 def _refused_or(content: Json) -> Json:
-    """Give the refusals of those who answer with any status: one that was asked for has other headers and content."""
+    """Return the refusals of an endpoint whose answers can have the same statuses."""
     return {
-        status: _response(f"{refusal['description']} Or this status was asked for.", {**_PROBLEM, **content})
+        status: _response(f"{refusal['description']} Or an answer with this requested status.", {**_PROBLEM, **content})
         for status, refusal in _REFUSED.items()
     }
 
@@ -170,8 +173,8 @@ ANSWERS: Final[Mapping[str, Json]] = {
     "echo": {
         "200": _response("The request, late.", {"application/json": _schema("Echo")}, _TIMING),
         **_REFUSED,
-        "413": _response("The body is larger than what can be told.", _PROBLEM),
-        "503": _response("There is no room for another that waits.", _PROBLEM),
+        "413": _response("The body is too large for an echo.", _PROBLEM),
+        "503": _response("The number of pending answers is at its limit.", _PROBLEM),
     },
     "drip": {
         "200": _response("Bytes, one by one.", _DRIPPED, _TIMING),
@@ -181,30 +184,30 @@ ANSWERS: Final[Mapping[str, Json]] = {
     },
     "via": {
         **_refused_or({"*/*": {}}),
-        "502": _response("The upstream gave no answer. Or the upstream's own answer.", {**_PROBLEM, "*/*": {}}),
-        "504": _response("The upstream did not begin its answer in time. Or its own.", {**_PROBLEM, "*/*": {}}),
-        "default": _response("The upstream's answer, late, or that of the status that was asked for.", {"*/*": {}}),
+        "502": _response("The upstream did not answer. Or the upstream's own answer.", {**_PROBLEM, "*/*": {}}),
+        "504": _response("The upstream began no answer in time. Or its own answer.", {**_PROBLEM, "*/*": {}}),
+        "default": _response("The upstream's answer, late. Or an answer with the requested status.", {"*/*": {}}),
     },
     "prediction": _at_once({"application/json": _schema("Prediction")}),
     "health": _at_once({"application/json": _schema("Health")}),
     "readiness": {
         **_at_once({"application/json": _schema("Health")}),
-        "503": _response("The service stops, and takes no traffic.", _PROBLEM),
+        "503": _response("The service is stopping and takes no more traffic.", _PROBLEM),
     },
     "description": _at_once({"application/json": {"schema": {"type": "object"}}}),
     "page": _at_once({"text/html": {}}),
     "figures": _at_once({"text/plain": {}}),
     "options": {"204": _response("The methods, at once.", {}, _ALLOW), **_REFUSED},
 }
-"""The responses of each kind of endpoint, by status."""
+"""The responses of each kind of answer, by status."""
 
 
 def document(settings: Settings, version: str) -> dict[str, Any]:
-    """Describe the service.
+    """Make the document of a service.
 
     Args:
-        settings: whose values stand beside their names, and whose upstreams can be requested.
-        version: that of the service.
+        settings: the settings of the service.
+        version: the version of the service.
 
     Returns:
         An OpenAPI 3.1 document, as plain values for JSON.
@@ -223,18 +226,30 @@ def document(settings: Settings, version: str) -> dict[str, Any]:
             "schemas": SCHEMAS,
             "headers": HEADERS,
             "responses": {f"{kind}.{status}": each for kind in ANSWERS for status, each in ANSWERS[kind].items()},
-            "parameters": {name: each for endpoint in every for name, each in _parameters(endpoint, settings).items()},
+            "parameters": {
+                f"{_name(endpoint)}.{each.name}": _parameter(endpoint, each, settings)
+                for endpoint in every
+                for each in endpoint.parameters
+            },
         },
     }
 
 
 def _operation(endpoint: Endpoint, style: str, method: str) -> Json:
-    answers = "options" if method == "OPTIONS" else endpoint.answers
+    answers, summary = endpoint.answers, endpoint.summary
+    parameters = [_reference("parameters", f"{_name(endpoint)}.{each.name}") for each in endpoint.parameters]
+    if method == "OPTIONS":
+        answers, summary = "options", "lists the methods"
+        # OPTIONS ignores the query, and accepts any value in the path.
+        parameters = [
+            {"name": each.name, "in": "path", "required": True, "schema": _SEGMENT, "example": each.example}
+            for each in endpoint.path_parameters
+        ]
     parts = {
         "operationId": f"{style}.{_name(endpoint)}.{method.lower()}",
         "tags": [style],
-        "summary": "tells the methods" if method == "OPTIONS" else endpoint.summary,
-        "parameters": _options_parameters(endpoint) if method == "OPTIONS" else _parameter_references(endpoint),
+        "summary": summary,
+        "parameters": parameters,
         "responses": {status: _reference("responses", f"{answers}.{status}") for status in ANSWERS[answers]},
     }
     return {name: part for name, part in parts.items() if part}
@@ -244,53 +259,22 @@ def _name(endpoint: Endpoint) -> str:
     return endpoint.path.strip("/").translate(str.maketrans("/.", "--", "{}")) or "index"
 
 
-def _options_parameters(endpoint: Endpoint) -> list[Json]:
-    """Give the parameters in the path, of which OPTIONS asks no more than that they are there."""
-    return [
-        {"name": each.name, "in": "path", "required": True, "schema": _SEGMENT, "example": each.example}
-        for each in endpoint.path_parameters
-    ]
-
-
-def _parameter_references(endpoint: Endpoint) -> list[Json]:
-    return [_reference("parameters", f"{_name(endpoint)}.{each.name}") for each in _asked(endpoint)]
-
-
-def _asked(endpoint: Endpoint) -> tuple[Parameter, ...]:
-    return (*endpoint.path_parameters, *endpoint.query, *endpoint.headers)
-
-
-def _parameters(endpoint: Endpoint, settings: Settings) -> dict[str, Json]:
-    """Give the parameters of an endpoint by their names among the components."""
-    return {
-        f"{_name(endpoint)}.{each.name}": {**_place(endpoint, each), **_parameter(each, settings)}
-        for each in _asked(endpoint)
-    }
-
-
-def _place(endpoint: Endpoint, parameter: Parameter) -> Json:
+def _parameter(endpoint: Endpoint, parameter: Parameter, settings: Settings) -> Json:
+    place: Json = {"name": parameter.name, "in": "query"}
     if parameter in endpoint.path_parameters:
-        return {"name": parameter.name, "in": "path", "required": True}
-    if parameter in endpoint.query:
-        return {"name": parameter.name, "in": "query"}
-    return {"name": f"{PREFIX}{parameter.name}".title(), "in": "header"}
-
-
-def _parameter(parameter: Parameter, settings: Settings) -> Json:
-    return {
-        "description": with_values(_told(parameter), settings),
-        "schema": parameter.schema,
-        "example": int(parameter.example) if parameter.schema["type"] == "integer" else parameter.example,
-    }
-
-
-def _told(parameter: Parameter) -> str:
+        place = {"name": parameter.name, "in": "path", "required": True}
+    elif parameter in endpoint.headers:
+        place = {"name": f"{PREFIX}{parameter.name}".title(), "in": "header"}
     lines = [
         f"{parameter.meaning}.",
         f"Accepted: {parameter.accepted}.",
         f"Default: {parameter.default}.",
         f"Bound: {parameter.bound}.",
+        f"Requires: {', '.join(parameter.beside)}." if parameter.beside else "",
     ]
-    if parameter.beside:
-        lines.append(f"Beside it: {', '.join(parameter.beside)}.")
-    return "\n".join(lines)
+    return {
+        **place,
+        "description": with_values("\n".join(filter(None, lines)), settings),
+        "schema": parameter.schema,
+        "example": int(parameter.example) if parameter.schema["type"] == "integer" else parameter.example,
+    }

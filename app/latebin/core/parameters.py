@@ -31,7 +31,7 @@ Reader = Callable[[str, Settings], Any]
 
 MAX_CHUNKS: Final = 10_000
 MAX_TEXT: Final = 64 * 1024
-"""Bytes of the largest body that a scenario has in its text."""
+"""Bytes of the largest body in the text of a scenario."""
 
 MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
@@ -60,7 +60,7 @@ class Parameter:
             schema can express, such as a bound that is a setting.
         beside: other parameters that it requires in the query, with values that fit the example.
         via: whether `/via/NAME` has it too, as a header.
-        most: how often it may be given; above 1, its value is a tuple.
+        most: the most times that it may be given. Above 1, its value is a tuple.
     """
 
     name: str
@@ -146,11 +146,11 @@ def _header(text: str, settings: Settings) -> tuple[bytes, bytes]:
 
 @attrs.frozen
 class Answers:
-    """Several whole answers, of which one is drawn.
+    """Several whole answers, one of which is drawn.
 
     Attributes:
         text: the canonical text.
-        variants: the share and the parameters of each.
+        variants: the share and the parameters of each answer.
     """
 
     text: str
@@ -178,19 +178,20 @@ def _own(number: int, variant: variants.Variant, settings: Settings) -> Mapping[
 def _body(text: str, settings: Settings) -> bytes:
     body = text.encode("utf-8", "surrogateescape")
     if len(body) > MAX_TEXT:
-        raise ValueError(f"larger than {size.render(MAX_TEXT)} bytes")
+        raise ValueError(f"expected at most {size.render(MAX_TEXT)} bytes")
     return body
 
 
 def _content_type(text: str, settings: Settings) -> bytes:
     if not _MEDIA_TYPE.fullmatch(text):
-        raise ValueError("not a media type")
+        raise ValueError("expected a media type such as application/json")
     return text.encode("ascii")
 
 
 def _upstream(text: str, settings: Settings) -> str:
     if text not in settings.upstreams:
-        raise ValueError(f"not one of the upstreams: {', '.join(sorted(settings.upstreams)) or 'there are none'}")
+        known = ", ".join(sorted(settings.upstreams)) or "none was given with --upstream"
+        raise ValueError(f"expected the name of a known upstream ({known})")
     return text
 
 
@@ -420,8 +421,8 @@ SCENARIO: Final = (
     Parameter(
         name="upstream",
         meaning="passes the requests on to an upstream, late",
-        accepted="the name of an upstream that was given at the start",
-        default="the service answers by itself",
+        accepted="the name of an upstream from the start",
+        default="the service answers itself",
         bound="one of `--upstream`",
         example="api",
         read=_upstream,
@@ -431,7 +432,7 @@ SCENARIO: Final = (
         name="body",
         meaning="the body of the answer",
         accepted="a text",
-        default="that of the type",
+        default="the body of the type",
         bound=size.render(MAX_TEXT),
         example='{"id": 1}',
         read=_body,
@@ -439,7 +440,7 @@ SCENARIO: Final = (
     ),
     Parameter(
         name="content-type",
-        meaning="the Content-Type of that body",
+        meaning="the Content-Type of the body",
         accepted="a media type such as application/json",
         default="text/plain; charset=utf-8",
         bound="100 characters",
@@ -542,7 +543,7 @@ NAME: Final = Parameter(
     meaning="the scenario",
     accepted="the name of a scenario: 1 to 64 letters, digits, `.`, `_` and `-`",
     default="none: it is part of the path",
-    bound="a scenario that there is",
+    bound="one of the scenarios",
     example="rate-limited",
     read=_name,
     schema={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
@@ -554,8 +555,8 @@ PREFIX: Final = "latebin-"
 
 
 def split_query(query: bytes) -> Iterator[tuple[str, str]]:
-    """Give the names and texts of a query, decoded; a byte that is not UTF-8 stays readable, behind a backslash."""
-    # Latin-1 keeps any byte: the refusal shows it, instead of failing on it.
+    """Split a query into the names and texts of its fields, decoded."""
+    # Latin-1 and backslashes keep every byte readable in the refusal, where UTF-8 alone would raise.
     for field in query.decode("latin-1").split("&"):
         if field:
             name, _, value = field.partition("=")

@@ -1,4 +1,4 @@
-"""From what a caller wrote in a URL to what will be done about it."""
+"""Plans: the effect of a request on its answer, made from the request's parameters."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -35,28 +35,28 @@ EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
 Arguments = Mapping[str, Any]
-"""What was asked for, by the names of the parameters; what was not given is not there."""
+"""The values of the given parameters, by name."""
 
 
 @attrs.frozen
 class Plan:
-    """What a request was promised, or several that ask for the same where nothing is drawn.
+    """The planned answer of one request, or of all equal requests without a draw.
 
     Attributes:
-        wait: seconds from its acceptance until it is answered.
-        cut: whether the wait was drawn longer than the longest delay, and cut to it.
+        wait: seconds from the acceptance of the request to its answer.
+        cut: whether the drawn wait exceeded the longest delay, and was cut to it.
         status: the HTTP status code.
-        body: what is sent; None for a status that has no body.
-        at: `headers` if these wait as well, or `body` if they are sent at once.
-        chunks: how many pieces the body is sent in.
+        body: the body; None for a status without one.
+        at: `headers` if the headers wait, too; `body` if they are sent at once.
+        chunks: the number of pieces in which the body is sent.
         over: seconds from the first piece to the last.
-        chunked: whether the body is framed in chunks, and not by its length.
-        retry_after: seconds, for the header of that name; None for no header.
-        fault: what goes wrong, one of `latebin.core.faults.KINDS`; None if nothing does.
-        forwarded: whether the answer is an upstream's, and nothing is answered in its place.
-        extra: headers that were asked for, each name once with its values; they replace the service's own.
-        asked_ms: the wait in milliseconds, as it is told.
-        headers: those of the answer that do not depend on when it is given.
+        chunked: whether the chunked coding frames the body, instead of its length.
+        retry_after: seconds for the header of that name; None for no header.
+        fault: the failure, one of `latebin.core.faults.KINDS`; None for an intact answer.
+        forwarded: whether the answer is that of an upstream.
+        extra: requested headers, each name once with its values; they replace the service's own.
+        asked_ms: the wait in milliseconds, as headers and log report it.
+        headers: the headers of the answer that do not depend on the time of sending.
     """
 
     wait: float
@@ -75,29 +75,29 @@ class Plan:
     headers: Headers = attrs.field(init=False, repr=False, eq=False)
 
     @asked_ms.default
-    def _told(self) -> float:
+    def _wait_in_milliseconds(self) -> float:
         return round(self.wait * 1000, 3)
 
     @headers.default
-    def _described(self) -> Headers:
-        retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
-        return (*self._framed(), *retry)
-
-    def _framed(self) -> Headers:
+    def _framing_and_retry(self) -> Headers:
+        framing: Headers = ()
         if self.body is not None:
             length = () if self.chunked else ((b"Content-Length", b"%d" % self.body.size),)
-            return (b"Content-Type", self.body.content_type), *length, *SAFE
-        # A 205 says that it is empty; a 204 and a 304 are so by definition (RFC 9110, sections 8.6 and 15.3.6).
-        return ((b"Content-Length", b"0"), *SAFE) if self.status == HTTPStatus.RESET_CONTENT else SAFE
+            framing = (b"Content-Type", self.body.content_type), *length
+        elif self.status == HTTPStatus.RESET_CONTENT:
+            # A 205 has to say that it is empty; a 204 and a 304 are so by definition (RFC 9110, sections 8.6, 15.3.6).
+            framing = ((b"Content-Length", b"0"),)
+        retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
+        return *framing, *SAFE, *retry
 
 
 @attrs.frozen
 class Source:
-    """Where a plan's draws come from.
+    """The origin of a plan's draws.
 
     Attributes:
-        turn: which request of a seed and an expression this is; asked at most once a request.
-        random: a float in [0, 1), for the draws that have no seed.
+        turn: returns the number of a request among those with its seed and expression; called at most once a request.
+        random: returns a float in [0, 1), for draws without a seed.
     """
 
     turn: Callable[[int | None, str], int]
@@ -107,104 +107,85 @@ class Source:
 def read_arguments(
     query: bytes, path_delay: str | None, settings: Settings, fields: Iterable[tuple[str, str]] = ()
 ) -> Arguments:
-    """Read what a request asks for, which is the same each time that it is asked.
+    """Read the parameters of `/delayed`.
 
     Args:
-        query: what follows the `?` of the request target, still percent-encoded.
-        path_delay: the path's last segment, decoded, where the path has one.
+        query: the query of the request target, still percent-encoded.
+        path_delay: the delay in the path, decoded; None without one.
         settings: the default and the limits.
         fields: names and texts of the parameters in request headers.
 
     Raises:
-        Refused: 400, with the parameter that was wrong, what was given for it, and what is accepted.
+        Refused: 400, with the name of the wrong parameter, the given text and the accepted values.
     """
-    asked = read_fields([*split_query(query), *fields], DELAYED, settings)
+    arguments = read_fields([*split_query(query), *fields], DELAYED, settings)
     if path_delay is not None:
-        if "delay" in asked:
-            both = f"{path_delay} in the path and {asked['delay']} in the query"
-            raise wrong("The delay can be given once.", "delay", both, "a delay in the path or in the query")
-        asked["delay"] = read_text(DELAY, path_delay, settings)
-    return asked
+        if "delay" in arguments:
+            both = f"{path_delay} in the path and {arguments['delay']} in the query"
+            detail = "The delay is given twice: in the path and in the query."
+            raise wrong(detail, "delay", both, "a delay in the path or in the query")
+        arguments["delay"] = read_text(DELAY, path_delay, settings)
+    return arguments
 
 
-def prepare(asked: Arguments, settings: Settings, source: Source) -> Callable[[], Plan]:
-    """Give what plans for one request after another that ask for the same: by drawing, if there is anything to draw.
+def prepare(arguments: Arguments, settings: Settings, source: Source) -> Callable[[], Plan]:
+    """Make a function that returns the plan of the next request with these arguments.
+
+    If nothing is drawn, all requests have one plan, which is made here. Otherwise the function draws each time.
 
     Raises:
-        Refused: 400, if nothing is drawn, and what is asked for does not go together; else the planner raises it.
+        Refused: 400, if nothing is drawn and the arguments contradict each other. Otherwise the function raises it.
     """
-    planned = partial(_draw_plan, asked, settings, source, upstream="upstream" in asked)
-    return planned if _varies(asked) else partial(_same, planned())
+    next_plan = partial(_draw_plan, arguments, settings, source, upstream="upstream" in arguments)
+    chances = arguments.get("status"), arguments.get("fault")
+    certain = all(chance is None or chance.share in (0, 1) for chance in chances)
+    # Each request with a seed counts as a turn of that seed, even if nothing is drawn.
+    if arguments.keys() & {"answer", "seed"} or not certain or not isinstance(arguments.get("delay"), Fixed | None):
+        return next_plan
+    plan = next_plan()
+    return lambda: plan
 
 
-def _varies(asked: Arguments) -> bool:
-    """Tell whether one request may be promised something else than the next, or is counted as a turn of a seed."""
-    chances = asked.get("status"), asked.get("fault")
-    even = all(chance is None or chance.share in (0, 1) for chance in chances)
-    return "seed" in asked or "answer" in asked or not (even and isinstance(asked.get("delay"), Fixed | None))
-
-
-def _same(plan: Plan) -> Plan:
-    return plan
-
-
-def _draw_plan(asked: Arguments, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
-    """Draw what one request is promised, of those that ask for the same.
+def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
+    """Draw the plan of one request.
 
     Args:
-        asked: what it asks for, as `ask` gives it.
+        arguments: the values of its parameters.
         settings: the default and the limits.
-        source: where the draws come from.
-        upstream: whether it is to be passed on, if neither a status nor a fault is drawn to be answered instead.
+        source: the origin of the draws.
+        upstream: whether to pass the request on, unless a status or a fault is drawn as its answer.
 
     Raises:
-        Refused: 400, if what is asked for does not go together.
+        Refused: 400, if the arguments contradict each other.
     """
-    draws = _Draws(asked, settings, source)
-    asked = draws.arguments
+    draws = _Draws(arguments, settings, source)
+    arguments = draws.arguments
     wait = draws.delay.draw(draws.uniforms("delay", draws.delay), draws.n)
-    drawn = draws.what("status", asked.get("status"))
+    drawn = draws.event("status", arguments.get("status"))
     status = int(drawn or 200)
-    fault = draws.what("fault", asked.get("fault"))
+    fault = draws.event("fault", arguments.get("fault"))
     plan = Plan(
         wait=min(wait, settings.max_delay),
         cut=wait > settings.max_delay,
         status=status,
-        body=None if status in EMPTY else _body(asked),
-        at=asked.get("at", "headers"),
-        chunks=asked.get("chunks", 1),
-        over=asked.get("over", 0.0),
-        chunked=asked.get("framing") == "chunked" or fault == "badchunk",
-        retry_after=asked.get("retry-after"),
+        body=None if status in EMPTY else _body(arguments),
+        at=arguments.get("at", "headers"),
+        chunks=arguments.get("chunks", 1),
+        over=arguments.get("over", 0.0),
+        chunked=arguments.get("framing") == "chunked" or fault == "badchunk",
+        retry_after=arguments.get("retry-after"),
         fault=fault,
         forwarded=upstream and drawn is None and fault is None,
-        extra=_grouped(asked.get("header", ())),
+        extra=_grouped(arguments.get("header", ())),
     )
     _check_pieces(plan)
     return plan
 
 
-def plan_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
-    """Read what a request that is to be passed on asks for.
-
-    Args:
-        fields: names and texts of the parameters, as `read_fields` takes them.
-        settings: the default and the limits.
-        source: where the draws come from.
-
-    Returns:
-        A plan, forwarded if neither a status nor a fault was drawn to be answered instead.
-
-    Raises:
-        Refused: 400, as in `read`.
-    """
-    return _draw_plan(read_fields(fields, VIA, settings), settings, source, upstream=True)
-
-
-def _body(asked: Arguments) -> Body:
-    if "body" in asked:
-        return whole(asked.get("content-type", b"text/plain; charset=utf-8"), asked["body"])
-    return sized(asked.get("type", "html"), asked.get("size"))
+def _body(arguments: Arguments) -> Body:
+    if "body" in arguments:
+        return whole(arguments.get("content-type", b"text/plain; charset=utf-8"), arguments["body"])
+    return sized(arguments.get("type", "html"), arguments.get("size"))
 
 
 def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
@@ -217,26 +198,30 @@ def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple
 def _check_pieces(plan: Plan) -> None:
     most = MAX_CHUNKS if plan.body is None else max(plan.body.size, 1)
     if plan.chunks > most:
-        raise wrong("These are more pieces than bytes.", "chunks", str(plan.chunks), f"at most {most}")
+        detail = f'Invalid chunks "{plan.chunks}": the body has fewer bytes than pieces.'
+        raise wrong(detail, "chunks", str(plan.chunks), f"at most {most}")
     if plan.over and plan.chunks == 1:
-        raise wrong("One piece takes no time.", "over", render(plan.over), "chunks of at least 2 beside it")
+        over = render(plan.over)
+        detail = f'Invalid over "{over}": the body has one piece.'
+        raise wrong(detail, "over", over, "chunks of at least 2 beside it")
 
 
 class _Draws:
-    """The draws of one request, each from uniforms of its own."""
+    """The draws of one request, each from its own stream of random numbers."""
 
-    def __init__(self, asked: Arguments, settings: Settings, source: Source) -> None:
-        self._seed = asked.get("seed")
+    def __init__(self, arguments: Arguments, settings: Settings, source: Source) -> None:
+        self._seed = arguments.get("seed")
         self._random = source.random
-        if "n" in asked and self._seed is None:
-            raise wrong("There is no n-th draw without a seed.", "n", str(asked["n"]), "a seed beside it")
-        delay: Distribution = asked.get("delay") or Fixed(settings.default_delay)
-        answers = asked.get("answer")
-        expression = str(delay if answers is None else answers)
-        # Without a seed nothing counts what is fixed.
+        if "n" in arguments and self._seed is None:
+            n = str(arguments["n"])
+            raise wrong(f'Invalid n "{n}": there is no seed.', "n", n, "a seed beside it")
+        delay: Distribution = arguments.get("delay") or Fixed(settings.default_delay)
+        answers = arguments.get("answer")
+        # A fixed delay without a seed uses no number, so its requests are not counted.
         counted = self._seed is not None or answers is not None or not isinstance(delay, Fixed)
-        self.n = asked.get("n") or (source.turn(self._seed, expression) if counted else 1)
-        self.arguments = asked if answers is None else {**asked, **self._one_of(answers)}
+        expression = str(delay if answers is None else answers)
+        self.n = arguments.get("n") or (source.turn(self._seed, expression) if counted else 1)
+        self.arguments = arguments if answers is None else {**arguments, **self._one_of(answers)}
         self.delay: Distribution = self.arguments.get("delay") or delay
 
     def _one_of(self, answers: Answers) -> Arguments:
@@ -252,56 +237,76 @@ class _Draws:
             return draw.unseeded(self._random)
         return draw.seeded(purpose, self._seed, str(expression), self.n)
 
-    def what(self, purpose: str, chance: Chance | None) -> str | None:
-        """Draw whether something happens; with one seed, whatever a share hits a greater share hits too."""
+    def event(self, purpose: str, chance: Chance | None) -> str | None:
+        """Draw whether an event happens.
+
+        With one seed, a request that a small share hits is hit by every larger share, too.
+        """
         if chance is None or not chance.share:
             return None
         hit = chance.share == 1 or next(self.uniforms(purpose, chance.what)) < chance.share
         return chance.what if hit else None
 
 
-def plan_echo(path_delay: str, told: bytes, settings: Settings) -> Plan:
-    """Promise to tell a request what it was, as httpbin's `/delay/SECONDS` does.
+def plan_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
+    """Plan the answer of `/via/NAME`.
 
     Args:
-        path_delay: the path's last segment, decoded.
-        told: the JSON that is answered with.
+        fields: names and texts of the parameters, as for `read_fields`.
+        settings: the default and the limits.
+        source: the origin of the draws.
+
+    Returns:
+        A plan that is forwarded, unless a status or a fault was drawn as the answer.
+
+    Raises:
+        Refused: 400, as in `read_arguments`.
+    """
+    return _draw_plan(read_fields(fields, VIA, settings), settings, source, upstream=True)
+
+
+def plan_echo(path_delay: str, content: bytes, settings: Settings) -> Plan:
+    """Plan the answer of `/delay/SECONDS`, as httpbin gives it.
+
+    Args:
+        path_delay: the delay in the path, decoded.
+        content: the JSON description of the request.
         settings: the limits.
 
     Raises:
-        Refused: 400, as in `read`.
+        Refused: 400, as in `read_arguments`.
     """
-    asked = cast("float", read_text(SECONDS, path_delay, settings))
-    wait = min(asked, MAX_SECONDS, settings.max_delay)
-    return Plan(wait, cut=asked > wait, body=whole(b"application/json", told))
+    requested = cast("float", read_text(SECONDS, path_delay, settings))
+    wait = min(requested, MAX_SECONDS, settings.max_delay)
+    return Plan(wait, cut=requested > wait, body=whole(b"application/json", content))
 
 
 def plan_drip(query: bytes, settings: Settings) -> Plan:
-    """Promise a body that comes byte by byte, as httpbin's `/drip` does.
+    """Plan the answer of `/drip`, whose body comes byte by byte as from httpbin.
 
     Raises:
-        Refused: 400, as in `read`.
+        Refused: 400, as in `read_arguments`.
     """
-    asked = read_query(query, DRIP, settings)
-    size, status = asked.get("numbytes", 10), asked.get("code", 200)
-    # A byte each, as long as that can be told from fewer and larger pieces.
-    chunks = min(size, MAX_CHUNKS) if asked.get("duration", 2.0) else 1
+    arguments = read_query(query, DRIP, settings)
+    size, status = arguments.get("numbytes", 10), arguments.get("code", 200)
+    # One byte a piece, up to a number beyond which no client sees a difference.
+    chunks = min(size, MAX_CHUNKS) if arguments.get("duration", 2.0) else 1
     return Plan(
-        wait=asked.get("delay", 0.0),
+        wait=arguments.get("delay", 0.0),
         status=status,
         body=None if status in EMPTY else Body(b"application/octet-stream", b"", b"*", b"", size),
         chunks=chunks,
-        # httpbin pauses after the last byte too: the last has its time's share behind it, not before it.
-        over=asked.get("duration", 2.0) * (chunks - 1) / chunks,
+        # httpbin pauses after the last byte, too, so the pieces span one pause less than the duration.
+        over=arguments.get("duration", 2.0) * (chunks - 1) / chunks,
     )
 
 
 def predict(query: bytes, settings: Settings) -> prediction.Prediction:
-    """Read what a request to `/predict` asks for, and work it out.
+    """Make the prediction that a request to `/predict` asks for.
 
     Raises:
-        Refused: 400, as in `read`.
+        Refused: 400, as in `read_arguments`.
     """
-    asked = read_query(query, PREDICT, settings)
-    delay = asked.get("delay") or Fixed(settings.default_delay)
-    return prediction.predict(delay, asked.get("timeout"), settings.max_delay)
+    arguments = read_query(query, PREDICT, settings)
+    delay = arguments.get("delay") or Fixed(settings.default_delay)
+    return prediction.predict(delay, arguments.get("timeout"), settings.max_delay)

@@ -1,4 +1,4 @@
-"""Scenarios: plans with a name, for clients whose paths and headers nobody can change."""
+"""Scenarios: plans with a name, for clients with fixed paths and headers."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,19 +16,19 @@ from latebin.core.parameters import DELAYED, NAME, SCENARIO, VIA, Answers, read_
 from latebin.core.settings import Settings
 
 MOST: Final = 1000
-"""The most scenarios that there can be at once."""
+"""The most scenarios at once."""
 
 MAX_LENGTH: Final = 16 * 1024
-"""The longest scenario, in characters without its body: as long as a URL may be."""
+"""The longest scenario, in characters without its body; a URL has the same limit."""
 
 MAX_BODY: Final = 64 * 1024
-"""Bytes of the largest body that a scenario brings in its text; a file that the operator names may be larger."""
+"""Bytes of the largest body in the text of a scenario; a file that the operator names may be larger."""
 
 MAX_RULES: Final = 100
-"""The most rules of one scenario."""
+"""The most rules in one scenario."""
 
 Given = str | Mapping[str, Any]
-"""A scenario as it is given: a query string, or a table of TOML or an object of JSON."""
+"""The source of a scenario: a query string, a TOML table or a JSON object."""
 
 _MATCHERS: Final = ("path", "method", "header")
 
@@ -37,12 +37,12 @@ _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @attrs.frozen
 class BuiltIn:
-    """A scenario that is always there.
+    """A scenario that every service has.
 
     Attributes:
-        query: what it does.
-        meaning: what it stands for.
-        source: where its figures are from.
+        query: its parameters.
+        meaning: the kind of service that it imitates.
+        source: the origin of its figures.
     """
 
     query: str
@@ -82,16 +82,18 @@ BUILT_IN: Final = {
         "a choice near the 150 ms round trip of WebPageTest's profile 3G Fast",
     ),
 }
-"""The scenarios for the usual wishes, by name."""
+"""The built-in scenarios by name."""
 
 
 @attrs.frozen(eq=False)
 class Glob:
-    """A pattern: `*` is any text without a slash, `**` any text, `?` one character that is no slash.
+    """A pattern with the wildcards `*`, `**` and `?`.
+
+    `*` matches any text without a slash, `**` any text, and `?` one character except a slash.
 
     Attributes:
         text: the pattern.
-        slashes: whether `*` and `?` match a slash as well, as in the value of a header.
+        slashes: whether `*` and `?` match a slash, too, as in the value of a header.
     """
 
     text: str
@@ -111,13 +113,14 @@ class Glob:
 
 @attrs.frozen(eq=False)
 class Rule:
-    """The answers to some of a scenario's requests.
+    """A condition on the requests of a scenario, with the parameters of their answers.
 
     Attributes:
-        arguments: the parameters, by name; those of the scenario that the rule does not set are among them.
-        path: what the path behind the scenario's name must match; None for any.
-        method: the method; None for any.
-        header: the name of a request header, and what one of its values must match; None for no condition.
+        arguments: the parameters by name, including those that the rule inherits from the scenario.
+        path: the pattern of the path behind the scenario's name; None for any path.
+        method: the method; None for any method.
+        header: the name of a request header and the pattern of its values, one of which must match; None for no
+            condition.
     """
 
     arguments: Mapping[str, Any]
@@ -126,12 +129,12 @@ class Rule:
     header: tuple[str, Glob] | None = None
 
     def matches(self, method: str, path: str, values: Callable[[str], Iterable[str]]) -> bool:
-        """Return whether a request is one of this rule's.
+        """Check whether a request matches the conditions of this rule.
 
         Args:
-            method: of the request.
-            path: behind the scenario's name, decoded, with its first slash.
-            values: gives the values of a request header by its name.
+            method: the method of the request.
+            path: its path behind the scenario's name, decoded, with its first slash.
+            values: returns the values of a request header by its name.
         """
         if self.method is not None and self.method != method:
             return False
@@ -145,9 +148,9 @@ class Scenario:
     """A plan with a name, or several with the rules that choose among them.
 
     Attributes:
-        name: what it is called.
-        given: the text or the table that it was made of; a body is left out of it.
-        rules: in the order in which they are tried; the last matches every request.
+        name: its name.
+        given: its source, without a body.
+        rules: the rules in the order of their trial; the last one matches every request.
     """
 
     name: str
@@ -158,15 +161,15 @@ class Scenario:
         """Return the first rule that matches a request.
 
         Args:
-            request: gives method, path and headers as `Rule.matches` takes them, if there is a choice.
+            request: returns method, path and headers as for `Rule.matches`; called only if there is a choice.
         """
         if len(self.rules) == 1:
             return self.rules[0]
-        asked = request()
-        return next(rule for rule in self.rules if rule.matches(*asked))
+        parts = request()
+        return next(rule for rule in self.rules if rule.matches(*parts))
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
-        """Return the scenario as plain values: as given, as understood, and the prediction of each rule's delay."""
+        """Convert the scenario to plain values: its source, its parameters and its predictions."""
         *rules, otherwise = (_rule_as_json(rule, settings) for rule in self.rules)
         return {"name": self.name, "given": self.given, **otherwise, **({"rules": rules} if rules else {})}
 
@@ -175,13 +178,13 @@ def read(name: str, given: Given, settings: Settings) -> Scenario:
     """Read a scenario.
 
     Args:
-        name: what it is called.
-        given: a query string, in which a percent sign need not be escaped, or a table whose keys are the parameters;
-            the table's `rule` is a list of tables with `path`, `method`, `header` and parameters of their own.
-        settings: the limits, and the upstreams that there are.
+        name: its name.
+        given: a query string, in which a percent sign needs no escape, or a table whose keys are the parameters. The
+            table's `rule` is a list of tables with `path`, `method`, `header` and their own parameters.
+        settings: the limits and the upstreams.
 
     Raises:
-        Refused: 400, with the parameter that is wrong; that of a rule is `rule[1].delay`, counted from 1.
+        Refused: 400, with the wrong parameter; in the first rule its name is `rule[1].delay`.
     """
     read_text(NAME, name, settings)
     if _length(given) > MAX_LENGTH:
@@ -211,12 +214,12 @@ def _rules(tables: object, shared: Mapping[str, Any], settings: Settings) -> Ite
 def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) -> Rule:
     path, method, header = (_matcher(table, name) for name in _MATCHERS)
     if path is method is header is None:
-        raise wrong("A rule matches by path, method or header; this one has neither.", "path", "", "such as /v1/**")
+        raise wrong("The rule has neither a path nor a method nor a header to match.", "path", "", "such as /v1/**")
     if method is not None and not _METHOD.fullmatch(method):
         raise wrong("Invalid method.", "method", method, "a method such as POST")
     if path is not None and not path.startswith(("/", "*")):
         raise wrong("Invalid path.", "path", path, "a pattern that begins with a slash or an asterisk")
-    # In a rule, `header` is what the request has; the answer's own headers go by another name.
+    # In a rule, `header` is a condition on the request; headers of the answer have another name.
     if "answer-header" in table:
         table["header"] = table.pop("answer-header")
     arguments = _together({**shared, **_table_arguments(table, settings)})
@@ -243,7 +246,7 @@ def _table_arguments(table: Mapping[str, Any], settings: Settings) -> dict[str, 
 
 
 def _table_fields(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Give the parameters of a table as a query would have them: numbers as text, a list once for each of its items."""
+    """Yield the parameters of a table as a query has them, lists by item."""
     for name, value in table.items():
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, bool) or not isinstance(each, str | int | float):
@@ -252,33 +255,39 @@ def _table_fields(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _together(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Refuse parameters that do not go together."""
+    """Refuse parameters that contradict each other.
+
+    Raises:
+        Refused: 400, with one of these parameters.
+    """
     if "upstream" in arguments:
         shape = arguments.keys() - {"upstream", "delay", "seed", "n", "status", "fault"}
         if shape:
             first = min(shape)
             accepted = "delay, seed, n, status and fault beside an upstream"
-            raise wrong("The upstream gives the answer its shape.", first, str(arguments[first]), accepted)
+            raise wrong("The upstream determines the shape of the answer.", first, str(arguments[first]), accepted)
     if "body" in arguments and arguments.keys() & {"size", "type"}:
         other = min(arguments.keys() & {"size", "type"})
-        raise wrong("A scenario with a body has its size and type.", other, str(arguments[other]), "a body alone")
+        raise wrong("The body already determines size and type.", other, str(arguments[other]), "a body alone")
     if "content-type" in arguments and "body" not in arguments:
-        raise wrong("There is no body to describe.", "content-type", arguments["content-type"], "a body beside it")
+        raise wrong(
+            "A content-type needs a body beside it.", "content-type", arguments["content-type"], "a body beside it"
+        )
     return arguments
 
 
 def overridden(rule: Rule, fields: Iterable[tuple[str, str]], settings: Settings) -> Mapping[str, Any]:
-    """Return the arguments of a rule with those in a request's headers in their place.
+    """Return the arguments of a rule, replaced by those in the headers of a request.
 
     Raises:
-        Refused: 400, a parameter in the headers is wrong, or does not go with the scenario's.
+        Refused: 400, if a parameter in the headers is wrong or contradicts the scenario.
     """
     known = VIA if "upstream" in rule.arguments else DELAYED
     return _together({**rule.arguments, **read_fields(fields, known, settings)})
 
 
 def delay_of(arguments: Mapping[str, Any], settings: Settings) -> Distribution:
-    """Return what the waits of some arguments are drawn from; of several answers, their mix."""
+    """Return the distribution of the wait; for several answers, their mix."""
     delay: Distribution = arguments.get("delay") or Fixed(settings.default_delay)
     if "answer" not in arguments:
         return delay
@@ -286,7 +295,7 @@ def delay_of(arguments: Mapping[str, Any], settings: Settings) -> Distribution:
 
 
 def prediction_of(rule: Rule, settings: Settings) -> Prediction:
-    """Work out what to expect of a rule's delay."""
+    """Compute the prediction of a rule's delay."""
     return predict(delay_of(rule.arguments, settings), None, settings.max_delay)
 
 
@@ -304,7 +313,7 @@ def _rule_as_json(rule: Rule, settings: Settings) -> dict[str, Any]:
 
 
 def understood(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Write arguments as JSON has them: each in its canonical text."""
+    """Convert arguments to plain values for JSON, in their canonical text."""
     return {name: _canonical(name, value) for name, value in arguments.items()}
 
 
@@ -323,7 +332,7 @@ def _canonical(name: str, value: object) -> object:
 
 
 def _length(given: Given) -> int:
-    """Count the characters of a scenario, in whichever form it is given; a body counts elsewhere."""
+    """Count the characters of a scenario in either form, without its body."""
     if isinstance(given, str):
         return len(given)
     if isinstance(given, Mapping):
@@ -332,11 +341,16 @@ def _length(given: Given) -> int:
 
 
 def _shown(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give a table as JSON has it: a body that came from a file shows its size."""
+    """Convert a table to plain values for JSON, replacing bytes by their number."""
     return {key: f"{len(value)} bytes of a file" if isinstance(value, bytes) else value for key, value in given.items()}
 
 
 def missing(name: str, names: Iterable[str]) -> Refused:
-    """Refuse a name that no scenario has, and list those that there are."""
+    """Make the refusal of an unknown name, with a list of the known ones.
+
+    Args:
+        name: the given name.
+        names: the names of all scenarios.
+    """
     accepted = ", ".join(sorted(names))
-    return Refused(Problem(404, "There is no scenario of this name.", parameter="name", given=name, accepted=accepted))
+    return Refused(Problem(404, "Unknown scenario.", parameter="name", given=name, accepted=accepted))

@@ -1,4 +1,4 @@
-"""Everything that can be configured, as one frozen value."""
+"""The configuration of a service, as one frozen value."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,33 +14,30 @@ LOG_FORMATS: Final = ("text", "json")
 
 @attrs.frozen
 class Settings:
-    """What the operator chose; the defaults are what `latebin serve` does when told nothing.
+    """The settings of a service; the defaults are those of `latebin serve`.
 
     Attributes:
-        host: the address that `port` is bound to; loopback, unless the operator exposes the service.
-        port: the TCP port, 0 for one that the system chooses.
+        host: the address that `port` is bound to.
+        port: the TCP port; 0 for a free one.
         listen: Twisted server endpoint descriptions, instead of host and port.
-        default_delay: seconds that `/delayed` waits when the caller asks for nothing.
-        max_delay: seconds, the longest delay that a caller may ask for; a draw above it is cut to it.
-        max_body: bytes of the largest body that a caller may ask for, or send.
-        header_timeout: seconds that a client may take to send the headers of a request, from the first byte on.
-        body_timeout: seconds that a client may take to send each 64 KiB of a body, or to leave when it was refused.
-        traces: recorded latencies by the name under which `trace(NAME)` draws from them.
-        upstreams: URLs by the name under which `/via/NAME` passes requests on, as
-            `latebin.core.http.upstream_url.parse` reads them.
-        upstream_timeout: seconds that an upstream may take to begin its answer.
-        max_pending: answers that may be pending at once in each worker, both styles together; None for as many as
-            come.
+        default_delay: seconds that `/delayed` waits if the request has no delay.
+        max_delay: seconds of the longest delay that a request may have; longer draws are cut to it.
+        max_body: bytes of the largest body, of a request or of an answer.
+        header_timeout: seconds for the headers of a request, from its first byte on.
+        body_timeout: seconds for each 64 KiB of a request body, or for the client to leave after a refusal.
+        traces: the traces by name, for `trace(NAME)`.
+        upstreams: the URLs for `/via/NAME` by name, as from `latebin.core.http.upstream_url.parse`.
+        upstream_timeout: seconds until an upstream has to begin its answer.
+        max_pending: the most pending answers at once in each worker, both styles together; None for no limit.
         log_format: one of LOG_FORMATS.
-        proxy_headers: networks of the proxies whose word counts for the client of a request; none by default.
-        workers: processes that accept; a single one is the process that was started.
-        shutdown_delay: seconds from the signal to stop until nobody new is accepted.
-        drain_timeout: seconds from then on that what is pending has to be answered.
-        admin_listen: Twisted server endpoint descriptions, where health and figures are told instead of beside the
-            service.
-        scenarios: scenarios by their names, each as `latebin.core.scenarios.read` takes it.
-        default_scenario: the name of the scenario that answers at every path that is not the service's own.
-        scenario_listen: names of scenarios, each with a Twisted server endpoint description of its own.
+        proxy_headers: networks of the proxies whose headers name the client of a request.
+        workers: the number of processes that accept; a single one is the process that was started.
+        shutdown_delay: seconds from the signal to stop until the service accepts no more.
+        drain_timeout: seconds from then on for the pending answers.
+        admin_listen: Twisted server endpoint descriptions for health and figures, instead of the service's own.
+        scenarios: the scenarios by name, each as for `latebin.core.scenarios.read`.
+        default_scenario: the name of the scenario for every path that is not one of the service's own.
+        scenario_listen: names of scenarios, each with its own Twisted server endpoint description.
 
     Raises:
         ValueError: the default delay is above the longest.

@@ -19,14 +19,14 @@ def test_open() -> None:
 
 
 def test_closed() -> None:
-    """The problem names the settings that open the gate when it is closed."""
+    """No request passes when the gate is closed, and the problem names the settings."""
     assert problem(Gate(closed=True), authorization="Bearer x") is CLOSED
     assert all(name in str(CLOSED.accepted) for name in ("--control-token-file", "--admin-listen", "--control open"))
 
 
 @pytest.mark.parametrize("authorization", ["Bearer secret", "bearer secret", "Bearer  secret "])
 def test_token(authorization: str) -> None:
-    """A request passes when it brings the token, by whichever name it calls the service."""
+    """A request passes when it has the token, under any Host."""
     assert problem(Gate(closed=False, token=TOKEN), authorization=authorization, host="a.example") is None
 
 
@@ -34,7 +34,7 @@ def test_token(authorization: str) -> None:
     "authorization", [None, "", "secret", "Basic secret", "Bearer", "Bearer secre", "Bearer secrets", "Bearer sécret"]
 )
 def test_wrong_token(authorization: str | None) -> None:
-    """A request is refused when it brings anything but the token."""
+    """No request passes when its token is missing, incomplete or too long."""
     assert problem(Gate(closed=False, token=TOKEN), authorization=authorization) is NO_TOKEN
 
 
@@ -51,7 +51,7 @@ def test_wrong_token(authorization: str | None) -> None:
 )
 @pytest.mark.parametrize("token", [None, "secret"])
 def test_foreign(given: dict[str, str], token: str | None) -> None:
-    """A request of a page is refused when the page is of another origin."""
+    """No request of a page passes when the page has another origin."""
     assert problem(Gate(closed=False, token=token), authorization="Bearer secret", **given) is FOREIGN
 
 
@@ -64,7 +64,7 @@ def test_own_page() -> None:
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:8080", "127.0.0.1.evil.example", "a.b."])
 def test_rebound(host: str) -> None:
-    """A request is refused when a foreign name server could resolve its Host."""
+    """No request passes when a foreign name server could resolve its Host."""
     assert problem(Gate(closed=False), host=host) is REBOUND
 
 
@@ -72,7 +72,7 @@ def test_rebound(host: str) -> None:
     "host", ["127.0.0.1:8080", "[::1]:8080", "localhost", "latebin:8080", "a.localhost", "my.example"]
 )
 def test_own_host(host: str) -> None:
-    """A request passes when its Host is an address, or a name of the service."""
+    """A request passes when its Host is an address, a local or a configured name."""
     assert problem(Gate(closed=False, names=["my.example"]), host=host) is None
 
 
@@ -91,5 +91,5 @@ def test_own_host(host: str) -> None:
     ],
 )
 def test_is_loopback(description: str, loopback: bool) -> None:  # noqa: FBT001  # one column of the table
-    """Only this machine reaches an endpoint when it is bound to loopback without a proxy."""
+    """An endpoint is local when it is bound to loopback and has no proxy."""
     assert is_loopback(description) is loopback

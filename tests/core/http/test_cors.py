@@ -21,7 +21,7 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_allowed() -> None:
-    """A page may read answer, headers and timing when its origin is allowed."""
+    """A page may read the answer, its headers and timing when its origin is allowed."""
     headers = dict(Cors([SHOP.decode()]).headers(SHOP))
     assert headers[b"Access-Control-Allow-Origin"] == headers[b"Timing-Allow-Origin"] == SHOP
     assert headers[b"Vary"] == b"Origin"
@@ -36,7 +36,7 @@ def test_not_allowed(origin: bytes | None) -> None:
 
 
 def test_any() -> None:
-    """Any page may read the answer when an asterisk allows all origins."""
+    """Any page may read the answer when an asterisk allows it, without Vary."""
     headers = dict(Cors(["*"]).headers(None))
     assert headers[b"Access-Control-Allow-Origin"] == b"*"
     assert b"Vary" not in headers

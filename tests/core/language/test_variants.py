@@ -36,7 +36,7 @@ def test_forms(text: str, variants: list[Variant]) -> None:
         ("", "'' has no share"),
         ("(delay=1s)", "has no share"),
         ("100%:delay=1s", "'delay=1s' is not in parentheses"),
-        ("x:(delay=1s)", "not a share"),
+        ("x:(delay=1s)", "expected a share"),
         ("100%:(delay)", "'delay' is not NAME=VALUE"),
         ("100%:(delay=1s", "a parenthesis is not closed"),
         ("100%:(delay=1s))", "the parenthesis at character 15 closes nothing"),

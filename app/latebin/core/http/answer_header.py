@@ -1,4 +1,4 @@
-"""Headers that a caller adds to its answer, except those that the service keeps."""
+"""A header that a request adds to its answer, and the names it cannot add."""
 
 import re
 from typing import Final
@@ -32,17 +32,17 @@ _KEPT: Final = {
         "a browser would keep it beyond this answer",
     ),
 }
-"""The headers that no caller can set, in small letters, each with the reason."""
+"""The headers that no caller can set, in lower case, each with the reason."""
 
 
 def parse(text: str) -> tuple[bytes, bytes]:
     """Read a header.
 
     Returns:
-        Its name as it was written, and its value without the spaces around it.
+        The name as written, and the value without the spaces around it.
 
     Raises:
-        ValueError: it is not a header, or one that the service keeps for itself.
+        ValueError: text is not a header, or has a name that no caller can set.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")

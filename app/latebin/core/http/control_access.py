@@ -1,4 +1,4 @@
-"""Which requests may change the service while it runs."""
+"""The access of requests to the control of a running service."""
 
 import hmac
 import re
@@ -14,9 +14,9 @@ MODES: Final = ("auto", "open")
 
 CLOSED: Final = Problem(
     403,
-    "The operator has not opened this address for changes.",
+    "The operator has not opened the control of the service here.",
     accepted="--control-token-file or LATEBIN_CONTROL_TOKEN for a token, --admin-listen for an address of its own, "
-    "or --control open for everybody",
+    "or --control open for every client",
 )
 
 NO_TOKEN: Final = Problem(
@@ -44,9 +44,12 @@ _INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 
 
 def is_loopback(description: str) -> bool:
-    """Return whether only this machine can reach a Twisted server endpoint.
+    """Check that only this machine can reach a Twisted server endpoint.
 
-    An endpoint of the PROXY protocol is behind a proxy, which others reach.
+    An endpoint of the PROXY protocol is behind a proxy, which other machines can reach.
+
+    Args:
+        description: the description of the endpoint.
     """
     kind = description.partition(":")[0]
     if kind == "unix":
@@ -56,7 +59,7 @@ def is_loopback(description: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host is this machine itself."""
+    """Check that a host is this machine itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -68,9 +71,9 @@ class Gate:
     """The conditions under which a request may change the service.
 
     Attributes:
-        closed: whether there is no way in at all.
-        token: what a request must bring; None where it need not.
-        names: names by which the service may be called, beside addresses.
+        closed: whether the control is closed to every request.
+        token: the token that a request needs; None if none is set.
+        names: the names of the service that a Host header may have, beside addresses.
     """
 
     closed: bool
@@ -86,7 +89,7 @@ class Gate:
         authorization: str | None,
         secure: bool,
     ) -> Problem | None:
-        """Return why a request may not change the service; None if it may.
+        """Return the problem of a request without access; None for one with access.
 
         Args:
             host: its `Host`, with a port or without.
@@ -106,11 +109,11 @@ class Gate:
 
     def _proven(self, authorization: str | None) -> bool:
         scheme, _, given = (authorization or "").partition(" ")
-        # In constant time: how long it takes says nothing of how much of the token was right.
+        # In constant time, so that the time does not reveal a correct beginning.
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
 
     def _is_ours(self, host: str) -> bool:
-        """Return whether no foreign name server can resolve the host to this machine."""
+        """Check that no foreign name server can resolve the host to this machine."""
         name = re.sub(r":[0-9]*$", "", host).strip("[]").rstrip(".").lower()
         if ":" in name or re.fullmatch(r"[0-9.]+", name):
             return True

@@ -1,4 +1,4 @@
-"""Which origins may read answers from a web page (Fetch Standard, "HTTP extensions")."""
+"""The origins whose pages may read answers (Fetch Standard, "HTTP extensions")."""
 
 import re
 from collections.abc import Collection
@@ -18,7 +18,7 @@ _ORIGIN: Final = re.compile(r"https?://(?:\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-
 _TOKENS: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
 
 _EXPOSED: Final = b"*, Server-Timing, X-Request-Id, Retry-After, Location, ETag, Latebin-Turn"
-"""The headers that a page may read. The asterisk covers all, but counts for nothing in a request with credentials."""
+"""The headers that a page may read. The asterisk covers all, except in a request with credentials."""
 
 
 def parse(text: str) -> str:
@@ -46,7 +46,10 @@ class Cors:
         """Return the headers that let a page of an origin read the answer.
 
         Args:
-            origin: the request's `Origin`; None where it has none, as outside of browsers.
+            origin: the `Origin` of the request; None without one, as outside of browsers.
+
+        Returns:
+            At most `Vary` for an origin that may not read the answer.
         """
         if "*" in self.origins:
             return (b"Access-Control-Allow-Origin", b"*"), (b"Timing-Allow-Origin", b"*"), *_READABLE
@@ -57,15 +60,12 @@ class Cors:
         return (b"Access-Control-Allow-Origin", origin), (b"Timing-Allow-Origin", origin), vary, *_READABLE
 
     def preflight(self, origin: bytes | None, method: bytes | None, asked: bytes | None) -> Reply | None:
-        """Answer a preflight.
+        """Answer a preflight from an origin that may read answers; return None otherwise.
 
         Args:
             origin: the request's `Origin`.
             method: its `Access-Control-Request-Method`.
             asked: its `Access-Control-Request-Headers`.
-
-        Returns:
-            The answer; None for any other request, and for an origin that may not read answers.
         """
         allowed = self.headers(origin)
         if origin is None or method is None or len(allowed) == 1 or not _TOKENS.fullmatch(method):

@@ -66,9 +66,9 @@ def target(base: str, uri: bytes, mounted: int) -> bytes:
 
 
 def mounted(uri: bytes, endpoint: bytes) -> int:
-    """Count the segments of a path before the client's own.
+    """Count the segments of a path up to the name behind an endpoint.
 
-    There are 2 in `/via/api/b`, and 3 in `/raw/via/api/b`.
+    These are 2 in `/via/api/b` and 3 in `/raw/via/api/b`.
     """
     return _segments(uri).index(endpoint) + 2
 

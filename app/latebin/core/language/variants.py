@@ -4,8 +4,8 @@
     variant = share, ":", "(", [ field, { ",", field } ], ")" ;
     field   = name, "=", value ;
 
-This is EBNF (ISO/IEC 14977). A share is what `share.parse` accepts. A value reaches to the next comma or
-parenthesis outside its own parentheses, so `delay=lognormal(median=80ms,p99=1.2s)` is one field.
+This is EBNF (ISO/IEC 14977). `share.parse` defines a share. A value reaches to the next comma or parenthesis outside
+its own parentheses, so `delay=lognormal(median=80ms,p99=1.2s)` is one field.
 """
 
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ MAX_LENGTH: Final = 4000
 """The longest text, in characters."""
 
 MAX_VARIANTS: Final = 64
-"""The most answers that one text may have."""
+"""The most answers in one text."""
 
 _ROUNDING: Final = 1e-5
-"""How far from 1 the shares may add up: three times 33.3333% is a whole."""
+"""The greatest distance of the sum of shares from 1: three times 33.3333% is accepted."""
 
 
 @attrs.frozen
@@ -32,8 +32,8 @@ class Variant:
     """One of several answers.
 
     Attributes:
-        share: the share of requests that get it, from 0 to 1.
-        fields: names and texts of its parameters, in their order.
+        share: the share of requests that get this answer, from 0 to 1.
+        fields: names and texts of its parameters, in order.
     """
 
     share: float
@@ -44,7 +44,7 @@ def parse(text: str) -> tuple[Variant, ...]:
     """Read answers with shares.
 
     Raises:
-        ValueError: the text does not follow the grammar above, is longer than the bounds, or the shares do not add up.
+        ValueError: the text does not follow the grammar above, exceeds a bound, or its shares do not add up to 1.
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
@@ -58,7 +58,7 @@ def parse(text: str) -> tuple[Variant, ...]:
 
 
 def render(variants: tuple[Variant, ...]) -> str:
-    """Write answers with shares, so that `parse` reads back the same."""
+    """Write answers with shares so that `parse` reads back equal ones."""
     return ",".join(
         f"{share.render(each.share)}:({','.join('='.join(field) for field in each.fields)})" for each in variants
     )
