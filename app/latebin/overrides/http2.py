@@ -1,51 +1,56 @@
-"""A connection on which many requests are under way at once."""
+"""A connection on which many requests are under way at once.
 
-from typing import TYPE_CHECKING, cast
+Overrides `twisted.web._http2.H2Connection` and `H2Stream` of Twisted 26.10. Twisted's own pauses a producer by the
+client's window alone and never by the transport, ends the connection at errors of one stream, ends pending answers at a
+GOAWAY of the client, leaves a connection open after its GOAWAY, and is idle while an answer is waited for
+(twisted#9532).
+"""
 
-from h2.connection import H2Connection as Frames
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, cast
+
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event, RequestReceived, StreamEnded
-from twisted.internet.defer import DeferredList
-from twisted.internet.error import ConnectionAborted
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError, StreamClosedError
+from h2.settings import SettingCodes
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
+from latebin.answers.interfaces import EndedError
 from latebin.answers.request_body import WINDOW
 from latebin.overrides.channel_limits import SLOW_BODY
+from latebin.overrides.failures import by_client, report
+from latebin.overrides.http2_frames import Frames
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IDelayedCall, IReactorTime
-    from typing_extensions import Buffer
+    from collections.abc import Callable, Mapping
+
+    from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 
     from latebin.answers.interfaces import Host
+    from latebin.core.ends import End
     from latebin.overrides.request import Request
 
+PIECE: Final = 16 * 1024
+"""Bytes of a frame, and those that a stream has written and not sent when its producer is paused.
 
-class _Frames(Frames):
-    """The frames of a connection, of which some streams end by a reset."""
+A hundred streams of a connection whose client takes nothing hold 1.6 MB, and mostly much less: none is produced while
+the transport takes no more.
+"""
 
-    def __init__(self, like: Frames) -> None:
-        super().__init__(like.config)
-        self.broken: set[int] = set()
-        self.partial = False
-
-    def receive_data(self, data: "Buffer") -> list[Event]:
-        events = super().receive_data(data)
-        self.partial = not events
-        return events
-
-    def end_stream(self, stream_id: int) -> None:
-        if stream_id in self.broken:
-            self.reset_stream(stream_id)
-            return
-        super().end_stream(stream_id)
-        if self.streams[stream_id].open:
-            # It has more to say, which nobody wants, though its answer is whole (RFC 9113, section 8.1).
-            super().reset_stream(stream_id, ErrorCodes.NO_ERROR)
-
-    def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = ErrorCodes.INTERNAL_ERROR) -> None:
-        # NO_ERROR, the library's own, is for answers that are whole (RFC 9113, section 8.1).
-        super().reset_stream(stream_id, error_code)
+CONTROL: Final = 256 * 1024
+"""Bytes of headers and answers to frames that may wait for a client that reads nothing."""
 
 
 class BodyTimeout:
@@ -102,93 +107,454 @@ class BodyTimeout:
         cast("Request", self._stream._request).refuse(SLOW_BODY)  # noqa: SLF001  # it has no other name
 
 
-class HTTP2Channel(H2Connection):
-    """Twisted's HTTP/2 connection, but that nobody is idle who waits for an answer (twisted#9532).
+class Stream(H2Stream):
+    """A stream whose producer is paused while what it has written waits.
 
-    What closes a connection of HTTP/1.1 in the middle of an answer resets a stream here, when what was written to it
-    has been sent; the other streams go on. The request is told of it as of a connection that is lost.
+    Attributes:
+        unsent: what was written and is not sent.
+        queued: bytes of that.
+        ending: whether nothing more will be written.
     """
 
-    conn: _Frames
+    producer: "IPushProducer | None"
+
+    def __init__(self, number: int, connection: "HTTP2Channel", headers: list[tuple[bytes, bytes]]) -> None:
+        self.unsent: deque[bytes] = deque()
+        self.queued = 0
+        self.ending = False
+        super().__init__(
+            number, connection, headers, connection.requestFactory, connection.site, connection.factory
+        )
+
+    @property
+    def request(self) -> "Request":
+        """The request that came on it."""
+        return cast("Request", self._request)
+
+    @property
+    def piece(self) -> int:
+        """Bytes that a producer is to write at once."""
+        return PIECE
+
+    def take(self, most: int) -> bytes:
+        """Remove what is sent next."""
+        taken = self.unsent.popleft()
+        while len(taken) < most and self.unsent:
+            taken += self.unsent.popleft()
+        if len(taken) > most:
+            self.unsent.appendleft(taken[most:])
+            taken = taken[:most]
+        self.queued -= len(taken)
+        return taken
+
+    def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None:  # noqa: FBT001  # an interface
+        super().registerProducer(producer, streaming)
+        if not self._conn.takes(self):
+            self.hold()
+
+    def hold(self) -> None:
+        """Pause the producer."""
+        if self.producer is not None and self._producerProducing:
+            self._producerProducing = False
+            self.producer.pauseProducing()
+
+    def go_on(self) -> None:
+        """Let the producer go on, if it was paused and there is room."""
+        if self.producer is not None and not self._producerProducing and self._conn.takes(self):
+            self._producerProducing = True
+            self.producer.resumeProducing()
+
+    def waiting(self) -> int:
+        """Return the bytes of the request that have come and were not taken."""
+        return sum(length or 0 for _, length in self._inboundDataBuffer)
+
+
+class HTTP2Channel(H2Connection):
+    """An HTTP/2 connection whose streams end by themselves, and wait for the transport as for the client's windows.
+
+    What closes a connection of HTTP/1.1 in the middle of an answer resets a stream here, when what was written to it
+    has been sent; the other streams go on. The request learns of it as of a connection that is lost.
+
+    Attributes:
+        ended: why the connection was ended, if it was not by the client's leaving.
+    """
+
+    conn: Frames
+    streams: "dict[int, Stream]"
     site: "Host"  # type: ignore[assignment]  # it declares the default
+    transport: Any
+    ended: "End | None" = None
+
+    _maxBufferedControlFrameBytes = CONTROL
 
     def __init__(self, reactor: "IReactorTime") -> None:
-        super().__init__(reactor)
-        self.conn = _Frames(self.conn)
+        self._call: IDelayedCall | None = None
+        self._ready: dict[int, Stream] = {}
         self._bodies: dict[int, BodyTimeout] = {}
+        self._busy = self._over = self._ending = False
+        super().__init__(_Unscheduled(reactor))
+        self._reactor = reactor
+        self.conn = Frames(self.conn.config)
+        self._maxBufferedControlFrameBytes = CONTROL
 
     @property
     def requests(self) -> "list[Request]":
         """Those that have begun to come, and whose answers have not left."""
-        return [stream._request for stream in self.streams.values()]  # noqa: SLF001  # it has no other name
+        return [stream.request for stream in self.streams.values()]
 
-    def end(self, _: object = None) -> None:
+    # The end of a connection.
+
+    def end(self) -> None:
         """Close the connection as soon as nothing is under way on it; at once if nothing is."""
+        self._ending = True
         if self.streams:
-            DeferredList(list(self._streamCleanupCallbacks.values())).addCallback(self.end)
+            # A client that opens another is sent a GOAWAY then: not every client takes answers behind one.
+            self.conn.final = self.conn.highest_inbound_stream_id
         else:
-            # It says GOAWAY, for which there is no other way; but what is being sent is sent, however long it takes.
-            self.abortTimeout = None  # type: ignore[assignment]  # as the library documents it
-            super().timeoutConnection()
+            self._close(ErrorCodes.NO_ERROR)
 
     def timeoutConnection(self) -> None:
         """Close the connection, unless it is an answer of ours that has been waited for all the time."""
-        if any(map(self._owes, self.streams)):
+        if any(map(_owed, self.streams.values())):
             self.setTimeout(self.timeOut)
-        else:
-            super().timeoutConnection()
+            return
+        self.ended = "timeout"
+        self._close(ErrorCodes.ENHANCE_YOUR_CALM if self.streams else ErrorCodes.NO_ERROR)
 
-    def resetTimeout(self) -> None:
-        """Let the wait begin again, as something has come that is whole: a frame, or all the headers of a request."""
-        if self.conn.partial:
-            self.conn.partial = False
-        else:
-            super().resetTimeout()
+    def connectionLost(self, reason: Failure, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002  # Twisted's
+        """Let each stream know, once."""
+        self._over = True
+        self.setTimeout(None)
+        if self._abortingCall is not None and _cancelTimeouts:
+            self._abortingCall.cancel()
+            self._abortingCall = None
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self.ended is not None:
+            reason = Failure(EndedError(self.ended))
+        self._lose_streams(reason)
+
+    def _lose_streams(self, reason: Failure) -> None:
+        for number, stream in list(self.streams.items()):
+            self._lose(stream, reason)
+            self._requestDone(number)
+
+    def _lose(self, stream: Stream, reason: Failure) -> None:
+        self.conn.broken.discard(stream.streamID)
+        try:
+            stream.connectionLost(reason)
+        except Exception:  # noqa: BLE001  # one that raises leaves the others to be told
+            report(self._log, Failure(), self.getPeer())
+
+    def _close(self, code: ErrorCodes, text: str = "") -> None:
+        """Send GOAWAY behind all that was sent, and close; streams that are under way are lost."""
+        if self._over:
+            return
+        self.conn.go_away(code, text=text)
+        waiting = b"".join((*self._bufferedControlFrames, self.conn.data_to_send()))
+        self._bufferedControlFrames.clear()
+        self.transport.write(waiting)
+        # While there is a producer, TLS does not close.
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+        if self.abortTimeout is not None:
+            self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.connectionLost(Failure(ConnectionAborted()), _cancelTimeouts=False)
+
+    def _break(self, error: ProtocolError) -> None:
+        """Close the connection for what the client sent (RFC 9113, section 5.4.1)."""
+        self.ended = "protocol_error"
+        self.site.connection_error("client")
+        self._close(error.error_code, str(error))
+
+    # What the client sends.
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take frames in, and attend to each before the next is looked at."""
+        if self._over:
+            return
+        self._busy = True
+        try:
+            for event in self.conn.receive(data):
+                self._attend(event)
+                if self._over:
+                    return
+        except ProtocolError as error:
+            self._break(error)
+            return
+        finally:
+            self._busy = False
+        if not self.conn.partial:
+            self.resetTimeout()
+        self._send()
+
+    def _attend(self, event: Event) -> None:
+        handler = _HANDLERS.get(type(event))
+        if handler is None:
+            return
+        try:
+            handler(self, event)
+        except ProtocolError:
+            raise
+        except Exception:
+            number = getattr(event, "stream_id", 0)
+            if not number:
+                raise
+            self._fail(number, Failure())
+
+    def _fail(self, number: int, failure: Failure) -> None:
+        """End a stream for an exception that what came on it has caused."""
+        report(self._log, failure, self.getPeer())
+        client = by_client(failure)
+        self.site.connection_error("client" if client else "service")
+        try:
+            self.conn.reset_stream(number, ErrorCodes.PROTOCOL_ERROR if client else ErrorCodes.INTERNAL_ERROR)
+        except StreamClosedError:
+            # It has ended by itself meanwhile.
+            pass
+        stream = self.streams.get(number)
+        if stream is not None:
+            self._lose(stream, Failure(EndedError("protocol_error" if client else "failed")))
+            self._requestDone(number)
 
     def _requestReceived(self, event: RequestReceived) -> None:
-        super()._requestReceived(event)
+        number = event.stream_id
+        stream = self.streams[number] = Stream(number, self, _headers(cast("Any", event.headers)))
         if event.stream_ended is None:
-            number, stream = event.stream_id, self.streams[event.stream_id]
             self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
-            self._request(number).expect_body(self._bodies[number])
+            stream.request.expect_body(self._bodies[number])
 
     def _requestDataReceived(self, event: DataReceived) -> None:
-        if event.stream_id in self._bodies:
-            self._bodies[event.stream_id].came(len(event.data))
-        super()._requestDataReceived(event)
+        number = event.stream_id
+        if number in self._bodies:
+            self._bodies[number].came(len(event.data))
+        if number in self.streams:
+            self.streams[number].receiveDataChunk(event.data, event.flow_controlled_length)
 
     def _requestEnded(self, event: StreamEnded) -> None:
         self._forget(event.stream_id)
-        super()._requestEnded(event)
+        if event.stream_id in self.streams:
+            self.streams[event.stream_id].requestComplete()
+
+    def _requestAborted(self, event: StreamReset) -> None:
+        """End a stream that the client has reset, or that was reset for what the client did."""
+        stream = self.streams.get(event.stream_id)
+        if stream is not None:
+            reason = ConnectionLost("the stream was reset") if event.remote_reset else EndedError("protocol_error")
+            self._lose(stream, Failure(reason))
+            self._requestDone(event.stream_id)
+        self._spend()
+
+    def _spend(self) -> None:
+        """Count a stream that ended by a reset: a client that has many of them end is a flood (CVE-2023-44487)."""
+        now = self._reactor.seconds()
+        elapsed = max(0.0, now - self._resetTokenTimestamp)
+        self._resetTokens = min(self._resetTokenBurst, self._resetTokens + elapsed * self._resetTokenRate)
+        self._resetTokenTimestamp = now
+        if self._resetTokens >= 1:
+            self._resetTokens -= 1
+            return
+        self.ended = "protocol_error"
+        self.site.connection_error("client")
+        self._close(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    def _window_updated(self, event: WindowUpdated) -> None:
+        if not event.stream_id:
+            self._wake()
+        elif event.stream_id in self.streams:
+            self._ready[event.stream_id] = self.streams[event.stream_id]
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+            self._wake()
+
+    def _terminated(self, event: ConnectionTerminated) -> None:
+        """End as the client does: when what it waits for is answered, or at once if it reports an error."""
+        if event.error_code != ErrorCodes.NO_ERROR:
+            self.ended = "goaway"
+            self._close(ErrorCodes.NO_ERROR)
+            return
+        self._ending = True
+        if not self.streams:
+            self._close(ErrorCodes.NO_ERROR)
+
+    def openStreamWindow(self, streamID: int, increment: int) -> None:
+        self.conn.acknowledge_received_data(increment, streamID)
+        self._send_later()
 
     def _forget(self, streamID: int) -> None:
         """Wait no longer for a body."""
         if streamID in self._bodies:
             self._bodies.pop(streamID).end()
 
+    # What the client is sent.
+
+    def writeHeaders(
+        self, version: bytes, code: bytes, reason: bytes, headers: list[tuple[bytes, bytes]], streamID: int
+    ) -> None:
+        headers.insert(0, (b":status", code))
+        try:
+            self.conn.send_headers(streamID, headers)
+        except StreamClosedError:
+            # The client has reset it, as the next event says.
+            return
+        self._send_later()
+
+    def writeDataToStream(self, streamID: int, data: bytes) -> None:
+        """Send a part of an answer, when it is its turn."""
+        if not data:
+            return
+        stream = self.streams[streamID]
+        stream.unsent.append(data)
+        stream.queued += len(data)
+        self._ready[streamID] = stream
+        if stream.queued >= PIECE or self._consumerBlocked is not None:
+            stream.hold()
+        self._send_later()
+
     def endRequest(self, streamID: int) -> None:
         """End an answer when it has been sent: by a reset, if it is not finished."""
-        if not self._request(streamID).finished:
+        stream = self.streams.get(streamID)
+        if stream is None:
+            return
+        if not stream.request.finished:
             self.conn.broken.add(streamID)
-        super().endRequest(streamID)
+        stream.ending = True
+        self._ready[streamID] = stream
+        if not self._busy:
+            self._send()
 
     def abortRequest(self, streamID: int) -> None:
         """End an answer by a reset, at once."""
+        if streamID not in self.streams:
+            return
         self.conn.broken.add(streamID)
-        super().abortRequest(streamID)
+        self.conn.reset_stream(streamID)
+        self._requestDone(streamID)
+        self._send_later()
+
+    def takes(self, stream: Stream) -> bool:
+        """Return whether a producer is to write now: if the client and the transport would take it."""
+        if self._consumerBlocked is not None or stream.unsent:
+            return False
+        return int(self.conn.local_flow_control_window(stream.streamID)) > 0
+
+    def pauseProducing(self) -> None:
+        """Send nothing while the transport takes nothing, and have nothing produced."""
+        self._consumerBlocked = Deferred()
+        for stream in self.streams.values():
+            stream.hold()
+
+    def resumeProducing(self) -> None:
+        """Send on."""
+        self._consumerBlocked = None
+        self._flushBufferedControlData()
+        self._wake()
+        if not self._busy and not self._over:
+            self._send()
+
+    def _wake(self) -> None:
+        """Look at every stream again."""
+        self._ready.update(self.streams)
+
+    def _send_later(self) -> None:
+        """Send what is written in the reactor's next turn, unless it is sent before."""
+        if not self._busy and self._call is None and not self._over:
+            self._call = self._reactor.callLater(0, self._sendPrioritisedData)
+
+    def _sendPrioritisedData(self, *_: object) -> None:
+        self._call = None
+        self._send()
+
+    def _send(self) -> None:
+        """Send a frame of each stream in turn, for as long as the transport takes them."""
+        if self._over:
+            return
+        self._busy = True
+        try:
+            self._tryToWriteControlData()
+            while self._ready and self._consumerBlocked is None and not self._over:
+                number = next(iter(self._ready))
+                self._send_frame(number, self._ready.pop(number))
+                self._tryToWriteControlData()
+        except Exception:  # noqa: BLE001  # whatever a state that the client chose can cause
+            report(self._log, Failure(), self.getPeer())
+            self.ended = "failed"
+            self.site.connection_error("service")
+            self._close(ErrorCodes.INTERNAL_ERROR)
+        finally:
+            self._busy = False
+
+    def _send_frame(self, number: int, stream: Stream) -> None:
+        if stream.unsent:
+            window = self.conn.local_flow_control_window(number)
+            if window <= 0:
+                # It is looked at again when the client opens the window.
+                return
+            data = stream.take(min(window, PIECE))
+            last = stream.ending and not stream.unsent and number not in self.conn.broken
+            self.conn.send_data(number, data, end_stream=last)
+            self.resetTimeout()
+            if last:
+                self.conn.end_request(number)
+                self._requestDone(number)
+                return
+        if stream.unsent:
+            self._ready[number] = stream
+        elif stream.ending:
+            self.conn.end_stream(number)
+            self._requestDone(number)
+        else:
+            stream.go_on()
 
     def _requestDone(self, streamID: int) -> None:
-        request = self._request(streamID)
+        stream = self.streams.pop(streamID)
+        self._ready.pop(streamID, None)
         self._forget(streamID)
-        super()._requestDone(streamID)
+        waiting = stream.waiting()
+        if waiting:
+            # The window of the connection is for the other streams to use (RFC 9113, section 6.9.1).
+            self.conn.acknowledge_received_data(waiting, streamID)
         if streamID in self.conn.broken:
             self.conn.broken.remove(streamID)
-            # As with a connection, whoever breaks it off is not told before that is done.
-            self._reactor.callLater(0, request.connectionLost, Failure(ConnectionAborted()))
+            # As with a connection, the side that breaks it off is not told before that is done.
+            self._reactor.callLater(0, stream.request.connectionLost, Failure(ConnectionAborted()))
+        if self._ending and not self.streams:
+            self._close(ErrorCodes.NO_ERROR)
 
-    def _request(self, streamID: int) -> "Request":
-        return cast("Request", self.streams[streamID]._request)  # noqa: SLF001  # as above
 
-    def _owes(self, streamID: int) -> bool:
-        """Tell whether a request was received as a whole, and nothing of its answer is there for the client to take."""
-        return self._request(streamID).site is not None and not self._outboundStreamQueues[streamID]
+class _Unscheduled:
+    """The reactor while Twisted's connection is made, which would have its own sending begin."""
+
+    def __init__(self, reactor: "IReactorTime") -> None:
+        self.seconds = reactor.seconds
+
+    def callLater(self, delay: float, call: object) -> None:
+        """Do nothing."""
+
+
+_HANDLERS: "Final[Mapping[type[Event], Callable[[HTTP2Channel, Any], None]]]" = {
+    RequestReceived: HTTP2Channel._requestReceived,  # noqa: SLF001  # of this module's own class, as all of these
+    DataReceived: HTTP2Channel._requestDataReceived,  # noqa: SLF001
+    StreamEnded: HTTP2Channel._requestEnded,  # noqa: SLF001
+    StreamReset: HTTP2Channel._requestAborted,  # noqa: SLF001
+    WindowUpdated: HTTP2Channel._window_updated,  # noqa: SLF001
+    RemoteSettingsChanged: HTTP2Channel._settings_changed,  # noqa: SLF001
+    ConnectionTerminated: HTTP2Channel._terminated,  # noqa: SLF001
+}
+
+
+def _owed(stream: Stream) -> bool:
+    """Return whether a request was received as a whole, and nothing of its answer is there for the client to take."""
+    return stream.request.site is not None and not stream.unsent
+
+
+def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a request with one host and a path, which CONNECT has not (RFC 9113, section 8.5)."""
+    named = dict(given)
+    if b":path" not in named:
+        return [(b":path", named.get(b":authority", b"")), *given]
+    if b"host" in named and b":authority" in named:
+        return [field for field in given if field[0] != b"host"]
+    return given

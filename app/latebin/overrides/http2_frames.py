@@ -1,0 +1,293 @@
+"""The frames of an HTTP/2 connection: what is wrong with a stream ends that stream alone.
+
+Overrides `h2.connection.H2Connection` and `h2.frame_buffer.FrameBuffer` of h2 4.4, which end the connection at most
+errors, and do not always name the error by the code that RFC 9113, section 7, has for it.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, cast
+
+from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, Event, StreamReset, TrailersReceived
+from h2.exceptions import (
+    DenialOfServiceError,
+    FlowControlError,
+    FrameTooLargeError,
+    InvalidBodyLengthError,
+    ProtocolError,
+    StreamClosedError,
+)
+from h2.frame_buffer import FrameBuffer
+from h2.settings import SettingCodes
+from h2.stream import H2Stream, StreamClosedBy, StreamState
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+from hyperframe.exceptions import HyperframeError, InvalidFrameError
+from hyperframe.frame import (
+    DataFrame,
+    Frame,
+    GoAwayFrame,
+    HeadersFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+if TYPE_CHECKING:
+    from h2.config import H2Configuration
+    from h2.frame_buffer import ContinuationFrame
+    from typing_extensions import Buffer
+
+Taken = tuple[list[Frame], list[Event]]
+"""The frames that answer a frame, and the events that it is for the connection."""
+
+HEADER: Final = 9
+"""Bytes of a frame's header (RFC 9113, section 4.1)."""
+
+TABLE: Final = 4096
+"""Bytes of the table that answers are compressed with; a client that allows more would have them kept for it."""
+
+REMEMBERED: Final = 1000
+"""Streams of a connection that are known to have been closed, and by which end; of an older one, frames are late."""
+
+ANY_STREAM: Final = 2**31 - 1
+"""The last stream of a GOAWAY that only announces one (RFC 9113, section 6.8)."""
+
+
+class CompressionError(ProtocolError):
+    """A header block that cannot be decompressed (RFC 9113, section 4.3)."""
+
+    error_code = ErrorCodes.COMPRESSION_ERROR
+
+
+class FrameSizeError(ProtocolError):
+    """A frame of a length that its type does not have (RFC 9113, section 4.2)."""
+
+    error_code = ErrorCodes.FRAME_SIZE_ERROR
+
+
+class FaultyFrame(Frame):
+    """A frame that breaks a rule which is its stream's alone."""
+
+    stream_association = "either"
+
+    def __init__(self, stream_id: int, code: ErrorCodes) -> None:
+        super().__init__(stream_id)
+        self.code = code
+
+
+class IncomingFrames(FrameBuffer):
+    """The bytes of frames that are not whole yet; a frame that is too long is refused by its header."""
+
+    def __next__(self) -> Frame:
+        while True:
+            frame = self._update_header_buffer(self._parsed())
+            if frame is not None:
+                return frame
+
+    def _parsed(self) -> Frame:
+        if len(self._data) < HEADER:
+            raise StopIteration
+        try:
+            frame, length = Frame.parse_frame_header(memoryview(bytes(self._data[:HEADER])))
+        except HyperframeError as error:
+            raise ProtocolError(str(error)) from error
+        if length > self.max_frame_size:
+            raise FrameTooLargeError(f"a frame of {length} bytes, where at most {self.max_frame_size} are taken")
+        if len(self._data) < HEADER + length:
+            raise StopIteration
+        body = memoryview(bytes(self._data[HEADER : HEADER + length]))
+        del self._data[: HEADER + length]
+        return _parse_body(frame, body)
+
+
+def _parse_body(frame: Frame, body: memoryview) -> Frame:
+    try:
+        frame.parse_body(body)
+    except HyperframeError as error:
+        if isinstance(frame, PriorityFrame):
+            return FaultyFrame(frame.stream_id, ErrorCodes.FRAME_SIZE_ERROR)
+        if isinstance(frame, WindowUpdateFrame) and frame.stream_id and len(body) == 4:  # noqa: PLR2004  # its length
+            return FaultyFrame(frame.stream_id, ErrorCodes.PROTOCOL_ERROR)
+        if isinstance(error, InvalidFrameError) or isinstance(frame, SettingsFrame):
+            raise FrameSizeError(str(error)) from error
+        raise ProtocolError(str(error)) from error
+    return frame
+
+
+class Frames(H2Connection):
+    """The frames of a connection, of which some streams end by a reset.
+
+    Attributes:
+        broken: the streams whose answers are to end by a reset.
+        partial: whether what came last was no whole frame that means anything.
+        final: the last stream that is served; None while all are.
+    """
+
+    MAX_CLOSED_STREAMS = REMEMBERED
+
+    def __init__(self, config: "H2Configuration") -> None:
+        super().__init__(config)
+        self.incoming_buffer = IncomingFrames(server=True)
+        self._frame_dispatch_table[FaultyFrame] = self._receive_faulty_frame
+        self.broken: set[int] = set()
+        self.partial = False
+        self.final: int | None = None
+
+    def receive(self, data: "Buffer") -> Iterator[Event]:
+        """Take bytes in, frame by frame.
+
+        Yields:
+            What each frame means.
+
+        Raises:
+            ProtocolError: the connection is to be closed, with the error's code.
+        """
+        self.partial = True
+        self.incoming_buffer.add_data(data)
+        self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
+        for frame in self.incoming_buffer:
+            for event in self._receive_frame(frame):
+                self.partial = False
+                yield event
+
+    def go_away(self, code: ErrorCodes, last: int | None = None, text: str = "") -> None:
+        """Announce the end of the connection.
+
+        Args:
+            code: the reason.
+            last: the last stream that is served; the last that has begun, unless it is said.
+            text: what a person who looks at the frames may want to know.
+        """
+        frame = GoAwayFrame(0, self.highest_inbound_stream_id if last is None else last, code)
+        frame.additional_data = text.encode("ascii", "backslashreplace")[:200]
+        self._prepare_for_sending([frame])
+
+    def end_stream(self, stream_id: int) -> None:
+        """End an answer: by a reset where it is broken, or where its request has not ended."""
+        if stream_id in self.broken:
+            self.reset_stream(stream_id)
+            return
+        super().end_stream(stream_id)
+        self.end_request(stream_id)
+
+    def end_request(self, stream_id: int) -> None:
+        """Reset a stream whose answer is whole, if its request is not (RFC 9113, section 8.1)."""
+        if self.streams[stream_id].open:
+            super().reset_stream(stream_id, ErrorCodes.NO_ERROR)
+
+    def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = ErrorCodes.INTERNAL_ERROR) -> None:
+        # NO_ERROR, the library's own, is for answers that are whole.
+        super().reset_stream(stream_id, error_code)
+
+    def _fault(self, number: int, code: ErrorCodes, stream: H2Stream | None = None) -> Taken:
+        """Reset a stream for what the client did with it (RFC 9113, section 5.4.2)."""
+        if stream is not None:
+            stream.state_machine.state = StreamState.CLOSED
+            stream.state_machine.stream_closed_by = StreamClosedBy.SEND_RST_STREAM
+        elif number <= self.highest_inbound_stream_id:
+            self._closed_streams[number] = StreamClosedBy.SEND_RST_STREAM
+        return [RstStreamFrame(number, code)], [StreamReset(stream_id=number, error_code=code, remote_reset=False)]
+
+    def _receive_headers_frame(self, frame: HeadersFrame) -> Taken:
+        # First of all, as each block changes what the next ones are decompressed with.
+        headers = self._decompressed(frame.data)
+        # To count the open streams is to forget those that are closed.
+        full = self.open_inbound_streams >= self.local_settings.max_concurrent_streams
+        number, stream = frame.stream_id, self.streams.get(frame.stream_id)
+        if stream is None:
+            closed_by = self._closed_streams.get(number)
+            if closed_by is StreamClosedBy.SEND_RST_STREAM:
+                # The client had sent them when the reset came.
+                return [], []
+            if closed_by is StreamClosedBy.RECV_RST_STREAM:
+                return self._fault(number, ErrorCodes.STREAM_CLOSED)
+            self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
+            stream = self._begin_new_stream(number, AllowedStreamIDs.ODD)
+            if full or (self.final is not None and number > self.final):
+                return self._fault(number, ErrorCodes.REFUSED_STREAM, stream)
+        if "PRIORITY" in frame.flags and frame.depends_on == number:
+            return self._fault(number, ErrorCodes.PROTOCOL_ERROR, stream)
+        return self._receive_headers(stream, headers, ended="END_STREAM" in frame.flags)
+
+    def _receive_headers(self, stream: H2Stream, headers: list[tuple[bytes, bytes]], *, ended: bool) -> Taken:
+        announced = stream._expected_content_length  # noqa: SLF001  # it has no other name
+        try:
+            frames, events = stream.receive_headers(headers, ended, self.config.header_encoding)
+        except StreamClosedError:
+            raise
+        except ProtocolError:
+            return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
+        if isinstance(events[0], TrailersReceived):
+            # They announce no length; the library takes what they say, or do not, for that of the body.
+            stream._expected_content_length = announced  # noqa: SLF001  # as above
+        if ended and stream._expected_content_length not in {None, stream._actual_content_length}:  # noqa: SLF001  # as above
+            return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
+        return frames, events
+
+    def _decompressed(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        try:
+            return cast("list[tuple[bytes, bytes]]", self.decoder.decode(block, raw=True))
+        except OversizedHeaderListError as error:
+            raise DenialOfServiceError(str(error)) from error
+        except HPACKError as error:
+            raise CompressionError(str(error)) from error
+
+    def _receive_data_frame(self, frame: DataFrame) -> Taken:
+        try:
+            return super()._receive_data_frame(frame)
+        except (InvalidBodyLengthError, FlowControlError) as error:
+            manager, stream = self._inbound_flow_control_window_manager, self.streams.get(frame.stream_id)
+            if manager.current_window_size < 0 or stream is None:
+                raise
+            frames, events = self._fault(frame.stream_id, error.error_code, stream)
+            increment = manager.process_bytes(frame.flow_controlled_length)
+            return [*frames, *([WindowUpdateFrame(0, increment)] if increment else [])], events
+
+    def _handle_data_on_closed_stream(self, events: list[Event], exc: StreamClosedError, frame: DataFrame) -> Taken:
+        number = frame.stream_id
+        frames, events = super()._handle_data_on_closed_stream(events, exc, frame)
+        if events:
+            return frames, events
+        if self._stream_closed_by(number) is StreamClosedBy.SEND_RST_STREAM:
+            # The client had sent it when the reset came.
+            return [each for each in frames if isinstance(each, WindowUpdateFrame)], []
+        return frames, self._fault(number, ErrorCodes.STREAM_CLOSED)[1]
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> Taken:
+        if SettingCodes.HEADER_TABLE_SIZE in frame.settings:
+            frame.settings[SettingCodes.HEADER_TABLE_SIZE] = min(TABLE, frame.settings[SettingCodes.HEADER_TABLE_SIZE])
+        return cast("Taken", super()._receive_settings_frame(frame))
+
+    def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> Taken:
+        if frame.stream_id > self.highest_inbound_stream_id or not frame.stream_id % 2:
+            raise ProtocolError(f"a reset of stream {frame.stream_id}, which is idle")
+        return cast("Taken", super()._receive_rst_stream_frame(frame))
+
+    def _receive_priority_frame(self, frame: HeadersFrame | PriorityFrame) -> Taken:
+        """Refuse a stream that depends on itself; priorities are deprecated, and all streams are equal here."""
+        if frame.depends_on == frame.stream_id:
+            return self._fault(frame.stream_id, ErrorCodes.PROTOCOL_ERROR, self.streams.get(frame.stream_id))
+        return [], []
+
+    def _receive_faulty_frame(self, frame: FaultyFrame) -> Taken:
+        number, idle = frame.stream_id, frame.stream_id > self.highest_inbound_stream_id or not frame.stream_id % 2
+        if idle and frame.code is ErrorCodes.PROTOCOL_ERROR:
+            raise ProtocolError(f"a window of stream {number}, which is idle")
+        return self._fault(number, frame.code, self.streams.get(number))
+
+    def _receive_goaway_frame(self, frame: GoAwayFrame) -> Taken:
+        """Take note that the client opens no more streams; those that it has opened are served (section 6.8)."""
+        event = ConnectionTerminated()
+        event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
+        return [], [event]
+
+    def _receive_naked_continuation(self, frame: "ContinuationFrame") -> None:
+        raise ProtocolError(f"a continuation on stream {frame.stream_id} of no headers")
+
+    def _receive_alt_svc_frame(self, frame: Frame) -> Taken:
+        """Ignore what only servers send (RFC 7838, section 4)."""
+        return [], []
+
+    _receive_unknown_frame = _receive_alt_svc_frame
