@@ -5,7 +5,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
-from latebin.answers.producer import PIECE, Delivery, wanted_body
+from latebin.answers.producer import SMALL, Delivery, wanted_body
 from latebin.core.http.reply import BROKEN, Answering
 from latebin.core.plan import Plan
 
@@ -53,7 +53,7 @@ def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: fl
     body = wanted_body(request, plan)
     if body is None:
         return succeed(b"")
-    if plan.chunks == 1 and body.size <= PIECE:
+    if plan.chunks == 1 and body.size <= SMALL:
         return succeed(body.piece(0, body.size))
     return Delivery(request, plan, clock).start()
 

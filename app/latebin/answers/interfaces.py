@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from twisted.web.http_headers import Headers
 
     from latebin.answers.pending import PendingAnswer
+    from latebin.core.ends import End
     from latebin.core.http.reply import Problem
     from latebin.core.settings import Settings
     from latebin.timing.timeouts import Timeouts
@@ -55,7 +56,8 @@ class ServedRequest(Protocol):
     Attributes:
         style: what answers: `klein`, `resource`, or `site` for the pages that belong to neither.
         pending_answer: the answer that the service has accepted to give; None for a refusal or a page.
-        broken: whether the answer was broken off by an upstream, or because the service stops.
+        broken: whether the answer was broken off by an upstream.
+        end: why its connection or stream ended before the answer was whole, if it did.
         request_id: the id that answer and log give the request; empty under a plain `twisted.web.server.Site`.
         refusal: why the request is answered before it is whole; None for a whole request.
         content: where the body goes.
@@ -65,6 +67,7 @@ class ServedRequest(Protocol):
     style: str
     pending_answer: "PendingAnswer | None"
     broken: bool
+    end: "End"
     request_id: bytes
     refusal: "Problem | None"
     content: BodySink
@@ -127,7 +130,8 @@ class Connections(Protocol):
 class Host(Protocol):
     """The site as its connections and requests see it.
 
-    It picks the sink of a body, assigns the id of a request, and learns of a disconnect.
+    It picks the sink of a body, assigns the id of a request, learns of a disconnect, and counts the connections that
+    end by an error.
     """
 
     settings: "Settings"
@@ -139,6 +143,7 @@ class Host(Protocol):
     def body(self, target: bytes, length: int | None) -> BodySink: ...
     def assign(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
     def left(self, request: "ServedRequest", /) -> None: ...
+    def connection_error(self, cause: str, /) -> None: ...
 
 
 def request_id(request: IRequest | ServedRequest) -> str:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 PIECE: Final = 128 * 1024
 """Bytes written at once: more than Twisted buffers before it asks a producer to pause, so that whoever has written a
-piece of this size is told when it has left."""
+piece of this size is told when it has left. Where many answers share a connection, it says itself how many are that."""
+
+SMALL: Final = 16 * 1024
+"""Bytes of the largest body that is written without a look at whether the client takes it."""
 
 
 @implementer(IPushProducer)
@@ -36,6 +39,7 @@ class Delivery:
         self._plan = plan
         self._clock = clock
         self._started = clock.seconds()
+        self._piece: int = getattr(request.channel, "piece", PIECE)
         self._size = self._body.size if size is None else size
         self._at = self._chunk = 0
         self._paused = False
@@ -101,7 +105,7 @@ class Delivery:
     def _write(self) -> None:
         """Write a piece; of a large chunk the remainder first, so that the transport asks for a pause at the last."""
         end = min((self._chunk + 1) * self._body.size // self._plan.chunks, self._size)
-        start, self._at = self._at, self._at + ((end - self._at) % PIECE or min(PIECE, end - self._at))
+        start, self._at = self._at, self._at + ((end - self._at) % self._piece or min(self._piece, end - self._at))
         if self._at == end:
             self._chunk += 1
         self._request.write(self._body.piece(start, self._at))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
@@ -12,11 +13,11 @@ from latebin.answers.interfaces import Host, ReceivedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
 from latebin.overrides.channel_output import WriteThroughChannel
+from latebin.overrides.failures import EndedError
 from latebin.overrides.tls import ClosingTLSTransport
 
 if TYPE_CHECKING:
-    from twisted.python.failure import Failure
-
+    from latebin.core.ends import End
     from latebin.timing.timeouts import Queue
 
 MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
@@ -51,6 +52,9 @@ class LimitedChannel(WriteThroughChannel):
     requests: list[ReceivedRequest]
     timeOut: float | None  # type: ignore[assignment]  # Twisted declares whole seconds, and takes others
 
+    ended: "End | None" = None
+    """Why the connection was ended, if it was not by the client's leaving."""
+
     _awaited: "Queue | None" = None
     _missing: Problem | None = None
     _came = 0
@@ -82,7 +86,7 @@ class LimitedChannel(WriteThroughChannel):
         super().allContentReceived()
 
     def connectionLost(self, reason: "Failure" = connectionDone) -> None:
-        super().connectionLost(reason)
+        super().connectionLost(reason if self.ended is None else Failure(EndedError(self.ended)))
         # What reads a body knows this object, to tell it of the end: where none has come, the two would be a cycle.
         self._transferDecoder = None
 
@@ -122,6 +126,7 @@ class LimitedChannel(WriteThroughChannel):
         """Close the connection, and tell a client that has sent a part of a request which part is missing."""
         if self._missing is not None:
             self._refuse(self._missing)
+        self.ended = "timeout"
         super().timeoutConnection()
 
     def lineLengthExceeded(self, line: bytes) -> None:

@@ -2,14 +2,17 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
 
+from latebin.overrides.failures import by_client, report
 from latebin.overrides.http2 import HTTP2Channel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport, ITransport
-    from twisted.python.failure import Failure
 
+    from latebin.core.ends import End
     from latebin.overrides.channel import Channel
     from latebin.overrides.request import Request
 
@@ -17,21 +20,37 @@ if TYPE_CHECKING:
 class Connection(_GenericHTTPChannelProtocol):
     """A connection of HTTP/1.1, or of HTTP/2 where TLS agrees on it, that its site knows of while it is open."""
 
+    log = Logger()
+
     def makeConnection(self, transport: "ITransport") -> None:
         self.site.connections.opened(self)
         super().makeConnection(transport)
 
     def connectionLost(self, reason: "Failure") -> None:
-        super().connectionLost(reason)
+        try:
+            super().connectionLost(reason)
+        except Exception:  # noqa: BLE001  # whatever ends with it; the site is to know that it has ended
+            report(self.log, Failure(), self._channel.getPeer())
+            self.site.connection_error("service")
         self.site.connections.lost(self)
         if not self.site.connections.open:
             self.site.timeouts.close()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._negotiatedProtocol is None:
-            self._begin(data)
-        else:
-            self._channel.dataReceived(data)
+        """Pass on what comes; what that raises ends this connection alone."""
+        try:
+            if self._negotiatedProtocol is None:
+                self._begin(data)
+            else:
+                self._channel.dataReceived(data)
+        except Exception:  # noqa: BLE001  # whatever a byte can cause
+            self._fail(Failure())
+
+    def _fail(self, failure: Failure) -> None:
+        report(self.log, failure, self._channel.getPeer())
+        client = by_client(failure)
+        self.site.connection_error("client" if client else "service")
+        self.abort("protocol_error" if client else "failed")
 
     def _begin(self, data: bytes) -> None:
         transport: Any = self._channel.transport
@@ -62,6 +81,11 @@ class Connection(_GenericHTTPChannelProtocol):
         """Close the connection as soon as nothing is under way on it; at once if nothing is."""
         cast("Channel | HTTP2Channel", self._channel).end()
 
-    def abort(self) -> None:
-        """Close the connection, whatever is under way."""
+    def abort(self, end: "End" = "aborted") -> None:
+        """Close the connection, whatever is under way.
+
+        Args:
+            end: the reason, for those whose answers are lost by it.
+        """
+        cast("Channel | HTTP2Channel", self._channel).ended = end
         cast("ITCPTransport", self._channel.transport).abortConnection()

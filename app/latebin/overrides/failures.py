@@ -1,16 +1,32 @@
 """Whose doing an exception is that was raised while bytes were taken in."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from h2.exceptions import H2Error
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import HyperframeError
 from OpenSSL.SSL import Error as TLSError
+from twisted.internet.error import ConnectionAborted
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+if TYPE_CHECKING:
+    from latebin.core.ends import End
+
 CLIENT_ERRORS: Final = (ValueError, H2Error, HPACKError, HyperframeError, TLSError)
 """Raised by parsers at bytes that mean nothing; anything else is a mistake of the service."""
+
+
+class EndedError(ConnectionAborted):
+    """The end of a connection or stream that its client has not just left.
+
+    Args:
+        end: why it ended.
+    """
+
+    def __init__(self, end: "End") -> None:
+        super().__init__(end)
+        self.end = end
 
 
 def by_client(failure: Failure) -> bool:

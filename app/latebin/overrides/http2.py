@@ -7,6 +7,7 @@ GOAWAY of the client, leaves a connection open after its GOAWAY, and is idle whi
 """
 
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from h2.errors import ErrorCodes
@@ -24,13 +25,13 @@ from h2.exceptions import ProtocolError, StreamClosedError
 from h2.settings import SettingCodes
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
-from latebin.answers.interfaces import EndedError
 from latebin.answers.request_body import WINDOW
 from latebin.overrides.channel_limits import SLOW_BODY
-from latebin.overrides.failures import by_client, report
+from latebin.overrides.failures import EndedError, by_client, report
 from latebin.overrides.http2_frames import Frames
 
 if TYPE_CHECKING:
@@ -122,9 +123,7 @@ class Stream(H2Stream):
         self.unsent: deque[bytes] = deque()
         self.queued = 0
         self.ending = False
-        super().__init__(
-            number, connection, headers, connection.requestFactory, connection.site, connection.factory
-        )
+        super().__init__(number, connection, headers, connection.requestFactory, connection.site, connection.factory)
 
     @property
     def request(self) -> "Request":
@@ -183,17 +182,15 @@ class HTTP2Channel(H2Connection):
     streams: "dict[int, Stream]"
     site: "Host"  # type: ignore[assignment]  # it declares the default
     transport: Any
+    requestFactory: Any
     ended: "End | None" = None
-
-    _maxBufferedControlFrameBytes = CONTROL
 
     def __init__(self, reactor: "IReactorTime") -> None:
         self._call: IDelayedCall | None = None
         self._ready: dict[int, Stream] = {}
         self._bodies: dict[int, BodyTimeout] = {}
         self._busy = self._over = self._ending = False
-        super().__init__(_Unscheduled(reactor))
-        self._reactor = reactor
+        super().__init__(reactor)
         self.conn = Frames(self.conn.config)
         self._maxBufferedControlFrameBytes = CONTROL
 
@@ -221,7 +218,7 @@ class HTTP2Channel(H2Connection):
         self.ended = "timeout"
         self._close(ErrorCodes.ENHANCE_YOUR_CALM if self.streams else ErrorCodes.NO_ERROR)
 
-    def connectionLost(self, reason: Failure, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002  # Twisted's
+    def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002  # Twisted's
         """Let each stream know, once."""
         self._over = True
         self.setTimeout(None)
@@ -308,11 +305,9 @@ class HTTP2Channel(H2Connection):
         report(self._log, failure, self.getPeer())
         client = by_client(failure)
         self.site.connection_error("client" if client else "service")
-        try:
+        # It may have ended by itself meanwhile.
+        with suppress(StreamClosedError):
             self.conn.reset_stream(number, ErrorCodes.PROTOCOL_ERROR if client else ErrorCodes.INTERNAL_ERROR)
-        except StreamClosedError:
-            # It has ended by itself meanwhile.
-            pass
         stream = self.streams.get(number)
         if stream is not None:
             self._lose(stream, Failure(EndedError("protocol_error" if client else "failed")))
@@ -331,6 +326,8 @@ class HTTP2Channel(H2Connection):
             self._bodies[number].came(len(event.data))
         if number in self.streams:
             self.streams[number].receiveDataChunk(event.data, event.flow_controlled_length)
+        else:
+            self.conn.acknowledge_received_data(event.flow_controlled_length, number)
 
     def _requestEnded(self, event: StreamEnded) -> None:
         self._forget(event.stream_id)
@@ -497,16 +494,27 @@ class HTTP2Channel(H2Connection):
             self.conn.send_data(number, data, end_stream=last)
             self.resetTimeout()
             if last:
-                self.conn.end_request(number)
-                self._requestDone(number)
+                self._finish(number)
                 return
         if stream.unsent:
             self._ready[number] = stream
         elif stream.ending:
+            self.resetTimeout()
             self.conn.end_stream(number)
-            self._requestDone(number)
+            self._finish(number)
         else:
             stream.go_on()
+
+    def _finish(self, number: int) -> None:
+        if self.conn.coming(number):
+            # Not at once: curl up to 7.88 forgets an answer that has not been read when the reset comes.
+            self._reactor.callLater(0, self._end_request, number)
+        self._requestDone(number)
+
+    def _end_request(self, number: int) -> None:
+        if not self._over:
+            self.conn.end_request(number)
+            self._send_later()
 
     def _requestDone(self, streamID: int) -> None:
         stream = self.streams.pop(streamID)
@@ -522,16 +530,6 @@ class HTTP2Channel(H2Connection):
             self._reactor.callLater(0, stream.request.connectionLost, Failure(ConnectionAborted()))
         if self._ending and not self.streams:
             self._close(ErrorCodes.NO_ERROR)
-
-
-class _Unscheduled:
-    """The reactor while Twisted's connection is made, which would have its own sending begin."""
-
-    def __init__(self, reactor: "IReactorTime") -> None:
-        self.seconds = reactor.seconds
-
-    def callLater(self, delay: float, call: object) -> None:
-        """Do nothing."""
 
 
 _HANDLERS: "Final[Mapping[type[Event], Callable[[HTTP2Channel, Any], None]]]" = {

@@ -14,12 +14,14 @@ from latebin.core.http.request_id import HEADER, PARENT
 from latebin.core.http.upstream_url import streams
 from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.channel_output import WriteThroughChannel
+from latebin.overrides.failures import EndedError
 from latebin.overrides.request_lean import LeanRequest
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from latebin.answers.pending import PendingAnswer
+    from latebin.core.ends import End
     from latebin.core.http.reply import Problem, Reply
 
 
@@ -34,7 +36,8 @@ class Request(LeanRequest):
     Attributes:
         style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
         pending_answer: what the request was pending_answerd; None where that is nothing, as in a refusal.
-        broken: whether its answer was broken off, by an upstream or because the service stops.
+        broken: whether its answer was broken off by an upstream.
+        end: why it ended before its answer was whole, if it did.
         request_id: its id, as its answer and the log tell it.
         refusal: why it is answered though it is not whole, if it is.
     """
@@ -48,6 +51,7 @@ class Request(LeanRequest):
     style: str = "site"
     pending_answer: "PendingAnswer | None" = None
     broken: bool = False
+    end: "End" = "left"
     request_id: bytes = b""
     whole_path: bool = False
     refusal: "Problem | None" = None
@@ -122,7 +126,7 @@ class Request(LeanRequest):
         if self.site is None:
             self._process_as_it_is()
         elif not self.finished:
-            self.dismiss(problem.reply())
+            self.dismiss(problem.reply(), "refused")
 
     def _process_as_it_is(self) -> None:
         if self.content is None:
@@ -136,13 +140,17 @@ class Request(LeanRequest):
             return channel.begun
         return channel.command, channel.path, b"HTTP/2"
 
-    def dismiss(self, reply: "Reply") -> None:
+    def dismiss(self, reply: "Reply", end: "End" = "aborted") -> None:
         """Answer now, in the place of the answer that is waited for; if that has begun, break it off.
 
-        To whoever makes that answer, it is as if the client had left.
+        To what makes that answer, it is as if the client had left.
+
+        Args:
+            reply: the answer.
+            end: why an answer that has begun is broken off.
         """
         if self.startedWriting or getattr(self.transport, "disconnecting", False):
-            self.broken = True
+            self.end = end
             abort(self)
             return
         waiting, self.notifications = self.notifications, []
@@ -153,6 +161,8 @@ class Request(LeanRequest):
 
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, if the request had been received and was not answered."""
+        if isinstance(reason.value, EndedError) and self.end == "left":
+            self.end = reason.value.end
         super().connectionLost(reason)
         if self.site is not None and not self.finished:
             cast("Host", self.site).left(self)

@@ -22,6 +22,12 @@ SSL: Final = "ssl:"
 LINGER: Final = 2.0
 """Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""
 
+PATIENCE: Final = 30
+"""Looks in a row at which a slow reader has taken nothing, until its connection is aborted: a minute."""
+
+SMALL: Final = 16 * 1024
+"""Bytes that the kernel takes at once."""
+
 
 class ClosingTLSTransport(BufferingTLSTransport):
     """A TLS connection that sends FIN behind its close_notify, and ends soon after that.
@@ -39,6 +45,7 @@ class ClosingTLSTransport(BufferingTLSTransport):
     _lingering: IDelayedCall | None = None
     _half_closed = False
     _unsent = 0
+    _stalls = 0
 
     def loseWriteConnection(self) -> None:
         """Close the sending half, by close_notify and FIN; what comes is still passed on."""
@@ -63,17 +70,23 @@ class ClosingTLSTransport(BufferingTLSTransport):
         self._aborted = True
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()
+        self._unsent = _unsent(self.transport)
         self._linger()
 
+    def _flushSendBIO(self) -> None:
+        # A connection whose sending half is closed is lost as soon as the peer closes, in the middle of its reading.
+        if self._tlsConnection is not None:
+            super()._flushSendBIO()
+
     def _linger(self) -> None:
-        self._unsent = _unsent(self.transport)
         self._lingering = self.factory._clock.callLater(LINGER, self._lingered)  # noqa: SLF001  # its one clock
 
     def _lingered(self) -> None:
-        unsent = _unsent(self.transport)
-        if not unsent:
+        before, self._unsent = self._unsent, _unsent(self.transport)
+        self._stalls = 0 if self._unsent < before else self._stalls + 1
+        if not self._unsent and before <= SMALL:
             self.transport.loseConnection()
-        elif unsent < self._unsent:
+        elif self._stalls < PATIENCE:
             self._linger()
         else:
             self.transport.abortConnection()

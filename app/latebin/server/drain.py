@@ -18,6 +18,9 @@ log = Logger()
 LAST: Final = 1.0
 """Seconds for the refusals to leave, when the time for answers is up; then what is still open is cut."""
 
+LATEST: Final = 0.1
+"""Seconds for those that are cut to be closed."""
+
 
 @attrs.define(eq=False)
 class Drain:
@@ -77,10 +80,17 @@ class Drain:
         self.connections.end().addCallback(lambda _: self._drained())
 
     def _dismiss(self) -> None:
-        self._call = self.clock.callLater(LAST, self.connections.abort)
+        self._call = self.clock.callLater(LAST, self._cut)
         self._refused = self.connections.dismiss(STOPPING.reply())
 
+    def _cut(self) -> None:
+        """End what is still open; a connection that does not end by that is not waited for."""
+        self._call = self.clock.callLater(LATEST, self._drained)
+        self.connections.abort()
+
     def _drained(self) -> None:
+        if self.done.called:
+            return
         log.info(
             "stopped: waited {took} for {pending} pending, {refused} of them refused or broken off",
             took=render(round(self.clock.seconds() - self._since, 3)),

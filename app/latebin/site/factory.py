@@ -110,6 +110,10 @@ class ServiceSite(server.Site):
         self._access.left(request)
         self._metrics.left(request)
 
+    def connection_error(self, cause: str) -> None:
+        """Count a connection or stream that was ended by an error, as `Metrics` does."""
+        self._metrics.connection_error(cause)
+
 
 def site(
     settings: Settings,

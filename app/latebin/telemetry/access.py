@@ -25,8 +25,8 @@ UNPROMISED: Final = _FORMAT.format("asked=- measured=-")
 class AccessLog:
     """Tells `twisted.logger` how each request ended.
 
-    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, `left`, the
-    fault that ended it, or `broken` if it was an upstream that ended it),
+    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, the fault
+    that ended it, `broken` if it was an upstream that ended it, or one of `latebin.core.ends.ENDS`),
     `asked_ms` and `measured_ms` (None where nothing was answerd; measured until the client left, if it did), `sent`
     (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
 
@@ -50,7 +50,7 @@ class AccessLog:
         """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
         answer = request.pending_answer
         fault = None if answer is None else answer.fault
-        self._emit(request, "broken" if request.broken else fault or "left")
+        self._emit(request, "broken" if request.broken else fault or request.end)
 
     def _emit(self, request: ServedRequest, status: int | str) -> None:
         target = _printable(request.uri)

@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.interfaces import ServedRequest
+from latebin.core.ends import CAUSES, ENDS
 from latebin.core.faults import KINDS
 from latebin.core.http.reply import ALLOWED, Reply, page
 from latebin.telemetry.counters import SharedCounters
@@ -26,6 +27,9 @@ STATUSES: Final = (*map(str, range(200, 600)), "other")
 
 BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, inf)
 """Upper bounds of the histograms, in seconds, inclusive as Prometheus has them."""
+
+LOST: Final = tuple(end for end in ENDS if end != "left")
+"""The ends of answers that are counted by their names."""
 
 INTERVAL: Final = 0.25
 """Seconds from one look at the event loop to the next, while answers are pending and after each request.
@@ -74,6 +78,8 @@ BY_STATUS: Final = (
 
 COUNTERS: Final = (
     Family("latebin_left", "Clients that left before their answer was whole.", _STYLES),
+    Family("latebin_lost", "Answers lost as their connection or stream was ended.", {**_STYLES, "end": LOST}),
+    Family("latebin_connection_errors", "Connections and streams ended by an error.", {"cause": CAUSES}),
     Family("latebin_broken", "Answers that an upstream broke off.", _LATE_STYLES),
     Family("latebin_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
     Family("latebin_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
@@ -107,6 +113,8 @@ WIDTH: Final = _ENDS[-1]
 _ANSWERS: Final = START["latebin_answers"]
 _REFUSED: Final = START["latebin_refused"]
 _LEFT: Final = START["latebin_left"]
+_LOST: Final = START["latebin_lost"]
+_ERRORS: Final = START["latebin_connection_errors"]
 _BROKEN: Final = START["latebin_broken"]
 _FAULTS: Final = START["latebin_faults"]
 _CUT: Final = START["latebin_cut"]
@@ -118,6 +126,8 @@ _LIVING: Final = START[GAUGES[0].name]
 
 _STYLE: Final = {style: number for number, style in enumerate(STYLES)}
 _METHOD: Final = {method.encode("ascii"): number for number, method in enumerate(ALLOWED)}
+_LOSS: Final = {end: number for number, end in enumerate(LOST)}
+_CAUSE: Final = {cause: number for number, cause in enumerate(CAUSES)}
 _FAULT: Final = {fault: number for number, fault in enumerate(KINDS)}
 
 _OTHER_METHOD: Final = len(METHODS) - 1
@@ -193,12 +203,22 @@ class Metrics:
         fault = None if answer is None else answer.fault
         if request.broken:
             cells[_BROKEN + style] += 1
-        elif fault is None:
+        elif fault is not None:
+            cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1
+        elif request.end == "left":
             cells[_LEFT + style] += 1
         else:
-            cells[_FAULTS + style * len(_FAULT) + _FAULT[fault]] += 1
+            cells[_LOST + style * len(_LOSS) + _LOSS[request.end]] += 1
         if request.pending_answer is not None and request.pending_answer.plan.cut:
             cells[_CUT + style] += 1
+
+    def connection_error(self, cause: str) -> None:
+        """Count a connection or stream that was ended by an error.
+
+        Args:
+            cause: one of `latebin.core.ends.CAUSES`.
+        """
+        self._cells[_ERRORS + _CAUSE[cause]] += 1
 
     def page(self) -> Reply:
         """Tell the figures of all workers, in Prometheus' text format 0.0.4."""
