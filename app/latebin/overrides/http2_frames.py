@@ -4,6 +4,7 @@ Overrides `h2.connection.H2Connection` and `h2.frame_buffer.FrameBuffer` of h2 4
 errors, and do not always name the error by the code that RFC 9113, section 7, has for it.
 """
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast
 
@@ -44,6 +45,11 @@ Taken = tuple[list[Frame], list[Event]]
 
 HEADER: Final = 9
 """Bytes of a frame's header (RFC 9113, section 4.1)."""
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+
+_VISIBLE: Final = re.compile(rb"[\x21-\x7e\x80-\xb0]*").fullmatch
+"""As Twisted takes a request target over HTTP/1.1."""
 
 TABLE: Final = 4096
 """Bytes of the table that answers are compressed with; a client that allows more would have them kept for it."""
@@ -114,6 +120,23 @@ def _parse_body(frame: Frame, body: memoryview) -> Frame:
             raise FrameSizeError(str(error)) from error
         raise ProtocolError(str(error)) from error
     return frame
+
+
+def _is_request(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether a request is none that HTTP/1.1 could not have asked (RFC 9113, section 8.3.1)."""
+    method, target = b"", b"/"
+    for name, value in headers:
+        if name == b":method":
+            method = value
+        elif name == b":path":
+            target = value
+        elif name == b":protocol" or (name == b":authority" and not _VISIBLE(value)):
+            # The first is an extension that this service has not offered (RFC 8441, section 3).
+            return False
+        elif not name.startswith(b":"):
+            break
+    origin = target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
+    return bool(origin and _TOKEN(method) and _VISIBLE(target))
 
 
 class Frames(H2Connection):
@@ -239,6 +262,8 @@ class Frames(H2Connection):
         if isinstance(events[0], TrailersReceived):
             # They announce no length; the library takes what they say, or do not, for that of the body.
             stream._expected_content_length = announced  # noqa: SLF001  # as above
+        elif not _is_request(headers):
+            return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
         if ended and stream._expected_content_length not in {None, stream._actual_content_length}:  # noqa: SLF001  # as above
             return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
         return frames, events
