@@ -8,7 +8,8 @@ import pytest
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.keys import Keys
 
-from latebin.site.compare_page import COLOURS, EXAMPLES, POLICY, SIDES
+from latebin.site.compare_page import EXAMPLES, POLICY, SIDES
+from tests.highlight import COLOURS, STATIC, highlighted
 from tests.site.test_pages import answer
 from tests.support.browser import BOUND, Page, missing, running
 from tests.support.process import ROOT, Process, serving
@@ -79,6 +80,12 @@ def test_source(house: House, side: Any) -> None:
     codes = re.findall(r"<pre class=\"source\"[^>]*><code>(.*?)</code>", body, re.DOTALL)
     texts = [unescape(re.sub(r"<[^>]*>", "", code)) for code in codes]
     assert texts[SIDES.index(side)] == (ROOT / "app" / "latebin" / side.source).read_text()
+
+
+@pytest.mark.parametrize("name", highlighted())
+def test_highlighted(name: str) -> None:
+    """A highlighted file is that of the source as it is when `python -m tests.highlight` has run."""
+    assert (STATIC / name).read_text("utf-8") == highlighted()[name], "python -m tests.highlight writes it anew"
 
 
 def test_colours(house: House) -> None:

@@ -1,16 +1,13 @@
 """The page at `/compare`: both styles side by side in a browser."""
 
-from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Final
 
 import attrs
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexers.python import PythonLexer
-from pygments.token import STANDARD_TYPES
 from twisted.web.iweb import IRequest
-from twisted.web.template import Element, Tag, XMLString, renderer, tags
+from twisted.web.template import Element, Tag, XMLString, renderer
 
 from latebin.core.http.reply import Reply, page
 from latebin.core.language import grammar
@@ -24,12 +21,6 @@ POLICY: Final = (
 
 EXAMPLES: Final = ("250ms", "1s..3s", "lognormal(median=800ms,p99=3s)", "mix(80%:500ms,20%:3s)")
 """Delays to pick instead of writing one."""
-
-COLOURS: Final = {"light": "xcode", "dark": "lightbulb"}
-"""The Pygments style of the source, for each colour scheme.
-
-On the background of the page, every colour has a contrast of at least 4.5 (WCAG 2.2, success criterion 1.4.3).
-"""
 
 _FILES: Final = files("latebin")
 
@@ -50,8 +41,13 @@ class Side:
 
     @property
     def path(self) -> str:
-        """Where the file is in the repository."""
+        """The path of the file in the repository."""
         return f"app/latebin/{self.source}"
+
+    @property
+    def highlighted(self) -> str:
+        """The file in `static` with the source as HTML; `python -m tests.highlight` makes it of the source."""
+        return f"{PurePath(self.source).stem}.html"
 
 
 SIDES: Final = (
@@ -79,12 +75,13 @@ class ComparePageElement(Element):
 
     @renderer
     def sources(self, request: IRequest | None, tag: Tag) -> list[Tag]:
-        return [tag.clone().fillSlots(path=side.path, code=list(_code(side.source))) for side in SIDES]
+        return [tag.clone().fillSlots(path=side.path, code=side.highlighted) for side in SIDES]
 
 
 @cache
 def _page() -> Reply:
-    return html_page(ComparePageElement(), POLICY)
+    sources = {side.highlighted.encode("ascii"): _static(side.highlighted) for side in SIDES}
+    return html_page(ComparePageElement(), POLICY, sources)
 
 
 @cache
@@ -94,7 +91,7 @@ def _script() -> Reply:
 
 @cache
 def _style_sheet() -> Reply:
-    return page(b"text/css; charset=utf-8", _static("compare.css") + b"\n" + _colours().encode("ascii"))
+    return page(b"text/css; charset=utf-8", _static("compare.css") + b"\n" + _static("source.css"))
 
 
 REPLIES: Final = {b"compare": _page, b"compare.js": _script, b"compare.css": _style_sheet}
@@ -103,19 +100,3 @@ REPLIES: Final = {b"compare": _page, b"compare.js": _script, b"compare.css": _st
 
 def _static(name: str) -> bytes:
     return (_FILES / "site" / "static" / name).read_bytes()
-
-
-def _code(source: str) -> Iterator[Tag | str]:
-    for kind, text in PythonLexer().get_tokens((_FILES / source).read_text("utf-8")):
-        name = STANDARD_TYPES.get(kind)
-        yield tags.span(text, class_=name) if name else text
-
-
-def _colours() -> str:
-    return "".join(
-        f"@media (prefers-color-scheme: {scheme}) {{\n{_rules(style)}\n}}\n" for scheme, style in COLOURS.items()
-    )
-
-
-def _rules(style: str) -> str:
-    return "\n".join(HtmlFormatter(style=style).get_token_style_defs(".source"))

@@ -2,11 +2,15 @@
 
 import base64
 import hashlib
-from typing import Final
+import re
+from typing import TYPE_CHECKING, Final
 
 from twisted.web.template import Element, flattenString
 
 from latebin.core.http.reply import Reply, page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 STYLE: Final = """
 :root { color-scheme: light dark; }
@@ -30,14 +34,17 @@ POLICY: Final = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; base-uri 'no
 """Content-Security-Policy of a page with STYLE: that style and nothing else (CSP Level 3, section 2.3.1)."""
 
 
-def html_page(element: Element, policy: bytes) -> Reply:
+def html_page(element: Element, policy: bytes, markup: "Mapping[bytes, bytes] | None" = None) -> Reply:
     """Render a template that waits for nothing.
 
     Args:
         element: the template, with a renderer for each of its directives.
         policy: the Content-Security-Policy of the page.
+        markup: HTML to put in the place of the texts of the template that are its keys.
     """
     bodies: list[bytes] = []
     flattenString(None, element).addCallback(bodies.append)
     [body] = bodies
+    if markup:
+        body = re.sub(b"|".join(map(re.escape, markup)), lambda found: markup[found[0]], body)
     return page(b"text/html; charset=utf-8", b"<!DOCTYPE html>\n" + body, (b"Content-Security-Policy", policy))
