@@ -96,8 +96,8 @@ def test_first_screen() -> None:
     """The first screen starts the service and shows three requests."""
     screen = "\n".join(README.splitlines()[:40]) + "\n```\n"
     assert "latebin serve" in blocks(screen, "sh")[0]
-    queries = [re.sub(r".*localhost:8080/delayed|'$", "", command) for command, _ in examples(screen)]
-    assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25", "?delay=100ms&fault=reset"]
+    queries = [re.sub(r".*localhost:8080/delayed|'.*$", "", command) for command, _ in examples(screen)]
+    assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]
     assert len(README.splitlines()) <= 250
 
 
