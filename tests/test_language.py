@@ -23,6 +23,7 @@ ROOMS = (
     "app/latebin/site/index_page.py",
     "app/latebin/site/pages.py",
     "app/latebin/site/static",
+    "app/latebin/timing",
     "app/rpy",
     "tests/bench",
     "tests/cli",
@@ -34,6 +35,7 @@ ROOMS = (
     "tests/system/test_compare_page.py",
     "tests/system/test_readme.py",
     "tests/test_language.py",
+    "tests/timing",
 )
 """The rooms that follow the rules already: directories and files below the root."""
 

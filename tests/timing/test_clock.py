@@ -1,4 +1,4 @@
-"""The clock that every delay is given."""
+"""The clock of all delays, on fake and on real reactors."""
 
 import gc
 import math
@@ -40,11 +40,11 @@ reactor_ = cast("ReactorBase", _global_reactor)
 AN_HOUR = 3600.0
 
 PATIENCE = 30.0
-"""Seconds after which a wait that should have ended long ago is given up."""
+"""The longest time, in seconds, to wait for a Deferred."""
 
 
-class EpollTimer(Waker):
-    """A waker that remembers what it was armed for."""
+class RecordingWaker(Waker):
+    """A waker that records the moments for which it was armed."""
 
     def __init__(self) -> None:
         self.armed: list[float] = []
@@ -58,16 +58,16 @@ class EpollTimer(Waker):
 
 
 class Time:
-    """A clock whose time is moved by hand, and wakes up only as its waker would have it."""
+    """A clock whose time the test advances, and which only its waker wakes up."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.alarm = EpollTimer()
-        self.clock = SteadyClock(self.alarm, lambda: self.now)
+        self.waker = RecordingWaker()
+        self.clock = SteadyClock(self.waker, lambda: self.now)
 
     def advance(self, amount: float) -> None:
         self.now += amount
-        if self.alarm.armed and self.alarm.armed[-1] <= self.now:
+        if self.waker.armed and self.waker.armed[-1] <= self.now:
             self.clock.run_due()
 
 
@@ -88,7 +88,7 @@ def calls() -> list[object]:
 
 @pytest.fixture
 def own_reactor() -> Iterator[SelectReactor]:
-    """A reactor of the test's own, that it may run and stop."""
+    """A reactor that the test may run and stop."""
     own = SelectReactor()
     yield own
     own.disconnectAll()
@@ -118,7 +118,7 @@ def without_timerfd(monkeypatch: pytest.MonkeyPatch) -> None:
 def real(
     request: pytest.FixtureRequest, reactor: ReactorBase, wall: "Wall", monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SteadyClock]:
-    """A clock on the running reactor, over each of the wakers, while the time of day can be set by `wall.step`."""
+    """A clock on the running reactor with each waker, beside a movable wall clock."""
     monkeypatch.setattr(time, "time", wall.seconds)
     monkeypatch.setattr(reactor, "seconds", wall.seconds)
     if request.param == "callLater":
@@ -130,7 +130,7 @@ def real(
 
 
 class Wall:
-    """The wall clock, with somebody who sets it."""
+    """A wall clock that the test can set by a step."""
 
     step = 0.0
     true_seconds = staticmethod(time.time)
@@ -140,7 +140,7 @@ class Wall:
 
 
 def patiently(d: Deferred[T]) -> Deferred[T]:
-    """Have pytest-twisted wait for a Deferred, but not for ever: by a clock that no test steps."""
+    """Cancel a Deferred after PATIENCE seconds, by a clock that no test steps."""
     patience = threading.Timer(PATIENCE, reactor_.callFromThread, [d.cancel])
     patience.start()
 
@@ -152,7 +152,7 @@ def patiently(d: Deferred[T]) -> Deferred[T]:
 
 
 def _held(clock: SteadyClock) -> int:
-    """Count what a clock keeps: entries, slots and what is in them."""
+    """Count the entries and slots in a clock."""
     agenda = clock._agenda
     return len(agenda._near) + len(agenda._far) + sum(map(len, agenda._far.values()))
 
@@ -163,13 +163,13 @@ def waker_of(clock: IReactorTime) -> Waker:
 
 
 class TestCallLater:
-    def test_provides_what_twisted_asks_for(self, clock: SteadyClock) -> None:
-        """The clock is an IReactorTime, and what it returns an IDelayedCall."""
+    def test_provides_the_interfaces(self, clock: SteadyClock) -> None:
+        """The clock is an IReactorTime and its calls are IDelayedCalls."""
         assert verifyObject(IReactorTime, clock)
         assert verifyObject(IDelayedCall, clock.callLater(1, print))
 
     def test_calls_when_the_delay_has_passed(self, time_: Time, calls: list[object]) -> None:
-        """A function is called with its arguments once its delay has passed, and not before."""
+        """A function is called with its arguments when its delay has passed."""
         time_.clock.callLater(2, lambda *args, **kwargs: calls.append((args, kwargs)), 1, b=2)
         time_.advance(1.999)
         assert calls == []
@@ -179,22 +179,22 @@ class TestCallLater:
         assert len(calls) == 1
 
     def test_equal_times_are_first_come_first_served(self, time_: Time, calls: list[object]) -> None:
-        """Calls that are due at the same moment are made in the order they were asked for."""
+        """Calls are made in the order of callLater when they have one due time."""
         for n in range(100):
             time_.clock.callLater(5, calls.append, n)
         time_.advance(5)
         assert calls == list(range(100))
 
     def test_late_calls_keep_their_order(self, time_: Time, calls: list[object]) -> None:
-        """When the reactor was held up, what is overdue is made in the order of its times."""
+        """Overdue calls are made in the order of their due times."""
         for delay in (3, 1, 2):
             time_.clock.callLater(delay, calls.append, delay)
         time_.advance(60)
         assert calls == [1, 2, 3]
 
     @pytest.mark.parametrize("delay", [-1, -0.001, -math.inf, math.nan])
-    def test_refuses_what_cannot_be_waited_for(self, clock: SteadyClock, delay: float) -> None:
-        """A negative delay and one that is no number are refused, and leave nothing behind."""
+    def test_refuses_wrong_delays(self, clock: SteadyClock, delay: float) -> None:
+        """A delay is refused without a trace when it is negative or not a number."""
         call = clock.callLater(1, print)
         with pytest.raises(ValueError, match="not negative"):
             clock.callLater(delay, print)
@@ -203,13 +203,13 @@ class TestCallLater:
         assert clock.getDelayedCalls() == [call]
 
     def test_infinity_never_comes(self, time_: Time) -> None:
-        """An infinite delay is one that waits to be cancelled or reset."""
+        """A call with an infinite delay stays pending."""
         call = time_.clock.callLater(math.inf, print)
         time_.advance(1e12)
         assert call.active()
 
-    def test_an_exception_stops_no_other_call(self, time_: Time, calls: list[object]) -> None:
-        """A call that raises is logged, and those after it are made in the same turn."""
+    def test_exception_stops_no_other_call(self, time_: Time, calls: list[object]) -> None:
+        """An exception is logged, and later calls are made, when a call raises."""
         time_.clock.callLater(1, lambda: 1 // 0)
         time_.clock.callLater(1, calls.append, "next")
         with capturedLogs() as logged:
@@ -218,7 +218,7 @@ class TestCallLater:
         assert calls == ["next"]
 
     def test_a_turn_ends(self, time_: Time, calls: list[object]) -> None:
-        """A call that asks for another without delay lets the reactor have its turn in between."""
+        """A call without delay waits for the next turn when another call adds it."""
 
         def again() -> None:
             calls.append(None)
@@ -230,8 +230,8 @@ class TestCallLater:
             time_.advance(0)
             assert len(calls) == turn
 
-    def test_a_turn_ends_even_if_calls_are_moved_into_the_past(self, time_: Time, calls: list[object]) -> None:
-        """Nor can a call hold the turn by a call that is overdue from the start."""
+    def test_a_turn_ends_with_overdue_calls(self, time_: Time, calls: list[object]) -> None:
+        """A call waits for the next turn when another call adds it overdue."""
 
         def again() -> None:
             calls.append(None)
@@ -245,8 +245,8 @@ class TestCallLater:
         assert len(calls) == 2
 
     def test_a_call_may_cancel_another_that_is_due(self, time_: Time, calls: list[object]) -> None:
-        """A call that is cancelled in the turn in which it is due is not made."""
-        time_.clock.callLater(1, lambda: second.cancel())  # noqa: PLW0108  # there is no second yet
+        """A due call is not made when an earlier call of its turn cancels it."""
+        time_.clock.callLater(1, lambda: second.cancel())  # noqa: PLW0108  # `second` is not defined yet
         second = time_.clock.callLater(1, calls.append, "second")
         time_.advance(1)
         assert calls == []
@@ -254,7 +254,7 @@ class TestCallLater:
 
 class TestDelayedCall:
     def test_cancel(self, time_: Time, calls: list[object]) -> None:
-        """A cancelled call is not made, is no longer listed, and cannot be touched again."""
+        """A cancelled call is not made, not listed, and cannot be changed again."""
         call = time_.clock.callLater(1, calls.append, None)
         call.cancel()
         time_.advance(1)
@@ -266,7 +266,7 @@ class TestDelayedCall:
                 touch()
 
     def test_called(self, time_: Time) -> None:
-        """A call that was made cannot be touched again."""
+        """A call cannot be changed when it was made."""
         call = time_.clock.callLater(1, print, end="")
         time_.advance(1)
         assert not call.active()
@@ -275,7 +275,7 @@ class TestDelayedCall:
                 touch()
 
     def test_a_call_is_called_while_it_runs(self, time_: Time, calls: list[object]) -> None:
-        """In its own function a call is no longer active, and too late to cancel."""
+        """A call is inactive and cannot be cancelled while its function runs."""
 
         def inside() -> None:
             calls.append(call.active())
@@ -288,7 +288,7 @@ class TestDelayedCall:
         assert (calls, logged) == ([False], [])
 
     def test_reset(self, time_: Time, calls: list[object]) -> None:
-        """A reset counts from now, to a later or to an earlier time."""
+        """A reset counts from now, to a later or an earlier time."""
         later, sooner = (time_.clock.callLater(5, calls.append, name) for name in ("later", "sooner"))
         time_.advance(2)
         later.reset(5)
@@ -302,7 +302,7 @@ class TestDelayedCall:
         assert calls == ["sooner", "later"]
 
     def test_delay(self, time_: Time, calls: list[object]) -> None:
-        """A delay counts from the time at which the call was due, in either direction."""
+        """A delay counts from the due time, in either direction."""
         call = time_.clock.callLater(5, calls.append, None)
         call.delay(2)
         assert call.getTime() == 1007
@@ -311,8 +311,8 @@ class TestDelayedCall:
         time_.advance(3)
         assert calls == [None]
 
-    def test_delay_refuses_what_is_no_number(self, time_: Time) -> None:
-        """A call keeps its time when asked to move by what is no number."""
+    def test_delay_refuses_nan(self, time_: Time) -> None:
+        """A call keeps its due time when the delay is not a number."""
         call = time_.clock.callLater(5, print)
         with pytest.raises(ValueError, match="nan"):
             call.delay(math.nan)
@@ -320,7 +320,7 @@ class TestDelayedCall:
 
     @pytest.mark.parametrize("end", ["cancel", "run"])
     def test_lets_go_at_once(self, time_: Time, end: str) -> None:
-        """A call that is over keeps neither function nor arguments alive, though somebody keeps the call."""
+        """A call releases its function and arguments when it is made or cancelled."""
 
         class Answer:
             def send(self, other: object) -> None: ...
@@ -339,26 +339,26 @@ class TestDelayedCall:
 
 class TestManyTimers:
     def test_arms_only_for_what_is_earlier(self, time_: Time) -> None:
-        """The waker is bothered by a call only if nothing else is due before."""
+        """A call arms the waker only when it is the earliest."""
         for delay in (5, 7, 9, 5, 3, 4):
             time_.clock.callLater(delay, print)
-        assert time_.alarm.armed == [1005, 1003]
+        assert time_.waker.armed == [1005, 1003]
 
     def test_arms_once_a_turn(self, time_: Time) -> None:
-        """A turn arms the waker once, when it ends, for the earliest of what is left and what was asked for in it."""
+        """A turn arms the waker once, at its end, for the earliest pending call."""
         for _ in range(100):
             time_.clock.callLater(1, lambda: time_.clock.callLater(2, int))
         time_.advance(1)
-        assert time_.alarm.armed == [1001, 1003]
+        assert time_.waker.armed == [1001, 1003]
 
     def test_wakes_no_more_when_nothing_is_left(self, time_: Time) -> None:
-        """After its last call the clock sleeps."""
+        """The waker is armed for infinity when no call is left."""
         time_.clock.callLater(1, int)
         time_.advance(1)
-        assert time_.alarm.armed == [1001, math.inf]
+        assert time_.waker.armed == [1001, math.inf]
 
     def test_cancelled_timers_take_no_room(self, clock: SteadyClock) -> None:
-        """Of 100,000 timers that were cancelled or moved, none is kept but the live ones."""
+        """A clock holds only the pending calls after 100,000 were cancelled or moved."""
         kept = [clock.callLater(1 + n, int) for n in range(10)]
         for call in [clock.callLater(1 + n % 7, int) for n in range(100_000)]:
             call.cancel()
@@ -368,7 +368,7 @@ class TestManyTimers:
         assert set(clock.getDelayedCalls()) == set(kept)
 
     def test_cancelled_timers_that_were_near_take_no_room_for_long(self, time_: Time) -> None:
-        """What is cancelled a moment before it would be due is gone when it would have been."""
+        """A cancelled call is gone at its due time when that was near."""
         for call in [time_.clock.callLater(n / 100_000, int) for n in range(1000)]:
             call.cancel()
         assert _held(time_.clock) == 1000
@@ -376,7 +376,7 @@ class TestManyTimers:
         assert _held(time_.clock) == 0
 
     def test_cancelled_timers_leave_the_others_in_order(self, time_: Time, calls: list[object]) -> None:
-        """Two thirds of the timers are cancelled, and the rest are called in the order of their times."""
+        """Calls are made in order when two thirds of all are cancelled."""
         delays = [n * 7919 % 1009 for n in range(1009)]
         timers = [time_.clock.callLater(delay, calls.append, delay) for delay in delays]
         for n, timer in enumerate(timers):
@@ -386,7 +386,7 @@ class TestManyTimers:
         assert calls == sorted(delays[::3])
 
     def test_leaves_no_garbage(self, time_: Time) -> None:
-        """Calls made, cancelled, moved and failed leave the collector nothing to find."""
+        """Calls that are made, cancelled, moved or failed leave no cyclic garbage."""
         clock = time_.clock
 
         def use() -> None:
@@ -402,7 +402,7 @@ class TestManyTimers:
                 time_.advance(1)
 
         gc.collect()
-        gc.freeze()  # what other tests have left may fall apart at any time
+        gc.freeze()  # garbage of other tests may become unreachable at any time
         gc.disable()
         try:
             with capturedLogs():
@@ -416,7 +416,7 @@ class TestManyTimers:
 
 class TestWithTwisted:
     def test_defer_later_fires(self, time_: Time, calls: list[object]) -> None:
-        """The Deferred of deferLater has the function's result, when the delay has passed."""
+        """The Deferred of deferLater fires with the result when the delay has passed."""
         deferLater(time_.clock, 3, lambda a, b: a + b, 1, b=2).addCallback(calls.append)
         time_.advance(2)
         assert calls == []
@@ -424,13 +424,13 @@ class TestWithTwisted:
         assert calls == [3]
 
     def test_defer_later_fails(self, time_: Time, calls: list[object]) -> None:
-        """The Deferred of deferLater has the function's exception."""
+        """The Deferred of deferLater fails when the function raises."""
         deferLater(time_.clock, 0, lambda: 1 // 0).addErrback(lambda f: calls.append(f.check(ZeroDivisionError)))
         time_.advance(0)
         assert calls == [ZeroDivisionError]
 
     def test_defer_later_cancels(self, time_: Time, calls: list[object]) -> None:
-        """A deferLater that is cancelled leaves no delayed call, and its function is never called."""
+        """A cancelled deferLater leaves no delayed call and calls no function."""
         d = deferLater(time_.clock, 3, calls.append, "called")
         d.addErrback(lambda f: calls.append(f.check(CancelledError)))
         d.cancel()
@@ -439,13 +439,13 @@ class TestWithTwisted:
         assert calls == [CancelledError]
 
     def test_defer_later_needs_no_function(self, time_: Time, calls: list[object]) -> None:
-        """A deferLater without a function fires with None."""
+        """A deferLater fires with None when it has no function."""
         deferLater(time_.clock, 1).addCallback(calls.append)
         time_.advance(1)
         assert calls == [None]
 
     def test_looping_call(self, time_: Time, calls: list[object]) -> None:
-        """A LoopingCall keeps its beat on this clock, and when it stops nothing is left."""
+        """A LoopingCall keeps its interval on this clock, and leaves no call when it stops."""
         loop = LoopingCall(lambda: calls.append(time_.now))
         loop.clock = time_.clock
         loop.start(2)
@@ -471,7 +471,7 @@ DELAYS = st.integers(0, 8).map(float) | st.floats(0, 10)
 
 
 class AgainstASortedList(RuleBasedStateMachine):
-    """Whatever is asked of the clock, it does what a sorted list would."""
+    """A clock and a sorted list as its model, under any sequence of operations."""
 
     waiting = Bundle[IDelayedCall]("waiting")
 
@@ -481,11 +481,11 @@ class AgainstASortedList(RuleBasedStateMachine):
         self.made: list[int] = []
         self.names: dict[IDelayedCall, int] = {}
         self.expected: dict[int, tuple[float, int]] = {}
-        self.asked = 0
+        self.orders = 0
 
     def expect(self, call: IDelayedCall, due: float) -> None:
-        self.asked += 1
-        self.expected[self.names[call]] = (due, self.asked)
+        self.orders += 1
+        self.expected[self.names[call]] = (due, self.orders)
 
     @rule(target=waiting, delay=DELAYS)
     def call_later(self, delay: float) -> IDelayedCall:
@@ -522,7 +522,7 @@ class AgainstASortedList(RuleBasedStateMachine):
         assert self.made == sorted(due, key=due.__getitem__)
         for name in due:
             del self.expected[name]
-        # What was cancelled or moved is gone, at the latest when it would have been called.
+        # The entry of a cancelled or moved call is gone by its former due time.
         assert all(order == call.order or at > self.time.now for at, order, call in self.time.clock._agenda._near)
 
     @invariant()
@@ -533,7 +533,7 @@ class AgainstASortedList(RuleBasedStateMachine):
     @invariant()
     def will_be_awake_in_time(self) -> None:
         earliest = min((due for due, _ in self.expected.values()), default=math.inf)
-        assert [math.inf, *self.time.alarm.armed][-1] <= earliest
+        assert [math.inf, *self.time.waker.armed][-1] <= earliest
 
 
 TestAgainstASortedList = AgainstASortedList.TestCase
@@ -541,7 +541,7 @@ TestAgainstASortedList = AgainstASortedList.TestCase
 
 class TestReactorWaker:
     def test_wakes_by_one_delayed_call(self) -> None:
-        """However many calls a clock has, its reactor has one for the earliest of them."""
+        """A reactor has one delayed call, for the earliest of all calls."""
         reactor = Clock()
         clock = SteadyClock(ReactorWaker(reactor), reactor.seconds)
         for delay in (5, 3, 4):
@@ -551,7 +551,7 @@ class TestReactorWaker:
         assert [call.getTime() for call in reactor.getDelayedCalls()] == [4]
 
     def test_a_reactor_that_wakes_early_makes_no_call_early(self, calls: list[object]) -> None:
-        """If the reactor's time has run ahead the clock waits for the rest, and still calls."""
+        """A call waits for the rest of its delay when the reactor's time is ahead."""
         reactor, now = Clock(), [0.0]
         clock = SteadyClock(ReactorWaker(reactor), lambda: now[0])
         clock.callLater(5, calls.append, "called")
@@ -564,7 +564,7 @@ class TestReactorWaker:
         assert calls == ["called"]
 
     def test_close(self) -> None:
-        """A closed clock leaves nothing on its reactor, and puts nothing there, however often it is closed."""
+        """A closed clock has no delayed call on its reactor, also after a second close."""
         reactor = Clock()
         clock = SteadyClock(ReactorWaker(reactor), reactor.seconds)
         pending = clock.callLater(5, int)
@@ -585,17 +585,17 @@ class TestSteadyingWaker:
     def test_the_reactors_time_goes_on_without_steps(
         self, own_reactor: SelectReactor, wall: list[float], time_: Time
     ) -> None:
-        """A reactor keeps the time of day that it had, and goes on at the clock's pace, whatever the wall does."""
+        """A reactor's time goes on at the clock's pace when the wall clock steps."""
         SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
         assert own_reactor.seconds() == wall[0]
         time_.now += 2
         wall[0] -= AN_HOUR
         assert own_reactor.seconds() == 1_700_000_002.0
 
-    def test_what_is_scheduled_already_stays_due_when_it_was(
+    def test_scheduled_calls_keep_their_due_times(
         self, own_reactor: SelectReactor, wall: list[float], time_: Time, calls: list[object]
     ) -> None:
-        """A reactor's own calls, from before and after, are made when their delay has passed on the clock."""
+        """A reactor's own calls are made on time when the wall clock steps."""
         own_reactor.callLater(5, calls.append, "before")
         SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
         own_reactor.callLater(6, calls.append, "after")
@@ -608,7 +608,7 @@ class TestSteadyingWaker:
     def test_close_gives_the_reactor_its_time_back(
         self, own_reactor: SelectReactor, wall: list[float], time_: Time
     ) -> None:
-        """When the clock is closed the reactor reads the wall clock as before, however often it is closed."""
+        """A reactor reads the wall clock again when the clock is closed."""
         clock = SteadyClock(SteadyingWaker(own_reactor), lambda: time_.now)
         clock.close()
         clock.close()
@@ -621,7 +621,7 @@ class TestForReactor:
     def test_one_clock_for_one_reactor(
         self, own_reactor: SelectReactor, request: pytest.FixtureRequest, *, fallback: bool
     ) -> None:
-        """A reactor has one clock, until that is closed."""
+        """A reactor has one clock until that is closed."""
         if fallback:
             request.getfixturevalue("without_timerfd")
         clock = for_reactor(own_reactor)
@@ -633,13 +633,13 @@ class TestForReactor:
 
     @pytest.mark.parametrize("fake", [Clock, MemoryReactorClock])
     def test_a_fake_keeps_its_own_time(self, fake: Callable[[], IReactorTime]) -> None:
-        """What is not one of Twisted's reactors is its own clock: a test's time is the test's."""
+        """A fake reactor is its own clock."""
         reactor = fake()
         assert for_reactor(reactor) is reactor
 
     @pytest.mark.skipif(not HAS_TIMERFD, reason="no timerfd")
     def test_takes_the_timer_where_there_is_one(self, own_reactor: SelectReactor) -> None:
-        """With a timerfd, the reactor reads it, and its own time is left alone."""
+        """The reactor reads a timerfd and keeps its own time when the platform has timerfds."""
         clock = for_reactor(own_reactor)
         assert waker_of(clock) in own_reactor.getReaders()
         assert own_reactor.seconds is SelectReactor.seconds
@@ -647,7 +647,7 @@ class TestForReactor:
     def test_a_sandbox_without_timers_has_a_clock(
         self, own_reactor: SelectReactor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where the kernel refuses a timerfd, the clock is over the reactor's callLater."""
+        """The clock uses the reactor's callLater when the kernel refuses a timerfd."""
 
         def refuse(*_args: object, **_kwargs: object) -> int:
             raise PermissionError
@@ -656,7 +656,7 @@ class TestForReactor:
         assert isinstance(waker_of(for_reactor(own_reactor)), SteadyingWaker)
 
     def test_a_reactor_without_descriptors_has_a_clock(self) -> None:
-        """Where the reactor reads no descriptors, the clock is over its callLater, and the same each time."""
+        """The clock uses the reactor's callLater when the reactor reads no descriptors."""
 
         class Bare(ReactorBase):
             def installWaker(self) -> None: ...
@@ -667,7 +667,7 @@ class TestForReactor:
         assert for_reactor(reactor) is clock
 
     def test_system(self, reactor: ReactorBase) -> None:
-        """The process's clock is the one on its global reactor."""
+        """The clock of the process is that of its global reactor."""
         clock = system()
         assert isinstance(clock, SteadyClock)
         assert for_reactor(reactor) is clock
@@ -676,7 +676,7 @@ class TestForReactor:
 
 class TestOnARealReactor:
     def test_never_early(self, real: SteadyClock, calls: list[object]) -> Deferred[None]:
-        """Each of many calls finds, by the clock, that its time has come."""
+        """No call is early by the clock, among 200."""
 
         def check(due: float) -> None:
             calls.append(real.seconds() >= due)
@@ -694,7 +694,7 @@ class TestOnARealReactor:
     def test_a_step_of_the_wall_clock_changes_no_delay(
         self, real: SteadyClock, wall: Wall, step: float
     ) -> Deferred[None]:
-        """A wait during which the wall clock is set back an hour ends all the same; set ahead, it ends no sooner."""
+        """A delay ends on time when the wall clock steps by an hour."""
         due = real.seconds() + 0.02
         d = deferLater(real, 0.02, real.seconds)
         wall.step = step
@@ -705,7 +705,7 @@ class TestOnARealReactor:
         return patiently(d).addCallback(in_time)
 
     def test_io_has_its_turn(self, real: SteadyClock, reactor: ReactorBase) -> Deferred[None]:
-        """Calls without delay that beget each other leave the reactor its other work."""
+        """The reactor does its other work when calls add calls without delay."""
 
         def again() -> None:
             if not done.called:
@@ -717,7 +717,7 @@ class TestOnARealReactor:
         return patiently(done)
 
     def test_a_stopping_reactor_is_not_kept(self, own_reactor: SelectReactor, calls: list[object]) -> None:
-        """A reactor stops with calls pending, and until then makes what is due, from before-shutdown triggers too."""
+        """A reactor makes due calls until it stops, and stops with calls pending."""
         clock = for_reactor(own_reactor)
         clock.callLater(AN_HOUR, int)
         own_reactor.addSystemEventTrigger(
@@ -739,19 +739,19 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
         return waker
 
     def left(timer: TimerWaker) -> int:
-        """Nanoseconds until a timer expires; 0 if it is disarmed."""
+        """Return the nanoseconds until a timer expires; 0 if it is disarmed."""
         return os.timerfd_gettime_ns(timer.fileno())[0]
 
     @pytest.mark.skipif(not HAS_TIMERFD, reason="no timerfd")
     class TestTimerWaker:
-        def test_provides_what_a_reactor_reads(self, timer: TimerWaker) -> None:
-            """The timer is an IReadDescriptor, and no child process inherits it."""
+        def test_provides_the_interface(self, timer: TimerWaker) -> None:
+            """The timer is an IReadDescriptor that no child process inherits."""
             assert verifyObject(IReadDescriptor, timer)
             assert not os.get_inheritable(timer.fileno())
             assert not os.get_blocking(timer.fileno())
 
         def test_is_set_absolutely(self, timer: TimerWaker) -> None:
-            """The timer is set to a moment; infinity disarms it, a moment further off than kernels count does not."""
+            """The timer is set to a moment, however far, and disarmed by infinity."""
             timer.arm(time.monotonic() + AN_HOUR)
             assert 0 < left(timer) <= AN_HOUR * 1e9
             timer.arm(1e300)
@@ -761,17 +761,17 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
 
         @given(st.floats(1e-6, 1e9))
         def test_rounds_up(self, due: float) -> None:
-            """When the timer has expired, time.monotonic has reached what it was set to."""
+            """The timer expires at its due time or up to a nanosecond later."""
             assert wakers._nanoseconds(due) / 1e9 >= due
 
         @pytest.mark.parametrize("due", [0.0, -5.0])
         def test_the_past_is_now(self, timer: TimerWaker, due: float) -> None:
-            """A moment before the machine started is no reason to sleep for ever."""
+            """The timer expires at once when its moment is before the machine's start."""
             timer.arm(due)
             assert len(os.read(timer.fileno(), 8)) == 8
 
         def test_is_unreadable_after_a_turn(self, timer: TimerWaker, calls: list[object]) -> None:
-            """A turn takes the expiry back, so that the reactor sleeps until the next."""
+            """The descriptor is not readable after a turn, so that the reactor can sleep."""
             timer.clock.callLater(0, calls.append, "called")
             timer.doRead()
             assert calls == ["called"]
@@ -780,7 +780,7 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
 
         @pytest.mark.parametrize("end", ["close", "connectionLost", "stop"])
         def test_closes_its_descriptor(self, timer: TimerWaker, own_reactor: SelectReactor, end: str) -> None:
-            """Closed by hand or by a reactor that stops, the timer gives its descriptor back, once."""
+            """The timer closes its descriptor once when it is closed or the reactor stops."""
             fd = timer.fileno()
             if end == "stop":
                 own_reactor.callWhenRunning(own_reactor.stop)
@@ -795,8 +795,8 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
                 os.fstat(fd)
             timer.close()
 
-        def test_what_is_asked_of_a_closed_clock_is_never_done(self, timer: TimerWaker) -> None:
-            """A closed clock accepts calls as a stopped reactor does."""
+        def test_closed_clock_makes_no_call(self, timer: TimerWaker) -> None:
+            """A closed clock accepts calls and keeps them pending, as a stopped reactor does."""
             timer.clock.close()
             call = timer.clock.callLater(0, int)
             assert timer.clock.getDelayedCalls() == [call]

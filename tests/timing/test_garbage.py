@@ -13,13 +13,13 @@ from tests.support.process import ROOT, environment
 
 @attrs.define
 class Heap:
-    """A heap that the test fills, whose collections take a time that the test says."""
+    """A heap whose garbage, collection time and requests the test sets."""
 
     clock: Clock
     gathered: int = 0
     takes: float = 0.1
     due: float = math.inf
-    asked: int = 0
+    requests: int = 0
     collections: int = 0
 
     def due_within(self, seconds: float) -> bool:
@@ -38,29 +38,31 @@ def heap() -> Heap:
 
 @pytest.fixture
 def collector(heap: Heap) -> GarbageScheduler:
-    collector = GarbageScheduler(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect)
+    collector = GarbageScheduler(
+        heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect
+    )
     heap.gathered = MOST
     collector.look()
     heap.collections = 0
     return collector
 
 
-def test_nothing_has_gathered(heap: Heap, collector: GarbageScheduler) -> None:
-    """What is little is left where it is, though nobody waits."""
+def test_little_garbage(heap: Heap, collector: GarbageScheduler) -> None:
+    """Little garbage is not collected when no answer is due."""
     heap.gathered = WORTHWHILE - 1
     collector.look()
     assert heap.collections == 0
 
 
-def test_nobody_waits(heap: Heap, collector: GarbageScheduler) -> None:
-    """What has gathered is collected when no answer is due."""
+def test_no_answer_is_due(heap: Heap, collector: GarbageScheduler) -> None:
+    """Garbage is collected when no answer is due."""
     heap.gathered = WORTHWHILE
     collector.look()
     assert heap.collections == 1
 
 
 def test_an_answer_is_due_soon(heap: Heap, collector: GarbageScheduler) -> None:
-    """A collection that would make an answer late is put off until there is time for it, by what the last one took."""
+    """A collection is postponed when it would make an answer late."""
     heap.gathered, heap.due = WORTHWHILE, heap.takes * MARGIN
     collector.look()
     assert heap.collections == 0
@@ -69,31 +71,31 @@ def test_an_answer_is_due_soon(heap: Heap, collector: GarbageScheduler) -> None:
     assert heap.collections == 1
 
 
-def test_somebody_asks(heap: Heap, collector: GarbageScheduler) -> None:
-    """While requests come, what gathers is those who wait: it is collected when none has come since the last look."""
+def test_requests_arrive(heap: Heap, collector: GarbageScheduler) -> None:
+    """Garbage is collected when no request has come since the last look."""
     heap.gathered = WORTHWHILE
     for _ in range(3):
-        heap.asked += 1
+        heap.requests += 1
         collector.look()
     assert heap.collections == 0
     collector.look()
     assert heap.collections == 1
 
 
-def test_what_is_too_much(heap: Heap, collector: GarbageScheduler) -> None:
-    """Memory is bounded: what is too much is collected whatever is due, and whoever asks."""
-    heap.gathered, heap.due, heap.asked = MOST, 0.0, 1
+def test_too_much_garbage(heap: Heap, collector: GarbageScheduler) -> None:
+    """Garbage is collected when there is too much, even if answers are due."""
+    heap.gathered, heap.due, heap.requests = MOST, 0.0, 1
     collector.look()
     assert heap.collections == 1
 
 
 def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once started, it collects and freezes what is there, keeps CPython's own schedule off, and goes on looking."""
+    """A start disables CPython's schedule, collects, freezes and then looks regularly."""
     done: list[str] = []
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
     heap.takes = 0.0
-    GarbageScheduler(heap.clock, heap.due_within, lambda: heap.asked, lambda: heap.gathered, heap.collect).start()
+    GarbageScheduler(heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect).start()
     assert done == ["disable", "freeze after 1"]
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)
@@ -102,18 +104,18 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("reason", ["requests", "garbage"])
 def test_goes_on_looking(heap: Heap, collector: GarbageScheduler, reason: str) -> None:
-    """A look is followed by another soon while requests come, or while something is left that is worth a collection."""
+    """The interval goes on when requests come or garbage is left."""
     heap.gathered, heap.due = 0, 0.0
     assert not collector.look()
     if reason == "requests":
-        heap.asked += 1
+        heap.requests += 1
     else:
         heap.gathered = WORTHWHILE
     assert collector.look()
 
 
 def test_counts_while_disabled() -> None:
-    """CPython counts what gathers also while its collector is off, which is what this relies on."""
+    """CPython counts new objects when its collector is disabled, too."""
     script = (
         "import gc; from latebin.timing.garbage import _gathered; gc.disable(); gc.collect(); before = _gathered(); "
         "kept = [[] for _ in range(50_000)]; print(_gathered() - before)"

@@ -9,14 +9,14 @@ from latebin.timing.timeouts import Queue, Timeouts
 
 @attrs.define(eq=False)
 class Peer:
-    """Somebody who is waited for, and what happens when it was for long enough."""
+    """An object in a queue, which records its timeouts."""
 
     clock: Clock
     then: Callable[[], object] = lambda: None
-    told: list[float] = attrs.field(factory=list)
+    expired: list[float] = attrs.field(factory=list)
 
     def timed_out(self) -> None:
-        self.told.append(self.clock.seconds())
+        self.expired.append(self.clock.seconds())
         self.then()
 
 
@@ -36,18 +36,18 @@ def run(clock: Clock, seconds: int) -> None:
 
 
 def test_each_in_its_time(clock: Clock, queue: Queue) -> None:
-    """Whoever is waited for is told when its own time has passed, and once."""
+    """Each object times out once, when its own period has passed."""
     peers = [Peer(clock) for _ in range(3)]
     for peer in peers:
         queue.enter(peer)
         clock.advance(10)
     run(clock, 200)
-    assert [peer.told for peer in peers] == [[60], [70], [80]]
+    assert [peer.expired for peer in peers] == [[60], [70], [80]]
     assert clock.getDelayedCalls() == []
 
 
-def test_who_leaves(clock: Clock, queue: Queue) -> None:
-    """Who has left is not told; who has come back is, when its time has passed since then."""
+def test_leaving(clock: Clock, queue: Queue) -> None:
+    """An object that leaves does not time out, unless it enters again."""
     gone, back = Peer(clock), Peer(clock)
     queue.enter(gone)
     queue.enter(back)
@@ -56,11 +56,11 @@ def test_who_leaves(clock: Clock, queue: Queue) -> None:
     queue.leave(back)
     queue.enter(back)
     run(clock, 200)
-    assert (gone.told, back.told) == ([], [110])
+    assert (gone.expired, back.expired) == ([], [110])
 
 
 def test_one_call(clock: Clock, queue: Queue) -> None:
-    """However many come and go, there is one delayed call, and it is not touched."""
+    """The one delayed call is not touched when objects enter and leave."""
     peers = [Peer(clock) for _ in range(100)]
     queue.enter(peers[0])
     [call] = clock.getDelayedCalls()
@@ -72,8 +72,8 @@ def test_one_call(clock: Clock, queue: Queue) -> None:
     assert call.getTime() == 60
 
 
-def test_nobody_left(clock: Clock, queue: Queue) -> None:
-    """When the time of one who has left has come, and there is no other, nothing more is waited for."""
+def test_empty_queue(clock: Clock, queue: Queue) -> None:
+    """The delayed call ends when the queue is empty, until an object enters."""
     peer = Peer(clock)
     queue.enter(peer)
     queue.leave(peer)
@@ -81,11 +81,11 @@ def test_nobody_left(clock: Clock, queue: Queue) -> None:
     assert clock.getDelayedCalls() == []
     queue.enter(peer)
     clock.advance(60)
-    assert peer.told == [120]
+    assert peer.expired == [120]
 
 
-def test_who_comes_while_others_are_told(clock: Clock, queue: Queue) -> None:
-    """Who enters, or makes another leave, when one is told delays nobody else."""
+def test_entering_during_a_timeout(clock: Clock, queue: Queue) -> None:
+    """Other timeouts stay on time when a timeout changes the queue."""
     first, second, third = Peer(clock), Peer(clock), Peer(clock)
 
     def come_back() -> None:
@@ -97,42 +97,42 @@ def test_who_comes_while_others_are_told(clock: Clock, queue: Queue) -> None:
         queue.enter(peer)
     clock.advance(1)
     queue.enter(third)
-    first_told = clock.seconds() + 59
+    first_due = clock.seconds() + 59
     run(clock, 60)
-    assert (first.told, second.told, third.told) == ([first_told], [], [61])
+    assert (first.expired, second.expired, third.expired) == ([first_due], [], [61])
     first.then = lambda: None
     run(clock, 60)
-    assert first.told == [60, 120]
+    assert first.expired == [60, 120]
 
 
 def test_one_that_raises(clock: Clock, queue: Queue) -> None:
-    """An exception where one is told is whoever's it is that makes delayed calls; the others are told all the same."""
+    """The other objects time out when a timeout raises, which the clock reports."""
 
     def fail() -> None:
-        raise ValueError("told")
+        raise ValueError("broken")
 
     failing, other = Peer(clock, fail), Peer(clock)
     queue.enter(failing)
     queue.enter(other)
-    with pytest.raises(ValueError, match="told"):
+    with pytest.raises(ValueError, match="broken"):
         clock.advance(60)
     clock.advance(0)
-    assert (failing.told, other.told) == ([60], [60])
+    assert (failing.expired, other.expired) == ([60], [60])
 
 
 def test_periods(clock: Clock) -> None:
-    """Those that are waited for less long are told before, and those for as long share a queue."""
+    """Objects with one period share a queue, and a shorter period ends earlier."""
     timeouts = Timeouts(clock)
     long, short = Peer(clock), Peer(clock)
     timeouts.queue(60).enter(long)
     timeouts.queue(20).enter(short)
     assert timeouts.queue(60) is timeouts.queue(60.0)
     run(clock, 100)
-    assert (long.told, short.told) == ([60], [20])
+    assert (long.expired, short.expired) == ([60], [20])
 
 
 def test_close(clock: Clock) -> None:
-    """No delayed call stays behind, and the next who comes is waited for as ever, also if the last has just left."""
+    """No delayed call is left after a close, and the queue can be used again."""
     timeouts = Timeouts(clock)
     queue = timeouts.queue(60)
     peer = Peer(clock, timeouts.close)
@@ -142,5 +142,5 @@ def test_close(clock: Clock) -> None:
     assert clock.getDelayedCalls() == []
     queue.enter(peer)
     clock.advance(60)
-    assert peer.told == [60]
+    assert peer.expired == [60]
     assert clock.getDelayedCalls() == []

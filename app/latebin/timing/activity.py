@@ -1,4 +1,4 @@
-"""Regular looks that become rare while a service is idle."""
+"""Regular looks, which become rare while a service is idle."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,7 +7,7 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 REST: Final = 10.0
-"""Seconds from one look to the next while nothing happens: two looks then wake an idle process four times in it."""
+"""Seconds from one look to the next while nothing happens."""
 
 
 @attrs.define(eq=False)
@@ -34,14 +34,14 @@ class Activity:
 class RegularLook:
     """A function that is called at an interval, or every `REST` seconds.
 
-    It returns whether the interval goes on; `Activity.begin` ends a time of rest. One that raises is called again after
-    `REST` seconds; the clock logs the exception.
+    It returns whether the interval goes on; `Activity.begin` ends a rest. After an exception, which the clock logs, it
+    is called again in `REST` seconds.
 
     Attributes:
-        clock: the clock that the interval is measured by.
-        activity: what ends a rest.
-        interval: seconds.
-        look: is called with the seconds that the call is late, and returns whether there is a reason for another soon.
+        clock: the clock of the interval.
+        activity: the events that end a rest.
+        interval: seconds from one look to the next.
+        look: the function. It gets the seconds that its call is late, and returns whether the interval goes on.
     """
 
     clock: IReactorTime
@@ -52,11 +52,11 @@ class RegularLook:
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
 
     def start(self) -> None:
-        """Look for the first time after the interval."""
+        """Schedule the first look after the interval."""
         self._call_in(self.interval)
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._call is not None:
             self._call.cancel()
             self._call = None

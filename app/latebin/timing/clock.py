@@ -1,4 +1,4 @@
-"""Where "now" and "later" come from: one clock that no step of the wall clock moves, for every delay there is."""
+"""A clock for all delays, which no step of the wall clock moves."""
 
 import math
 import time
@@ -18,7 +18,7 @@ _CALLED: Final = -1
 _CANCELLED: Final = -2
 
 _WIDTH: Final = 1 / 16
-"""Seconds of one slot: short, so that it takes but a moment to put it in order; a power of two."""
+"""Seconds of one slot: short, so that sorting it is quick, and a power of two."""
 
 _NO_KEYWORDS: Final[dict[str, object]] = {}
 
@@ -26,33 +26,33 @@ _log: Final = Logger()
 
 
 class Waker(ABC):
-    """What wakes a clock up at one moment, the earliest for which it waits."""
+    """A timer that wakes a clock up when its earliest call is due."""
 
     clock: "SteadyClock"
 
     def start(self, clock: "SteadyClock") -> None:
-        """Take the clock that is to be woken, by its `run_due`."""
+        """Take the clock, whose `run_due` the timer has to call."""
         self.clock = clock
 
     @abstractmethod
     def arm(self, due: float) -> None:
-        """Wake the clock once, at a moment that replaces the one before.
+        """Set the moment of the next wake-up, in place of the one before.
 
         Args:
-            due: in seconds of the clock; one in the past wakes it in the reactor's next turn, infinity never.
+            due: the moment in seconds of the clock. A past one wakes it in the reactor's next turn, infinity never.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Wake the clock no more, and give back what the operating system or the reactor lent; twice is once."""
+        """Stop waking the clock, and release the timer; a second call has no effect."""
 
 
 @implementer(IReactorTime)
 class SteadyClock:
-    """Calls functions later, by a clock that only goes forward: never early, in order, over a single waker.
+    """An IReactorTime whose time only goes forward, with one waker for all calls.
 
-    Like a reactor it belongs to one thread. A call that is due at the same moment as another is made in the order in
-    which they were asked for; one that raises is logged, and the others are made all the same.
+    No call is early. Calls are made in the order of their due times, and for one due time in the order of `callLater`.
+    An exception in a call is logged and stops no other call. Like a reactor, the clock belongs to one thread.
     """
 
     __slots__ = ("_agenda", "_now")
@@ -61,28 +61,28 @@ class SteadyClock:
         """Start the clock.
 
         Args:
-            waker: what calls `run_due`; it is this clock's own from here on.
-            now: monotonic seconds, of the same clock as the waker's.
+            waker: the timer that calls `run_due`; it belongs to this clock from now on.
+            now: returns monotonic seconds, on the same time scale as the waker's.
         """
         self._now = now
         self._agenda = _Agenda(waker, now)
         waker.start(self)
 
     def seconds(self) -> float:
-        """Tell the time.
+        """Return the time.
 
         Returns:
-            Seconds since a moment that has no meaning. On Linux the time for which the machine was suspended is not
-            counted: CLOCK_MONOTONIC, clock_gettime(2).
+            Seconds since an arbitrary moment. On Linux they exclude the time while the machine was suspended:
+            CLOCK_MONOTONIC, clock_gettime(2).
         """
         return self._now()
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object) -> IDelayedCall:  # noqa: A002  # IReactorTime's name for it
-        """Call a function when a delay has passed.
+        """Call a function after a delay.
 
         Args:
-            delay: seconds, not negative; infinity waits until it is cancelled or reset.
-            callable: what to call.
+            delay: seconds, not negative. An infinite one waits until the call is cancelled or reset.
+            callable: the function.
             args: its positional arguments.
             kwargs: its keyword arguments.
 
@@ -98,29 +98,29 @@ class SteadyClock:
         return call
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
-        """List the calls that are still to be made, in no particular order."""
+        """Return the pending calls, in no particular order."""
         return self._agenda.pending()
 
     def run_due(self) -> None:
-        """Make the calls that are due, as its waker has it do; those that they ask for are left for the next turn."""
+        """Make the due calls, for the waker; new ones wait for the next turn."""
         self._agenda.run_due()
 
     def close(self) -> None:
-        """Be woken no more, and give back what the waker was lent; twice is once.
+        """Close the waker; a second call has no effect.
 
-        What is pending stays so, and what is asked for later joins it, as on a reactor that has stopped.
+        Pending calls stay pending and new ones join them, as on a stopped reactor.
         """
         self._agenda.close()
 
 
 class _Agenda:
-    """What is to be called and when: what is near in a heap, and what is far in slots of time, in no order.
+    """The pending calls: near ones in a heap, far ones unsorted in slots of time.
 
-    It is a timing wheel (Varghese and Lauck, SOSP 1987) whose slots are put in order when their time comes near. Most
-    calls that are cancelled or moved are far away, as every timeout is: they are taken out of their slot, and there is
-    nothing to clear up later, when somebody would have to wait for it. A near one leaves its entry behind, stale, for
-    the fraction of a second until it would have been due: to take it out of the middle of a heap would cost O(n).
-    Entries start with two numbers that no two of them share, so that the heap compares without calling Python.
+    It is a timing wheel (Varghese and Lauck, SOSP 1987) that sorts a slot when its time is near. Most calls that are
+    cancelled or moved are far away, as every timeout is. They are deleted from their slot, which leaves no work for
+    later. A near one leaves a stale entry in the heap until its due time, a fraction of a second. Deleting from the
+    middle of a heap would cost O(n). Each entry begins with two numbers, a pair that no other entry has. So the
+    heap compares entries without a call to Python code.
     """
 
     __slots__ = ("_armed", "_far", "_horizon", "_near", "_now", "_ordered_until", "_orders", "_waker")
@@ -149,9 +149,9 @@ class _Agenda:
             self._arm(due)
 
     def drop(self, call: "_DelayedCall") -> None:
-        """Forget a call, which still has its time and order."""
+        """Remove a call, before its due time or order changes."""
         if call.due < self._horizon:
-            return  # its entry is stale as soon as it has another order
+            return  # its entry in the heap is stale as soon as its order changes
         slot = _slot(call.due)
         calls = self._far[slot]
         del calls[call.order]
@@ -163,11 +163,12 @@ class _Agenda:
         return [*near, *(call for calls in self._far.values() for call in calls.values())]
 
     def run_due(self) -> None:
-        now, unborn, near = self._now(), next(self._orders), self._near
+        # Calls that are added from here on have a larger order, and wait for the next turn.
+        now, newest, near = self._now(), next(self._orders), self._near
         if now >= self._ordered_until:
             self._approach(now)
         try:
-            while near and near[0][0] <= now and near[0][1] < unborn:
+            while near and near[0][0] <= now and near[0][1] < newest:
                 _, order, call = heappop(near)
                 if order == call.order:
                     call.run()
@@ -178,7 +179,10 @@ class _Agenda:
         self._waker.close()
 
     def _approach(self, now: float) -> None:
-        """Put in order what is due before the end of the next slot; it is time to do so again when this one ends."""
+        """Sort the calls of the current slot and the next.
+
+        This is due again when the current slot ends.
+        """
         horizon = _slot(now) + 2
         for slot in [slot for slot in self._far if slot < horizon]:
             self._near += [(call.due, order, call) for order, call in self._far.pop(slot).items()]
@@ -187,7 +191,7 @@ class _Agenda:
         self._ordered_until = self._horizon - _WIDTH
 
     def _next(self) -> float:
-        # Of what is far it is enough to be awake when the slot begins.
+        # For a far call it is enough to wake up when its slot begins.
         return self._near[0][0] if self._near else min(self._far, default=math.inf) * _WIDTH
 
     def _arm(self, due: float) -> None:
@@ -196,13 +200,13 @@ class _Agenda:
 
 
 def _slot(due: float) -> float:
-    # A power of two scales a float without rounding it. Infinity is a slot of its own, which never comes near.
+    # Scaling a float by a power of two is exact. Infinity has its own slot, whose time never comes.
     return due // _WIDTH if due < math.inf else due
 
 
 @implementer(IDelayedCall)
 class _DelayedCall:
-    """One call; `order` is that of its one valid place in the agenda, or how the call ended."""
+    """One call; `order` is that of its valid entry, or _CALLED or _CANCELLED."""
 
     __slots__ = ("_agenda", "_args", "_function", "_kwargs", "due", "order")
 
@@ -215,54 +219,54 @@ class _DelayedCall:
         self._agenda = agenda
         self._function = function
         self._args = args
-        # Few calls have any, and an empty dict each is a quarter of what 100,000 timers weigh.
+        # Most calls have no keywords, and one empty dict for each is a quarter of the memory of 100,000 timers.
         self._kwargs = kwargs or _NO_KEYWORDS
 
     def getTime(self) -> float:
-        """Tell when the call is due, in seconds of its clock."""
+        """Return the due time in seconds of the clock."""
         return self.due
 
     def active(self) -> bool:
-        """Tell whether the call is still to be made."""
+        """Return whether the call is pending."""
         return self.order >= 0
 
     def cancel(self) -> None:
-        """Make the call never, and let go of its function and arguments at once.
+        """Cancel the call, and release its function and arguments at once.
 
         Raises:
-            AlreadyCalled: it was made.
-            AlreadyCancelled: it was cancelled before.
+            AlreadyCalled: the call was made.
+            AlreadyCancelled: the call was cancelled before.
         """
         self._require_active()
         self._agenda.drop(self)
         self._end(_CANCELLED)
 
     def delay(self, secondsLater: float) -> None:
-        """Move the call.
+        """Move the call relative to its due time.
 
         Args:
-            secondsLater: seconds after the time at which it is due now; before it, if negative.
+            secondsLater: seconds to add to the due time; may be negative.
 
         Raises:
-            AlreadyCalled: it was made.
-            AlreadyCancelled: it was cancelled before.
-            ValueError: that is not a number.
+            AlreadyCalled: the call was made.
+            AlreadyCancelled: the call was cancelled before.
+            ValueError: the new due time is not a number.
         """
         self._require_active()
         due = self.due + secondsLater
         if math.isnan(due):
-            raise ValueError(f"not a time to call at: {secondsLater!r} s after {self.due!r} s")
+            raise ValueError(f"expected a number of seconds, not {secondsLater!r}, to add to {self.due!r} s")
         self._move(due, self._agenda.now())
 
     def reset(self, secondsFromNow: float) -> None:
-        """Let the wait begin again.
+        """Move the call relative to now.
 
         Args:
             secondsFromNow: seconds, not negative.
 
         Raises:
-            AlreadyCalled: it was made.
-            AlreadyCancelled: it was cancelled before.
+            AlreadyCalled: the call was made.
+            AlreadyCancelled: the call was cancelled before.
             ValueError: the delay is negative or not a number.
         """
         self._require_active()
@@ -270,12 +274,12 @@ class _DelayedCall:
         self._move(now + _waitable(secondsFromNow), now)
 
     def run(self) -> None:
-        """Make the call; first let go of it, so that whoever keeps this object keeps nothing else alive."""
+        """Make the call, after releasing function and arguments: this object may be kept longer."""
         function, args, kwargs = self._function, self._args, self._kwargs
         self._end(_CALLED)
         try:
             function(*args, **kwargs)
-        except BaseException:  # noqa: BLE001  # whatever it is, as Twisted's reactors have it for their own delayed calls
+        except BaseException:  # noqa: BLE001  # as Twisted's reactors do for their own delayed calls
             _log.failure("a delayed call failed")
 
     def _require_active(self) -> None:
@@ -294,7 +298,7 @@ class _DelayedCall:
 
 
 def _waitable(delay: float) -> float:
-    # Not `delay < 0`: that would let a NaN into the heap, where it has no order.
+    # `delay < 0` would let NaN pass, which has no order in the heap.
     if delay >= 0:
         return delay
-    raise ValueError(f"a delay is a number of seconds, not negative; not {delay!r}")
+    raise ValueError(f"expected a number of seconds that is not negative, not {delay!r}")

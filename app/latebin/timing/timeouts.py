@@ -1,4 +1,4 @@
-"""How long connections are waited for: one delayed call for all that are waited for as long."""
+"""Timeouts of connections, with one delayed call for all with the same period."""
 
 from itertools import takewhile
 from typing import Final, Protocol
@@ -8,22 +8,22 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 
 class Awaited(Protocol):
-    """Who is waited for, and is told when it was waited for long enough."""
+    """An object whose `timed_out` is called when its period has passed."""
 
     def timed_out(self) -> None: ...
 
 
 @attrs.define(eq=False)
 class Queue:
-    """Those that are waited for as long as each other, so that who came first is due first.
+    """The objects with one period, in the order of their due times.
 
-    A connection is idle for a moment between any two requests: to come and to go is all that most do here, and neither
-    touches the delayed call. It is made for the first that comes; when its time has come and that one has long gone, it
-    is made anew for whoever is the first then.
+    A connection is idle for a moment between any two requests, so most objects enter and leave long before their due
+    time. Neither touches the delayed call. The first object that enters starts it. When it fires and that object has
+    left, it is started again for the first object at that time.
 
     Attributes:
         period: seconds.
-        clock: what they go by.
+        clock: the clock of the period.
     """
 
     period: Final[float]
@@ -32,34 +32,34 @@ class Queue:
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
 
     def enter(self, awaited: Awaited) -> None:
-        """Wait for somebody who is not waited for here yet."""
+        """Start the period of an object that is not in the queue."""
         self._due[awaited] = self.clock.seconds() + self.period
         if self._call is None:
             self._call = self.clock.callLater(self.period, self._look)
 
     def leave(self, awaited: Awaited) -> None:
-        """Wait no more for somebody."""
+        """Remove an object, whose timeout is then never called."""
         del self._due[awaited]
 
     def close(self) -> None:
-        """Withdraw the delayed call, as nobody is waited for."""
+        """Cancel the delayed call of an empty queue."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
 
     def _look(self) -> None:
-        # The call that was made stands for the next: whoever comes meanwhile would make one that is late for others.
+        # `_call` stays set meanwhile: an object that enters now must not start a call, which would be late for others.
         try:
-            self._tell(self.clock.seconds())
+            self._expire(self.clock.seconds())
         finally:
             self._call = None
             first = next(iter(self._due.values()), None)
             if first is not None:
                 self._call = self.clock.callLater(max(0.0, first - self.clock.seconds()), self._look)
 
-    def _tell(self, now: float) -> None:
+    def _expire(self, now: float) -> None:
         for awaited, _ in list(takewhile(lambda entry: entry[1] <= now, self._due.items())):
-            # To tell one may be the end of another.
+            # The timeout of one object may remove another.
             if self._due.pop(awaited, None) is not None:
                 awaited.timed_out()
 
@@ -69,20 +69,20 @@ class Timeouts:
     """The queues of one site, one for each period.
 
     Attributes:
-        clock: what they go by.
+        clock: the clock of all periods.
     """
 
     clock: IReactorTime
     _queues: dict[float, Queue] = attrs.field(factory=dict, init=False)
 
     def queue(self, period: float) -> Queue:
-        """Give those that are waited for so many seconds."""
+        """Return the queue of a period in seconds."""
         found = self._queues.get(period)
         if found is None:
             found = self._queues[period] = Queue(period, self.clock)
         return found
 
     def close(self) -> None:
-        """Leave no delayed call behind, as nobody is connected."""
+        """Cancel all delayed calls, when no object is in a queue."""
         for queue in self._queues.values():
             queue.close()

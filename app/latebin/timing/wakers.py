@@ -1,4 +1,4 @@
-"""The timers that wake a clock up, and the clock of each reactor."""
+"""The wakers of a clock, and the clock of each reactor."""
 
 import contextlib
 import math
@@ -16,34 +16,34 @@ from latebin.timing.clock import SteadyClock, Waker
 
 
 class ReactorWaker(Waker):
-    """A waker that is one delayed call of a reactor, for where there is nothing finer.
+    """A waker on one delayed call of a reactor, for platforms without a finer timer.
 
-    It is as fine as the reactor, which rounds a wait up to whole milliseconds on epoll, and as steady as the reactor's
-    own `seconds`: one that steps makes it late by the step, though never early, for the clock looks at its own time.
+    It has the resolution of the reactor, which rounds waits up to whole milliseconds on epoll. If the reactor's
+    `seconds` steps, the waker can be late by the step. It makes no call early, since the clock checks its own time.
     """
 
     def __init__(self, reactor: IReactorTime) -> None:
-        """Wake by a reactor's `callLater`.
+        """Make a waker.
 
         Args:
-            reactor: the reactor, or a fake of one.
+            reactor: the reactor, or a fake one.
         """
         self._reactor = reactor
         self._call: IDelayedCall | None = None
         self._closed = False
 
     def arm(self, due: float) -> None:
-        """Wake the clock when the reactor has waited for what is left until a moment.
+        """Set the delayed call to the time that is left until a moment.
 
         Args:
-            due: in seconds of the clock.
+            due: the moment, in seconds of the clock.
         """
         self._disarm()
         if due < math.inf and not self._closed:
             self._call = self._reactor.callLater(max(0.0, due - self.clock.seconds()), self._wake)
 
     def close(self) -> None:
-        """Withdraw the delayed call."""
+        """Cancel the delayed call."""
         self._closed = True
         self._disarm()
 
@@ -58,36 +58,37 @@ class ReactorWaker(Waker):
 
 
 class SteadyingWaker(ReactorWaker):
-    """A ReactorWaker that keeps its reactor's time from stepping.
+    """A ReactorWaker that also protects the reactor's own time from steps.
 
-    Twisted's reactors read `time.time` (twisted.internet.base.ReactorBase.seconds): set back by 3 s, it makes a delay
-    of 2 s take 5 s. Here the reactor's `seconds` goes on from what it was, but at the pace of the clock. It still tells
-    the time of day, because twisted.web dates its access log by it; after a step of the wall clock those dates are off
-    by the step. So is a call that was scheduled before and is `reset` after the step, for it has kept `time.time`.
+    Twisted's reactors read `time.time` (`twisted.internet.base.ReactorBase.seconds`). When it is set back by 3 s, a
+    delay of 2 s takes 5 s. This waker replaces the reactor's `seconds`: it goes on from its last value at the pace of
+    the clock. It remains a time of day, because twisted.web uses it for the dates in its access log. After a step of
+    the wall clock these dates are wrong by the step. So is a call that was scheduled before this waker and is `reset`
+    after the step, because it has kept `time.time`.
     """
 
     def __init__(self, reactor: ReactorBase) -> None:
-        """Wake by the `callLater` of one of Twisted's own reactors.
+        """Make a waker.
 
         Args:
-            reactor: the reactor; what is scheduled on it already stays due when it was.
+            reactor: one of Twisted's own reactors. The due times of its delayed calls do not change.
         """
         super().__init__(reactor)
         self._stepping = reactor
 
     def start(self, clock: SteadyClock) -> None:
-        """Take the clock that is to be woken, and keep the reactor in step with it."""
+        """Take the clock, and replace the reactor's `seconds`."""
         super().start(clock)
         self._wall = self._stepping.seconds
         self._ahead = self._wall() - clock.seconds()
         self._stepping.seconds = self.seconds
 
     def seconds(self) -> float:
-        """Tell the reactor's time: seconds since the epoch as the wall clock had it when this waker started."""
+        """Return seconds since the epoch, by the wall clock at the start of this waker."""
         return self._ahead + self.clock.seconds()
 
     def close(self) -> None:
-        """Withdraw the delayed call, and let the reactor have its own time again."""
+        """Cancel the delayed call, and restore the reactor's `seconds`."""
         if not self._closed:
             self._stepping.seconds = self._wall
         super().close()
@@ -95,37 +96,39 @@ class SteadyingWaker(ReactorWaker):
 
 if sys.version_info >= (3, 13) and sys.platform == "linux":
     _LATEST: Final = 2**62
-    """Nanoseconds, 146 years of uptime: what is due later is looked at again then; the kernel's limit is 2**63 - 1."""
+    """Nanoseconds (146 years of uptime) of the latest setting; a later call is set again then. The kernel's limit is
+    2**63 - 1."""
 
     @implementer(IReadDescriptor)
     class TimerWaker(Waker):
-        """A waker that is one timerfd, read by the reactor: as fine as the kernel's timers are, timerfd_create(2).
+        """A waker on one timerfd that the reactor reads.
 
-        The descriptor is closed when the reactor stops, as every reader's is, and on exec.
+        It has the resolution of the kernel's timers: timerfd_create(2). The descriptor is closed on exec and when the
+        reactor stops.
         """
 
         def __init__(self, reactor: IReactorFDSet) -> None:
             """Open the timer.
 
             Args:
-                reactor: what reads it.
+                reactor: the reactor that reads the timer.
 
             Raises:
-                OSError: the kernel, or a sandbox around this process, has no timer to give.
+                OSError: the kernel or a sandbox around this process refuses a timer.
             """
             self._reactor = reactor
             self._fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
 
         def start(self, clock: SteadyClock) -> None:
-            """Take the clock that is to be woken, and let the reactor watch for it."""
+            """Take the clock, and add the timer to the reactor's readers."""
             super().start(clock)
             self._reactor.addReader(self)
 
         def arm(self, due: float) -> None:
-            """Set the timer to a moment, absolutely, and make the descriptor unreadable until then.
+            """Set the timer to an absolute moment, until which the descriptor is not readable.
 
             Args:
-                due: in seconds of CLOCK_MONOTONIC, rounded up to the nanosecond.
+                due: the moment in seconds of CLOCK_MONOTONIC, rounded up to the nanosecond.
             """
             if self._fd >= 0:
                 os.timerfd_settime_ns(self._fd, flags=os.TFD_TIMER_ABSTIME, initial=_nanoseconds(due))
@@ -138,38 +141,39 @@ if sys.version_info >= (3, 13) and sys.platform == "linux":
                 self._fd = -1
 
         def fileno(self) -> int:
-            """Give the descriptor, or -1 when it is closed."""
+            """Return the descriptor, or -1 after `close`."""
             return self._fd
 
         def doRead(self) -> None:
-            """Wake the clock, which then arms this timer: that takes the expiry back, so nothing needs to be read."""
+            """Wake the clock, whose call of `arm` resets the timer without a read."""
             self.clock.run_due()
 
         def connectionLost(self, reason: Failure) -> None:  # IFileDescriptor's
-            """Close the descriptor, as the reactor has it do when it stops."""
+            """Close the descriptor when the reactor stops."""
             self.close()
 
         def logPrefix(self) -> str:
-            """Name the logging context of what is called later as a reactor does for its own delayed calls."""
+            """Return the logging prefix that reactors use for their delayed calls."""
             return "-"
 
     def _nanoseconds(due: float) -> int:
         if due == math.inf:
             return 0
-        # The product may have been rounded down, by less than the next float is away.
+        # The product may be rounded down, by less than the distance to the next float.
         not_early = math.ceil(math.nextafter(min(due * 1e9, _LATEST), math.inf))
-        # 0 would disarm the timer: what was due before the machine started is due now.
+        # 0 would disarm the timer, and a moment before the start of the machine is due now.
         return max(1, not_early)
 
 
 def for_reactor(reactor: IReactorTime) -> IReactorTime:
-    """Give the best clock that there is on a reactor, and the same one each time until it is closed.
+    """Return the best clock for a reactor, always the same until it is closed.
 
     Args:
-        reactor: one of Twisted's own. Whatever else keeps time (`task.Clock`, a SteadyClock) is its own clock.
+        reactor: one of Twisted's own reactors. Any other IReactorTime, such as `task.Clock`, is its own clock.
 
     Returns:
-        A clock over a timerfd where the platform has it; else over the reactor's `callLater`, kept from stepping.
+        A clock on a timerfd if the platform has it. Otherwise a clock on the reactor's `callLater`, which then is
+        protected from steps of the wall clock.
     """
     if not isinstance(reactor, ReactorBase):
         return reactor
@@ -177,14 +181,14 @@ def for_reactor(reactor: IReactorTime) -> IReactorTime:
 
 
 def system() -> IReactorTime:
-    """Give the clock of this process: the best on its global reactor."""
-    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it: not before it is wanted
+    """Return the clock of this process, the best one for its global reactor."""
+    from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it, which only a caller may decide
 
     return for_reactor(cast("IReactorTime", reactor))
 
 
 def _running_on(reactor: ReactorBase) -> SteadyClock | None:
-    # What the reactor was given is itself the record of it: a reader, or the bound method that is now its `seconds`.
+    # A running clock is found through the reactor: its waker is a reader, or the owner of `seconds`.
     descriptors = IReactorFDSet(reactor, None)
     readers = [] if descriptors is None else descriptors.getReaders()
     given = [getattr(reactor.seconds, "__self__", None), *readers]
@@ -194,7 +198,7 @@ def _running_on(reactor: ReactorBase) -> SteadyClock | None:
 def _finest(reactor: ReactorBase) -> SteadyClock:
     if sys.version_info >= (3, 13) and sys.platform == "linux" and hasattr(os, "timerfd_create"):
         descriptors = IReactorFDSet(reactor, None)
-        # A sandbox may forbid it: no reason to have no clock.
+        # A sandbox may forbid timers; then the clock uses callLater.
         with contextlib.suppress(OSError):
             if descriptors is not None:
                 return SteadyClock(TimerWaker(descriptors))
