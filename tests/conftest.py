@@ -1,3 +1,4 @@
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,13 +11,45 @@ from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
 from tests.support.wire import House
 
+SLOW = (
+    "system/test_schemathesis.py",
+    "cli/test_compare.py",
+    "system/test_container.py",
+    "system/test_packaging.py",
+    "system/test_compare_page.py",
+    "system/test_drain.py",
+    "styles/test_garbage.py",
+    "server/test_workers.py",
+    "answers/test_via.py",
+    "load/test_run.py",
+    "system/test_proxy_protocol.py",
+    "styles/test_contract.py",
+)
+"""The modules that take longest, the slowest first: whichever process gets one of them last would end last."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell without job control starts what is in its background with SIGINT ignored, signal(7), and children inherit
+    # that. The tests of SIGINT send it to children.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # By itself, --dist loadfile begins with the modules that have the most tests, and not with the first.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the slow modules to the front."""
+    ranks = {f"tests/{module}": rank for rank, module in enumerate(SLOW)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
+
 
 @pytest.fixture
 def house() -> Iterator[House]:
     clock, settings = Clock(), Settings()
     klein, resource = Service(clock, settings), Service(clock, settings)
     root = Root(klein, resource, settings)
-    # The idle timeout of a connection is no business of these tests: its clock stands still.
+    # The idle timeout of a connection is not tested with this: its clock stands still.
     yield House(clock, klein, resource, root, ServiceSite(root, clock, Clock()))
     clock.advance(0)
     assert clock.getDelayedCalls() == [], "a timer outlived the request it was for"

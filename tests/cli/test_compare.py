@@ -16,12 +16,9 @@ from rich.console import Console
 from latebin.cli import compare as command
 from latebin.cli.compare import EXIT_CODES, compare_command, show, spread_text
 from latebin.compare.findings import Comparison, Outcome, Spread
-from latebin.testing import process
-from latebin.testing.process import Subject
-from tests.compare.test_findings import EXAMPLES, SCHEMA_FILE
-from tests.compare.test_html import parsed
+from latebin.testing.process import ServiceProcess, serving
 from tests.support import doctored_service
-from tests.support.comparisons import DIFFERENT, EVIL, comparison, turns
+from tests.support.comparisons import DIFFERENT, EVIL, EXAMPLES, SCHEMA_FILE, comparison, parsed, turns
 from tests.support.late_server import refusing_port
 from tests.support.process import environment
 
@@ -40,10 +37,9 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
-    log = tmp_path_factory.mktemp("doctored") / "log"
-    with process.started(log, (doctored_service.__file__,)) as running:
-        yield running
+def doctored() -> Iterator[ServiceProcess]:
+    with serving(program=(doctored_service.__file__,)) as service:
+        yield service
 
 
 def test_the_whole_of_it(tmp_path: Path) -> None:
@@ -74,7 +70,7 @@ def bytes_of(path: Path) -> bytes:
         return b""
 
 
-def test_a_difference(doctored: Subject) -> None:
+def test_a_difference(doctored: ServiceProcess) -> None:
     """A service whose styles differ is shown as a diff, with exit code 1."""
     done = run("--url", doctored.url, "--rounds", "0", "--longest", "100ms")
     assert done.returncode == 1

@@ -4,7 +4,7 @@ from click.testing import CliRunner
 from latebin.cli import docs
 from latebin.cli.main import cli
 from latebin.core.topics import TOPICS
-from tests.cli.test_main import latebin, refusal
+from tests.support.command import latebin, refusal
 from tests.support.process import ROOT
 
 

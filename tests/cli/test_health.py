@@ -8,9 +8,10 @@ import pytest
 
 from latebin.cli import main
 from latebin.cli.health import PATH, UnhealthyError, ask, url
-from tests.cli.test_main import latebin
-from tests.server.test_workers import certificate
-from tests.support.process import environment, serving, started
+from latebin.testing.process import serving
+from tests.support.certificate import listening
+from tests.support.command import latebin
+from tests.support.process import environment
 
 
 @pytest.mark.parametrize(
@@ -92,12 +93,8 @@ def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_tls(tmp_path: Path) -> None:
     """A service is asked over TLS with any name in its certificate."""
-    path = tmp_path / "localhost.pem"
-    certificate(path)
-    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
-    arguments = ("-m", "latebin", "serve", "--listen", listen)
-    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
-        ask(f"https://127.0.0.1:{process.port}/healthz", 30.0)
+    with serving("--listen", listening(tmp_path / "localhost.pem")) as process:
+        ask(f"{process.url}/healthz", 30.0)
 
 
 @pytest.mark.parametrize("said", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["nothing", "nonsense"])

@@ -1,34 +1,13 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from latebin.cli import main
+from tests.support.command import latebin, refusal
 from tests.support.process import environment
-
-TRACE = Path(__file__).parents[1] / "support" / "two.csv"
-
-
-def refusal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command line with arguments that it refuses, and return the message."""
-    monkeypatch.setattr(sys, "argv", ["latebin", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        main.main()
-    assert stopped.value.code == 2
-    written = capsys.readouterr()
-    assert re.fullmatch(r"latebin: .*\n", written.err)
-    assert written.out == ""
-    return written.err
-
-
-def latebin(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [str(Path(sys.executable).with_name("latebin")), *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=30, env=environment(**variables)
-    )
 
 
 def test_version() -> None:

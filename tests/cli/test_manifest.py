@@ -3,7 +3,7 @@ from click.testing import CliRunner
 
 from latebin.cli import main
 from latebin.deploy.manifest import PLATFORMS, Fleet, render
-from tests.cli.test_main import latebin, refusal
+from tests.support.command import latebin, refusal
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)

@@ -16,9 +16,9 @@ from latebin.cli import measure as command
 from latebin.cli.measure import EXIT_CODES, measure_command, verdict_text
 from latebin.load.percentiles import Percentiles
 from latebin.load.report import Cost, Report, Verdict
-from tests.load.test_run import GOOD
 from tests.support.late_server import LateServer, late_server
 from tests.support.process import environment
+from tests.support.reports import GOOD
 
 PROGRAM = (sys.executable, "-c", "from latebin.cli.measure import measure_command; measure_command()")
 

@@ -5,7 +5,7 @@ from latebin.cli import main
 from latebin.cli.predict import WIDTH, duration, histogram, percentage
 from latebin.core.language.grammar import parse
 from latebin.core.language.prediction import predict
-from tests.cli.test_main import TRACE, latebin, refusal
+from tests.support.command import TRACE, latebin, refusal
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
 import json
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,20 +19,7 @@ from latebin.compare.findings import (
     sentences,
 )
 from latebin.load.report import Verdict
-from tests.support.comparisons import BOTTLENECK, DIFFERENT, comparison, report, turns
-
-SCHEMA_FILE = Path(str(files("latebin.compare") / "comparison.schema.json"))
-
-FLAWED = Round(Sample(report(1.0, early=2, errors={"closed": 1})), Sample(report(1.0)))
-
-UNJUDGED = Round(Sample(BOTTLENECK), Sample(report(1.0)))
-
-EXAMPLES = {
-    Outcome.SAME: comparison(turns(2, 1), turns(3, 1), turns(2.5, 1)),
-    Outcome.DIFFERENT: comparison(turns(2, 1), parity=DIFFERENT),
-    Outcome.FLAWED: comparison(turns(2, 1), FLAWED),
-    Outcome.NO_VERDICT: comparison(UNJUDGED),
-}
+from tests.support.comparisons import EXAMPLES, SCHEMA_FILE, UNJUDGED, comparison, report, turns
 
 
 @pytest.mark.parametrize("outcome", EXAMPLES)

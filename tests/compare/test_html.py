@@ -6,17 +6,11 @@ import pytest
 
 from latebin.compare.findings import Comparison, Outcome, sentences
 from latebin.compare.html import page
-from tests.compare.test_findings import EXAMPLES
-from tests.support.comparisons import DIFFERENT, EVIL, comparison, turns
+from tests.support.comparisons import DIFFERENT, EVIL, EXAMPLES, comparison, parsed, turns
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 EXTERNAL = ("src", "srcset", "action", "data", "poster", "background")
-
-
-def parsed(text: str) -> ET.Element:
-    """Parse a page as XML, for which every element must be well-formed."""
-    return ET.fromstring(re.sub("^<!DOCTYPE html>", "", text))  # noqa: S314  # the project's own page
 
 
 def words(element: ET.Element) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from latebin.compare.contract import CONVERSATIONS, Case, Conversation
 from latebin.compare.parity import CLOSED, RESET, SILENT, Address, Exchange, address, compare, converse, transcript
-from latebin.testing import process
+from latebin.testing.process import serving
 from tests.support import doctored_service
 
 QUICK = [conversation for conversation in CONVERSATIONS if conversation.wait < 0.2]
@@ -16,16 +16,15 @@ BY_NAME = {conversation.name: conversation for conversation in CONVERSATIONS}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    with process.started(tmp_path_factory.mktemp("service") / "log") as running:
-        yield address(running.url)
+def service() -> Iterator[Address]:
+    with serving() as service:
+        yield address(service.url)
 
 
 @pytest.fixture(scope="module")
-def doctored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    log = tmp_path_factory.mktemp("doctored") / "log"
-    with process.started(log, (doctored_service.__file__,)) as running:
-        yield address(running.url)
+def doctored() -> Iterator[Address]:
+    with serving(program=(doctored_service.__file__,)) as service:
+        yield address(service.url)
 
 
 def test_no_difference(service: Address) -> None:

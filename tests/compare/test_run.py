@@ -6,11 +6,10 @@ import pytest
 from latebin.compare import run
 from latebin.compare.findings import Ceiling, Outcome
 from latebin.compare.parity import Parity
-from latebin.compare.run import Agenda, Kept, bracket, kept_up, plan, search
+from latebin.compare.run import Agenda, Kept, Subject, bracket, kept_up, plan, search
 from latebin.load.percentiles import Percentiles
 from latebin.load.report import Report
 from latebin.load.schedule import RunError
-from latebin.testing.process import Subject
 from tests.support.comparisons import BOTTLENECK, SCHEDULE, report
 
 

@@ -8,8 +8,7 @@ from latebin.core.endpoints import ENDPOINTS
 from latebin.core.openapi import ANSWERS, document
 from latebin.core.parameters import DELAYED
 from latebin.core.settings import Settings
-from tests.site.test_pages import answer
-from tests.support.wire import House
+from tests.support.wire import House, answer
 
 DOCUMENT = document(Settings(), "1.2.3")
 

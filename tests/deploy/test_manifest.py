@@ -2,7 +2,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import kubernetes_validate
@@ -16,8 +15,10 @@ from latebin.core.settings import Settings
 from latebin.deploy.manifest import MARGIN, Fleet, parse_image, render
 from latebin.server.drain import LAST
 from latebin.telemetry.metrics import GAUGES
-from tests.support.process import ROOT, get, serving
-from tests.system.test_rolling import haproxy, ports
+from latebin.testing.process import serving
+from tests.support.haproxy import HAPROXY
+from tests.support.manifests import VARIABLES, balancing, compose, container, objects, variables_of
+from tests.support.process import ROOT, ports, status
 
 FLEETS = [Fleet(), Fleet(replicas=1), Fleet("example.org:5000/team/delayed:0.1.0", 1000)]
 
@@ -29,41 +30,12 @@ KINDS_OF_OBJECTS = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisr
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
-def objects(fleet: Fleet) -> dict[str, Any]:
-    """Give what the manifests for Kubernetes hold, by its kind."""
-    return {each["kind"]: each for each in yaml.safe_load_all(render("kubernetes", fleet))}
-
-
-def compose(fleet: Fleet) -> Any:
-    return yaml.safe_load(render("compose", fleet))
-
-
-def balancing(fleet: Fleet) -> str:
-    """Give the configuration of HAProxy that a Compose file holds."""
-    return str(compose(fleet)["services"]["balancer"]["environment"]["CONFIGURATION"])
-
-
-def container(fleet: Fleet) -> Any:
-    [found] = objects(fleet)["Deployment"]["spec"]["template"]["spec"]["containers"]
-    return found
-
-
 def composed(text: str) -> subprocess.CompletedProcess[str]:
     """Hold a Compose file against the schema of the Compose Specification."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     return subprocess.run(
         [*command, "--default-filetype", "yaml", "-"], input=text, capture_output=True, text=True, check=False
     )
-
-
-def variables_of(container: Any) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"]}
-
-
-VARIABLES = {
-    "compose": compose(Fleet())["services"]["latebin"]["environment"],
-    "kubernetes": variables_of(container(Fleet())),
-}
 
 
 @pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
@@ -161,7 +133,7 @@ def test_paths() -> None:
     assert asked() == {"/healthz", "/readyz", "/metrics"}
     [port] = ports(1)
     with serving("--admin-listen", f"tcp:{port}:interface=127.0.0.1"):
-        assert {get(port, path)[0].status for path in asked()} == {200}
+        assert {status(port, path) for path in asked()} == {200}
 
 
 @pytest.mark.parametrize("platform", VARIABLES)
@@ -219,11 +191,11 @@ def test_balancer_ends_in_time() -> None:
 def test_balancer_configuration(tmp_path: Path, fleet: Fleet) -> None:
     """HAProxy takes its configuration, and has a slot for every replica, and one for each that takes its place."""
     assert re.findall(r"server-template replica 1-(\d+) latebin:8080", balancing(fleet)) == [str(2 * fleet.replicas)]
-    if haproxy is None:
+    if HAPROXY is None:
         pytest.skip("haproxy is not installed")
     path = tmp_path / "haproxy.cfg"
     path.write_text(balancing(fleet))
-    done = subprocess.run([haproxy, "-c", "-f", path], capture_output=True, text=True, check=False)
+    done = subprocess.run([HAPROXY, "-c", "-f", path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
 

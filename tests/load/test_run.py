@@ -5,7 +5,6 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -18,14 +17,13 @@ from latebin.load.report import CPU_BOUND, LAG_BOUND, SCHEMA, Cost, Report, Verd
 from latebin.load.run import run, run_apart
 from latebin.load.schedule import RunError, make_schedule
 from tests.support.late_server import CYCLE, LateServer, late_server, refusing_port
+from tests.support.reports import GOOD, SCHEDULE
 
-DELAY = 0.05
+DELAY = SCHEDULE.delay
 
 LATE = 0.03
 
 BOTH = pytest.mark.parametrize("connections", ["keep", "fresh"])
-
-SCHEDULE = make_schedule(rate=100, delay=DELAY, duration=0.27, warm_up=0.08)
 
 GRACE = 30.0
 """Long enough for any machine: each run ends with its last answer."""
@@ -172,27 +170,6 @@ def test_an_address_that_accepts_connections_is_chosen(server: LateServer, monke
     refusing, serving = ((2, 1, 6, "", ("127.0.0.1", port)) for port in (refusing_port(), server.port))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [refusing, serving])
     assert run("http://localhost/sized", SCHEDULE, grace=GRACE).answered == SCHEDULE.count
-
-
-GOOD = Report(
-    url="http://127.0.0.1/",
-    schedule=SCHEDULE,
-    connections="keep",
-    began=datetime(2026, 1, 1, tzinfo=UTC),
-    elapsed=1.0,
-    sent=SCHEDULE.count,
-    answered=SCHEDULE.count,
-    early=0,
-    errors={},
-    unfinished=0,
-    opened=10,
-    pending=5,
-    lateness=Percentiles.of([0.001]),
-    lag=Percentiles.of([LAG_BOUND / 2]),
-    cpu=0.5,
-    cost=None,
-    interrupted=False,
-)
 
 
 @pytest.mark.parametrize(

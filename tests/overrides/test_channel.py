@@ -3,11 +3,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
 
 from latebin.answers.request_body import WINDOW
 from latebin.answers.service import Service
@@ -15,6 +11,7 @@ from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
+from tests.support.silent import Silent
 from tests.support.wire import Wire
 
 IDLE = 60
@@ -22,27 +19,6 @@ IDLE = 60
 
 MOST = 2**20
 """Bytes that a body may have."""
-
-
-@implementer(IAgent)
-class Silent:
-    """An agent whose upstream takes whatever it is sent, and never answers."""
-
-    def __init__(self) -> None:
-        self.upstream = StringTransport()
-        self.given_up = 0
-        self.body: Any = None
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        self.body = bodyProducer
-        if self.body is not None:
-            self.body.startProducing(self.upstream).addErrback(lambda _: None)
-        return Deferred(self._give_up)
-
-    def _give_up(self, _: object) -> None:
-        self.given_up += 1
 
 
 @attrs.frozen

@@ -13,9 +13,10 @@ from latebin.answers.service import Service
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
-from tests.support.process import BOUND, Process, get, serving
+from latebin.testing.process import ServiceProcess, serving
+from tests.support.log import accesses
+from tests.support.process import BOUND, get
 from tests.support.wire import Wire
-from tests.telemetry.test_access import accesses
 
 IDLE = 60
 """Seconds after which Twisted closes a connection on which nothing comes."""
@@ -244,7 +245,7 @@ OPTIONS = ("--header-timeout", "300ms", "--body-timeout", "300ms", "--max-body",
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[Process]:
+def process() -> Iterator[ServiceProcess]:
     with serving(*OPTIONS) as process:
         yield process
 
@@ -266,7 +267,7 @@ ABUSES = {
 
 
 @pytest.mark.parametrize("abuse", ABUSES)
-def test_over_a_bound(process: Process, prefix: str, abuse: str) -> None:
+def test_over_a_bound(process: ServiceProcess, prefix: str, abuse: str) -> None:
     """Whoever goes over a bound is told so and let go, while another is waiting for an answer, and gets it."""
     sent, status = ABUSES[abuse]
     other = HTTPConnection("127.0.0.1", process.port, timeout=BOUND)
@@ -282,7 +283,7 @@ def test_over_a_bound(process: Process, prefix: str, abuse: str) -> None:
     other.close()
 
 
-def test_trickling(process: Process, prefix: str) -> None:
+def test_trickling(process: ServiceProcess, prefix: str) -> None:
     """A client that sends a byte now and then is let go while it is still sending, in time for others."""
     with socket.create_connection(("127.0.0.1", process.port), timeout=0.02) as client:
         received = b""

@@ -21,9 +21,10 @@ from latebin.core.http.reply import STOPPING
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
-from tests.overrides.test_channel import Silent
-from tests.server.test_workers import certificate
-from tests.support.process import BOUND, Process, started
+from latebin.testing.process import ServiceProcess, serving
+from tests.support.certificate import listening
+from tests.support.process import BOUND
+from tests.support.silent import Silent
 from tests.support.wire import House, Wire
 
 
@@ -389,17 +390,14 @@ def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None
 
 
 @pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """The service as a process that speaks TLS."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    certificate(path)
-    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
-    arguments = ("-m", "latebin", "serve", "--listen", listen, "--max-body", "64k", "--body-timeout", "300ms")
-    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
+    listen = listening(tmp_path_factory.mktemp("tls") / "localhost.pem")
+    with serving("--listen", listen, "--max-body", "64k", "--body-timeout", "300ms") as process:
         yield process
 
 
-def curl(process: Process, *asked: tuple[str, ...]) -> list[str]:
+def curl(process: ServiceProcess, *asked: tuple[str, ...]) -> list[str]:
     """Ask one thing after another, and tell of each: exit code, status, HTTP version, and new connections."""
     command = ["curl", "--insecure", "--no-progress-meter", "--http2"]
     for target, *options in asked:
@@ -410,7 +408,7 @@ def curl(process: Process, *asked: tuple[str, ...]) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", KINDS)
-def test_curl_fault(secure: Process, prefix: str, fault: str) -> None:
+def test_curl_fault(secure: ServiceProcess, prefix: str, fault: str) -> None:
     """To curl, a fault is a stream that was reset (its code 92), and the connection answers what is asked next."""
     asked = f"{prefix}/delayed/10ms"
     bounded = ("--max-time", "1") if fault == "hang" else ()
@@ -421,7 +419,7 @@ def test_curl_fault(secure: Process, prefix: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_curl_is_told_the_scheme(secure: Process, prefix: str, version: str) -> None:
+def test_curl_is_told_the_scheme(secure: ServiceProcess, prefix: str, version: str) -> None:
     """Who came over TLS is told so, whichever version of HTTP it agreed on."""
     url = f"https://127.0.0.1:{secure.port}{prefix}/delay/0"
     command = ["curl", "--insecure", "--no-progress-meter", version, url]
@@ -429,7 +427,7 @@ def test_curl_is_told_the_scheme(secure: Process, prefix: str, version: str) -> 
     assert json.loads(done.stdout)["url"] == url
 
 
-def test_curl_body(secure: Process, prefix: str, tmp_path: Path) -> None:
+def test_curl_body(secure: ServiceProcess, prefix: str, tmp_path: Path) -> None:
     """A body that is too large is refused over HTTP/2 as over HTTP/1.1, and what is asked next is answered.
 
     curl is to wait before it sends: a stream that is reset while it does, if only to end that, may cost its 7.88 the

@@ -16,10 +16,10 @@ from latebin.core.settings import Settings
 from latebin.server import machine
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
-from tests.server.test_workers import figures as figures_of
-from tests.support.process import BOUND, get, serving, started, until
+from latebin.testing.process import serving
+from tests.support.process import BOUND, get, until
+from tests.support.samples import figures, figures_of
 from tests.support.wire import House
-from tests.telemetry.test_metrics import figures
 
 ROOM = 2
 
@@ -154,7 +154,7 @@ CLIENTS = 200
 def test_out_of_descriptors() -> None:
     """Of more clients than descriptors, some are answered late as asked, the others let go; new ones are served."""
     with serving() as process:
-        resource.prlimit(process.popen.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         with ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(lambda _: delay(process.port), range(CLIENTS)))
         answered = [answer for answer in answers if answer is not None]
@@ -162,7 +162,7 @@ def test_out_of_descriptors() -> None:
         assert all(status == 200 and measured >= 1000 for status, measured in answered)
         for path in ("/delayed/0", "/raw/delayed/0", "/metrics"):
             assert get(process.port, path)[0].status == 200
-        assert process.stop()[0] == 0
+        assert process.stop() == 0
 
 
 LIMITED = f"""
@@ -175,7 +175,7 @@ main()
 
 def test_few_descriptors() -> None:
     """Told nothing, a process lets so many be pending that it has descriptors left to refuse others with."""
-    with started("-c", LIMITED, "serve", "--port", "0", until=r"127\.0\.0\.1:(\d+)/delayed") as process:
+    with serving(program=("-c", LIMITED)) as process:
         pending = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(25)]
         for connection in pending:
             connection.request("GET", "/raw/delayed/5m")

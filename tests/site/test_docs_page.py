@@ -8,9 +8,8 @@ import pytest
 from latebin.core.topics import TOPICS
 from latebin.site.docs_page import as_xhtml
 from latebin.site.html import POLICY
-from tests.site.test_pages import answer
 from tests.support.process import environment
-from tests.support.wire import House
+from tests.support.wire import House, answer
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])

@@ -8,14 +8,7 @@ from importlib import metadata
 import pytest
 
 from latebin.core.endpoints import ENDPOINTS, parameters
-from tests.support.wire import House
-
-
-def answer(house: House, request: str) -> tuple[str, str]:
-    wire = house.wire()
-    wire.send(f"{request} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a-1\r\n\r\n".encode())
-    headers, _, body = wire.received.decode().partition("\r\n\r\n")
-    return headers, body
+from tests.support.wire import House, answer
 
 
 def test_index(house: House) -> None:

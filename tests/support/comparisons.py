@@ -1,11 +1,15 @@
 """Made-up results of `latebin compare`, for tests without a service."""
 
+import re
 from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import attrs
 
-from latebin.compare.findings import Ceiling, Comparison, Round, Sample
+from latebin.compare.findings import Ceiling, Comparison, Outcome, Round, Sample
 from latebin.compare.parity import Difference, Parity
 from latebin.compare.run import _source
 from latebin.compare.source import code_lines, definitions
@@ -14,6 +18,8 @@ from latebin.load.report import Cost, Report
 from latebin.load.schedule import Schedule
 
 SCHEDULE = Schedule(rate=100.0, delay=0.5, duration=1.0, warm_up=0.1)
+
+SCHEMA_FILE = Path(str(files("latebin.compare") / "comparison.schema.json"))
 
 EVIL = "<script>alert('x')</script>&\"]]>"
 """Text that a page must escape."""
@@ -77,3 +83,20 @@ def comparison(*rounds: Round, **changes: Any) -> Comparison:
 
 
 DIFFERENT = Parity(("one", EVIL), (EVIL,), 5.0, (Difference(EVIL, ("--- klein", "+++ resource", f"-{EVIL}", "+b")),))
+
+FLAWED = Round(Sample(report(1.0, early=2, errors={"closed": 1})), Sample(report(1.0)))
+
+UNJUDGED = Round(Sample(BOTTLENECK), Sample(report(1.0)))
+"""A round in which the load generator was the bottleneck."""
+
+EXAMPLES = {
+    Outcome.SAME: comparison(turns(2, 1), turns(3, 1), turns(2.5, 1)),
+    Outcome.DIFFERENT: comparison(turns(2, 1), parity=DIFFERENT),
+    Outcome.FLAWED: comparison(turns(2, 1), FLAWED),
+    Outcome.NO_VERDICT: comparison(UNJUDGED),
+}
+
+
+def parsed(text: str) -> ET.Element:
+    """Read a page as XML, which every element of it has to be well-formed for."""
+    return ET.fromstring(re.sub("^<!DOCTYPE html>", "", text))  # noqa: S314  # the project's own page

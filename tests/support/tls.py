@@ -8,18 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.server.test_workers import certificate
-from tests.support.process import BOUND, Process, started
+from latebin.testing.process import ServiceProcess, serving
+from tests.support.certificate import listening
+from tests.support.process import BOUND
 
 
 @contextmanager
-def serving_tls(folder: Path, *options: str) -> Iterator[Process]:
+def serving_tls(folder: Path, *options: str) -> Iterator[ServiceProcess]:
     """Run `latebin serve` on a port of its own that speaks TLS."""
-    path = folder / "localhost.pem"
-    certificate(path)
-    listen = f"ssl:0:interface=127.0.0.1:privateKey={path}:certKey={path}"
-    arguments = ("-m", "latebin", "serve", "--listen", listen, *options)
-    with started(*arguments, until=r"serving https://127\.0\.0\.1:(\d+)/delayed") as process:
+    with serving("--listen", listening(folder / "localhost.pem"), *options) as process:
         yield process
 
 

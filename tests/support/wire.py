@@ -72,3 +72,11 @@ class House:
 
     def wire(self) -> Wire:
         return Wire(self.site, self.clock)
+
+
+def answer(house: House, request: str) -> tuple[str, str]:
+    """Ask the site in memory; return the headers and the body that come at once."""
+    wire = house.wire()
+    wire.send(f"{request} HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a-1\r\n\r\n".encode())
+    headers, _, body = wire.received.decode().partition("\r\n\r\n")
+    return headers, body

@@ -1,31 +1,21 @@
 import re
-import threading
 from collections.abc import Iterator
-from html import unescape
 from typing import Any
 
 import pytest
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.common.keys import Keys
 
-from latebin.site.compare_page import EXAMPLES, POLICY, SIDES
-from tests.highlight import COLOURS, STATIC, highlighted
-from tests.site.test_pages import answer
-from tests.support.browser import BOUND, Page, missing, running
-from tests.support.process import ROOT, Process, serving
-from tests.support.wire import House
-
-PATHS = {
-    "/compare": "text/html; charset=utf-8",
-    "/compare.js": "text/javascript; charset=utf-8",
-    "/compare.css": "text/css; charset=utf-8",
-}
+from latebin.site.compare_page import EXAMPLES
+from latebin.testing.process import ServiceProcess, serving
+from tests.support.browser import Page, missing, running
+from tests.support.process import until
 
 GROUND = {"light": "rgb(245, 246, 248)", "dark": "rgb(18, 21, 28)"}
 
 
 @pytest.fixture(scope="module")
-def process() -> Iterator[Process]:
+def process() -> Iterator[ServiceProcess]:
     with serving() as process:
         yield process
 
@@ -40,7 +30,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(driver: Any, process: Process) -> Iterator[Page]:
+def page(driver: Any, process: ServiceProcess) -> Iterator[Page]:
     page = Page(driver, f"http://127.0.0.1:{process.port}")
     page.open()
     yield page
@@ -49,57 +39,6 @@ def page(driver: Any, process: Process) -> Iterator[Page]:
 
 def figures(page: Page, part: str) -> list[float]:
     return [float(text.removesuffix(" ms")) for text in page.texts(part)]
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_methods(house: House, path: str) -> None:
-    """The page and its files answer GET, HEAD and OPTIONS with their own types."""
-    get, body = answer(house, f"GET {path}")
-    head, nothing = answer(house, f"HEAD {path}")
-    assert f"\r\nContent-Type: {PATHS[path]}\r\n" in get
-    assert "\r\nX-Content-Type-Options: nosniff" in get
-    assert f"\r\nContent-Length: {len(body.encode())}\r\n" in get
-    assert (head, nothing) == (get, "")
-    assert "Allow: GET, HEAD, OPTIONS" in answer(house, f"OPTIONS {path}")[0]
-    assert answer(house, f"POST {path}")[0].startswith("HTTP/1.1 405 ")
-    assert answer(house, f"GET {path}/more")[0].startswith("HTTP/1.1 404 ")
-
-
-def test_nothing_inline(house: House) -> None:
-    """The policy allows nothing inline, and the page has nothing inline."""
-    headers, body = answer(house, "GET /compare")
-    assert f"\r\nContent-Security-Policy: {POLICY.decode()}" in headers
-    assert b"unsafe" not in POLICY
-    assert not re.findall(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=\"/compare.js\"></script>)", body)
-
-
-@pytest.mark.parametrize("side", SIDES, ids=lambda side: side.source)
-def test_source(house: House, side: Any) -> None:
-    """The source beneath the answers is the style's file, to the character."""
-    _, body = answer(house, "GET /compare")
-    codes = re.findall(r"<pre class=\"source\"[^>]*><code>(.*?)</code>", body, re.DOTALL)
-    texts = [unescape(re.sub(r"<[^>]*>", "", code)) for code in codes]
-    assert texts[SIDES.index(side)] == (ROOT / "app" / "latebin" / side.source).read_text()
-
-
-@pytest.mark.parametrize("name", highlighted())
-def test_highlighted(name: str) -> None:
-    """A highlighted file is that of the source as it is when `python -m tests.highlight` has run."""
-    assert (STATIC / name).read_text("utf-8") == highlighted()[name], "python -m tests.highlight writes it anew"
-
-
-def test_colours(house: House) -> None:
-    """The source has colours for both schemes, each behind its own media query."""
-    _, css = answer(house, "GET /compare.css")
-    for scheme in COLOURS:
-        assert re.search(rf"@media \(prefers-color-scheme: {scheme}\) {{\n\.source \.\w+ {{ color: ", css)
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_examples(house: House, example: str) -> None:
-    """Each example on the page is a valid delay."""
-    headers, _ = answer(house, f"GET /predict?delay={example.replace('%', '%25')}")
-    assert headers.startswith("HTTP/1.1 200 OK")
 
 
 def test_answers(page: Page) -> None:
@@ -213,33 +152,23 @@ def test_headers_at_once(page: Page) -> None:
 
 @pytest.mark.parametrize("others", ["", "at=body"])
 @pytest.mark.parametrize("leave", ["button", "Escape"])
-def test_abort(driver: Any, leave: str, others: str) -> None:
+def test_abort(page: Page, process: ServiceProcess, leave: str, others: str) -> None:
     """Aborting a run cancels both requests, and the service sees both clients leave."""
-    with serving() as process:
-        page = Page(driver, f"http://127.0.0.1:{process.port}")
-        page.open()
-        page.ask("1m", others)
-        # When the bars know their pace, /predict was answered, which was asked after the two that wait.
-        page.until(lambda: min(page.positions()) > 0 and (not others or page.texts("status") == ["200 OK"] * 2))
-        page.find("#abort").click() if leave == "button" else page.press(Keys.ESCAPE)
-        page.until_both("aborted")
-        assert {(style, how) for style, how in departures(process)} == {("klein", "left"), ("resource", "left")}
-        assert max(page.positions()) < 1
-        assert page.find("#abort").get_attribute("aria-disabled") == "true"
+    before = len(process.log())
+    page.ask("1m", others)
+    # When the bars know their pace, /predict was answered, which was asked after the two that wait.
+    page.until(lambda: min(page.positions()) > 0 and (not others or page.texts("status") == ["200 OK"] * 2))
+    page.find("#abort").click() if leave == "button" else page.press(Keys.ESCAPE)
+    page.until_both("aborted")
+    until(lambda: len(departures(process.log()[before:])) == 2)
+    assert set(departures(process.log()[before:])) == {("klein", "left"), ("resource", "left")}
+    assert max(page.positions()) < 1
+    assert page.find("#abort").get_attribute("aria-disabled") == "true"
 
 
-def departures(process: Process) -> list[tuple[str, str]]:
-    """Read the access log until two of the requests that wait a minute have ended."""
-    watch = threading.Timer(BOUND, process.popen.kill)
-    watch.start()
-    found: list[tuple[str, str]] = []
-    assert process.popen.stdout is not None
-    for line in process.popen.stdout:
-        found += re.findall(r" (\w+) GET (?:/raw)?/delayed\S* (\w+) asked=60000.0ms", line)
-        if len(found) == 2:
-            break
-    watch.cancel()
-    return found
+def departures(lines: str) -> list[tuple[str, str]]:
+    """Read the styles and the ends of the requests that wait a minute."""
+    return re.findall(r" (\w+) GET (?:/raw)?/delayed\S* (\w+) asked=60000.0ms", lines)
 
 
 def test_keyboard(page: Page) -> None:

@@ -1,6 +1,5 @@
 import json
 import re
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -12,29 +11,27 @@ from threading import Event
 import pytest
 
 from latebin.deploy.manifest import Fleet
-from tests.deploy.test_manifest import balancing, compose
-from tests.support.process import BOUND, Process, started, until
-from tests.system.test_rolling import CLIENTS, answered, haproxy, load, ports
-from tests.system.test_rolling import balancing as running
+from latebin.testing.process import ServiceProcess, serving, started
+from tests.support.haproxy import CLIENTS, HAPROXY, answered, load
+from tests.support.haproxy import balancing as running
+from tests.support.manifests import balancing, compose
+from tests.support.process import ports, until
 
 REPLICAS = ("127.0.0.2", "127.0.0.3")
 """Loopback as a network: each replica has the ports that the Compose file gives it at an address of its own."""
 
-pytestmark = pytest.mark.skipif(haproxy is None, reason="haproxy is not installed")
+pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 
 
 @contextmanager
-def replica(fleet: Fleet, host: str, pool: ThreadPoolExecutor) -> Iterator[Process]:
+def replica(fleet: Fleet, host: str) -> Iterator[ServiceProcess]:
     """Run a replica as the Compose file does."""
     service = compose(fleet)["services"]["latebin"]
-    *command, listen = service["command"]
+    serve, *options, listen = service["command"]
+    assert serve == "serve"
     variables = dict(service["environment"])
     variables["LATEBIN_ADMIN_LISTEN"] += f":interface={host}"
-    arguments = ("-m", "latebin", *command, f"{listen}:interface={host}")
-    with started(*arguments, until=r"serving http://.*:(\d+)/delayed", **variables) as process:
-        assert process.popen.stdout is not None
-        # A pipe that nobody reads is full after some hundred lines of the log, and then the service stands still.
-        pool.submit(process.popen.stdout.read)
+    with serving(*options, f"{listen}:interface={host}", **variables) as process:
         yield process
 
 
@@ -43,7 +40,7 @@ def named(port: int, hosts: Path) -> Iterator[None]:
     """Run a name server that knows the replicas, as that of the Compose file's network does."""
     hosts.write_text("".join(f"{host} latebin\n" for host in REPLICAS))
     arguments = ("-m", "twisted", "--log-format", "text", "dns", "--interface", "127.0.0.1", "--port", str(port))
-    with started(*arguments, "--hosts-file", str(hosts), until=r"DNSDatagramProtocol starting on (\d+)"):
+    with started(*arguments, "--hosts-file", str(hosts), ready=r"DNSDatagramProtocol starting on (\d+)"):
         yield
 
 
@@ -78,8 +75,8 @@ def test_replacement(tmp_path: Path) -> None:
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(local(balancing(fleet), port, name_server))
     over = Event()
-    with ThreadPoolExecutor(CLIENTS + 3) as pool, ExitStack() as stack:
-        replicas = {host: stack.enter_context(replica(fleet, host, pool)) for host in REPLICAS}
+    with ThreadPoolExecutor(CLIENTS) as pool, ExitStack() as stack:
+        replicas = {host: stack.enter_context(replica(fleet, host)) for host in REPLICAS}
         stack.enter_context(named(name_server, tmp_path / "hosts"))
         stack.enter_context(running(configuration, port))
         stack.callback(over.set)
@@ -88,10 +85,8 @@ def test_replacement(tmp_path: Path) -> None:
         asking = [pool.submit(load, port, path, over) for path in paths]
         for host in REPLICAS:
             until(partial(answered, admin_port, host))
-        stopped = replicas[REPLICAS[0]].popen
-        stopped.send_signal(signal.SIGTERM)
-        assert stopped.wait(BOUND) == 0
-        stack.enter_context(replica(fleet, REPLICAS[0], pool))
+        assert replicas[REPLICAS[0]].stop() == 0
+        stack.enter_context(replica(fleet, REPLICAS[0]))
         until(partial(answered, admin_port, REPLICAS[0]))
         over.set()
         statuses = [status for each in asking for status in each.result()]

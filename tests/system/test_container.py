@@ -14,9 +14,8 @@ import pytest
 
 from latebin.core.endpoints import PREFIXES
 from latebin.deploy.manifest import Fleet, render
-from tests.deploy.test_manifest import VARIABLES
-from tests.support.process import BOUND, ROOT, get, until
-from tests.system.test_drain import answer, ask
+from tests.support.manifests import VARIABLES
+from tests.support.process import BOUND, ROOT, answer, ask, get, until
 
 PROGRAM = os.environ.get("CONTAINER_PROGRAM", shutil.which("podman") or shutil.which("docker") or "")
 

@@ -1,147 +1,52 @@
+"""A client behind a proxy, over real connections."""
+
 import json
 import subprocess
+from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
-from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
 
-from latebin.compare.contract import Case
-from latebin.core.http.networks import parse
-from latebin.core.settings import Settings
-from latebin.site.factory import ServiceSite
-from tests.server.test_workers import certificate
-from tests.support.process import serving, started
-from tests.support.wire import House, Wire
+from latebin.testing.process import ServiceProcess, serving
+from tests.support.certificate import listening
+from tests.support.log import following
+from tests.support.process import BOUND
 
 OURS = "127.0.0.1"
 
-X_FORWARDED = (
-    "X-Forwarded-For: 192.0.2.9, 192.0.2.1, 10.0.0.2",
-    "X-Forwarded-Proto: https",
-    "X-Forwarded-Host: Shop.example:8443",
-)
 
-FORWARDED = (
-    "Forwarded: for=192.0.2.9, for=192.0.2.1;proto=https;host=shop.example",
-    'Forwarded: for="10.0.0.2:4711";proto=http;host=inner',
-)
+@pytest.fixture(scope="module", params=["1", "2"])
+def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service that listens on plain TCP and on TLS."""
+    secure = listening(tmp_path_factory.mktemp("tls") / "localhost.pem")
+    listen = ("--listen", f"tcp:0:interface={OURS}", "--listen", secure)
+    with serving("--log-format", "json", "--workers", request.param, "--proxy-headers", OURS, *listen) as process:
+        yield process
 
 
-def wired(house: House, *networks: str) -> Wire:
-    site = ServiceSite(house.root, house.clock, Clock(), Settings(proxy_headers=tuple(map(parse, networks))))
-    return Wire(site, house.clock)
-
-
-def asked(house: House, style: str, networks: tuple[str, ...], headers: tuple[str, ...]) -> tuple[str, str, str]:
-    """Ask what a request was; give the address in the log, the origin, and what the URL begins with."""
-    wire = wired(house, *networks)
-    with capturedLogs() as events:
-        wire.send(Case("", "/delay/0", headers=headers).request(style))
-        house.clock.advance(0)
-    told = json.loads(wire.received.partition(b"\r\n\r\n")[2])
-    [address] = [event["address"] for event in events if "address" in event]
-    return address, told["origin"], told["url"].partition("/raw")[0].removesuffix("/delay/0")
-
-
-@pytest.mark.parametrize("networks", [(), ("10.0.0.0/8",), ("::1",)])
-@pytest.mark.parametrize("headers", [X_FORWARDED, FORWARDED])
-def test_untrusted(house: House, style: str, networks: tuple[str, ...], headers: tuple[str, ...]) -> None:
-    """Where the peer is no trusted proxy, headers change nothing; by default nobody is trusted."""
-    assert asked(house, style, networks, headers) == (OURS, OURS, "http://localhost")
-
-
-@pytest.mark.parametrize(
-    ("headers", "url"), [(X_FORWARDED, "https://shop.example:8443"), (FORWARDED, "https://shop.example")]
-)
-def test_trusted(house: House, style: str, headers: tuple[str, ...], url: str) -> None:
-    """Through trusted proxies, the log and the answer have the client's address, and the URL that it asked for."""
-    assert asked(house, style, ("127.0.0.0/8", "10.0.0.0/8"), headers) == ("192.0.2.1", "192.0.2.1", url)
-
-
-def test_an_untrusted_proxy_behind_a_trusted_one(house: House, style: str) -> None:
-    """A proxy that is not trusted is the client, whatever it told."""
-    address, origin, _ = asked(house, style, ("127.0.0.1",), X_FORWARDED)
-    assert (address, origin) == ("10.0.0.2", "10.0.0.2")
-
-
-def test_six(house: House, style: str) -> None:
-    """A client may have an address of IPv6."""
-    address, origin, _ = asked(house, style, ("127.0.0.1",), ("X-Forwarded-For: [2001:DB8::1]:4711",))
-    assert (address, origin) == ("2001:db8::1", "2001:db8::1")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        (),
-        ("X-Forwarded-For: \x1b[31m", "X-Forwarded-Proto: gopher", "X-Forwarded-Host: <b>"),
-        ("X-Forwarded-For: 192.0.2.1, unknown",),
-        ("Forwarded: for=192.0.2.1;for=192.0.2.2;proto=https",),
-        ("Forwarded: for=192.0.2.1", "X-Forwarded-For: 192.0.2.2"),
-    ],
-)
-def test_malformed(house: House, style: str, headers: tuple[str, ...]) -> None:
-    """Where a trusted proxy tells nothing that can be believed, it is as if it had told nothing."""
-    assert asked(house, style, ("127.0.0.1",), headers) == (OURS, OURS, "http://localhost")
-
-
-def test_on_one_connection(house: House, style: str) -> None:
-    """What is told of one request says nothing of the next on the same connection."""
-    wire = wired(house, "127.0.0.1")
-    with capturedLogs() as events:
-        for headers in (("X-Forwarded-For: 192.0.2.1",), (), ("X-Forwarded-For: 192.0.2.2",)):
-            wire.send(Case("", "/delayed/0", headers=headers).request(style))
-            house.clock.advance(0)
-    addresses: list[Any] = [event["address"] for event in events if "address" in event]
-    assert addresses == ["192.0.2.1", OURS, "192.0.2.2"]
-
-
-def test_left(house: House, style: str) -> None:
-    """Of a client that left, too, the log has its own address."""
-    wire = wired(house, "127.0.0.1")
-    with capturedLogs() as events:
-        wire.send(Case("", "/delayed", headers=("X-Forwarded-For: 192.0.2.1",)).request(style))
-        wire.leave()
-    assert [(event["status"], event["address"]) for event in events if "address" in event] == [("left", "192.0.2.1")]
-
-
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_process(prefix: str, workers: str) -> None:
-    """Over a real connection the option says whose headers are believed, in every worker."""
-    with serving("--log-format", "json", "--workers", workers, "--proxy-headers", OURS) as process:
-        connection = HTTPConnection(OURS, process.port, timeout=30)
-        headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
-        connection.request("GET", f"{prefix}/delay/0", headers=headers)
-        told = json.load(connection.getresponse())
-        connection.close()
-        _, output = process.stop()
+def test_believed(process: ServiceProcess, prefix: str) -> None:
+    """Over a real connection the option says whose headers are believed, in one process and in several."""
+    logged = following(process)
+    connection = HTTPConnection(OURS, process.port, timeout=BOUND)
+    headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
+    connection.request("GET", f"{prefix}/delay/0", headers=headers)
+    told = json.load(connection.getresponse())
+    connection.close()
     assert (told["origin"], told["url"]) == ("192.0.2.1", f"https://shop.example{prefix}/delay/0")
-    [address] = [event["address"] for event in map(json.loads, output.splitlines()) if "address" in event]
-    assert address == "192.0.2.1"
+    assert [event["address"] for event in logged(1)] == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_curl(tmp_path: Path, prefix: str, version: str) -> None:
+def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
     """Over either version of HTTP, a proxy is believed, and the id that it gave comes back."""
-    path = tmp_path / "localhost.pem"
-    certificate(path)
-    listen = f"ssl:0:interface={OURS}:privateKey={path}:certKey={path}"
+    logged = following(process)
     headers = ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: a", "X-Request-ID: a-1")
     written = "%header{x-request-id} %{http_version}"
     command = ["curl", "--no-progress-meter", "--insecure", version, "-w", written]
     command += [argument for header in headers for argument in ("-H", header)]
-    options = ("--listen", listen, "--log-format", "json", "--proxy-headers", OURS)
-    with started("-m", "latebin", "serve", *options, until=rf"serving https://{OURS}:(\d+)/delayed") as process:
-        url = f"https://{OURS}:{process.port}{prefix}/delay/0"
-        done = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=30)
-        _, output = process.stop()
+    url = f"{process.urls[1]}{prefix}/delay/0"
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=BOUND)
     told, end = json.JSONDecoder().raw_decode(done.stdout)
     assert (told["origin"], told["url"]) == ("192.0.2.1", f"http://a{prefix}/delay/0")
     assert done.stdout[end:].split() == ["a-1", version.removeprefix("--http")]
-    logged = [
-        (event["address"], event["request_id"]) for event in map(json.loads, output.splitlines()) if "address" in event
-    ]
-    assert logged == [("192.0.2.1", "a-1")]
+    assert [(event["address"], event["request_id"]) for event in logged(1)] == [("192.0.2.1", "a-1")]

@@ -17,9 +17,10 @@ from latebin.core.endpoints import parameters
 from latebin.core.language.grammar import FORMS, parse
 from latebin.core.topics import TOPICS
 from latebin.site.docs_page import as_xhtml
+from latebin.testing.process import ServiceProcess, serving, started
 from tests.docs import PAGES, TABLES, filled
-from tests.server.test_workers import certificate
-from tests.support.process import ROOT, Process, environment, get, serving, started
+from tests.support.certificate import certificate
+from tests.support.process import ROOT, environment, get
 from tests.support.strategies import TRACES
 from tests.support.wire import House
 
@@ -59,19 +60,19 @@ LINES = list(
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """Run the service of the pages, before their upstream."""
     directory = str(tmp_path_factory.mktemp("files"))
     upstream = "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", directory
     with (
-        started(*upstream, until=r" port (\d+) ") as files,
-        serving("--upstream", f"files=http://127.0.0.1:{files.port}") as process,
+        started(*upstream, ready=r" port (\d+) ") as files,
+        serving("--upstream", f"files=http://127.0.0.1:{files.found[0]}") as process,
     ):
         yield process
 
 
 @pytest.mark.parametrize(("command", "output"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
-def test_example(process: Process, command: str, output: str) -> None:
+def test_example(process: ServiceProcess, command: str, output: str) -> None:
     """An example prints the output on the page, where `...` stands for any text."""
     assert shutil.which("curl"), "the examples need curl"
     command = command.replace("localhost:8080", f"127.0.0.1:{process.port}").replace(
@@ -160,7 +161,7 @@ def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tup
 
 
 @pytest.fixture(scope="module")
-def quick() -> Iterator[Process]:
+def quick() -> Iterator[ServiceProcess]:
     """Run a service whose delays are all cut to a second."""
     with serving("--default-delay", "1ms", "--max-delay", "1s") as process:
         yield process
@@ -168,7 +169,7 @@ def quick() -> Iterator[Process]:
 
 @pytest.mark.parametrize("target", [target for _, target in parameters()])
 @pytest.mark.parametrize("prefix", ["", "/raw"])
-def test_example_of_a_parameter(quick: Process, prefix: str, target: str) -> None:
+def test_example_of_a_parameter(quick: ServiceProcess, prefix: str, target: str) -> None:
     """A service accepts the example of a parameter, or breaks by its fault."""
     connection = HTTPConnection("127.0.0.1", quick.port, timeout=30)
     connection.request("GET", prefix + target)
@@ -192,7 +193,7 @@ def test_request(house: House, target: str) -> None:
     assert re.match(rb"HTTP/1.1 (200|503) ", wire.received)
 
 
-def test_metrics(quick: Process) -> None:
+def test_metrics(quick: ServiceProcess) -> None:
     """Every series that is served is on the page of metrics."""
     names = re.findall(r"^# TYPE (\w+) ", get(quick.port, "/metrics")[1].decode(), re.MULTILINE)
     assert {name for name in names if f"`{name}`" not in TEXTS["metrics.md"]} == set()

@@ -1,13 +1,12 @@
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import environment, serving
+from latebin.testing.process import serving
+from tests.support.process import environment
 
 RUNS = {"klein": "klein", "resource": "resource", "neither": "site"}
 """What is run, by the tag of the operations."""
@@ -50,8 +49,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subproc
             )
             for tag in RUNS.values()
         }
-        # A service whose log nobody reads stands still when the pipe is full.
-        threading.Thread(target=deque, args=(process.popen.stdout, 0), daemon=True).start()
         yield started
         for run in started.values():
             run.kill()

@@ -1,7 +1,7 @@
-import json
 import pickle
 import re
 import signal
+import socket
 import sys
 from ipaddress import ip_network
 from typing import Any
@@ -13,8 +13,10 @@ from latebin.cli import main, serve
 from latebin.core.language.trace import Trace
 from latebin.core.settings import Settings
 from latebin.server.machine import cores
-from tests.cli.test_main import TRACE, latebin, refusal
-from tests.support.process import get, serving
+from latebin.testing.process import serving
+from tests.support.command import TRACE, latebin, refusal
+from tests.support.log import records
+from tests.support.process import get
 
 
 @pytest.fixture
@@ -171,8 +173,8 @@ def test_process(number: int) -> None:
         for path in ("/delayed", "/raw/delayed"):
             response, body = get(process.port, path)
             assert (response.status, body) == (200, b"<html><body>Sorry to keep you waiting.</body></html>")
-        code, output = process.stop(number)
-    assert code == 0
+        assert process.stop(number) == 0
+        output = process.log()
     line = r"\S+Z {} GET {} 200 asked=50\.0ms measured=\S+ms sent=52B 127\.0\.0\.1 [0-9a-f]{{32}}\n"
     answers = line.format("klein", "/delayed") + line.format("resource", "/raw/delayed")
     assert re.fullmatch(answers + r"\S+Z stopping: .*\n\S+Z stopped: .*\n", output)
@@ -182,19 +184,20 @@ def test_process_with_json() -> None:
     """With --log-format json, every line of output is a JSON object."""
     with serving(LATEBIN_LOG_FORMAT="json") as process:
         get(process.port, "/raw/delayed/10ms")
-        _, output = process.stop()
-    event, *others = [json.loads(line) for line in output.splitlines()]
+        process.stop()
+        event, *others = records(process.log())
     assert [other["namespace"] for other in others] == ["latebin.server.drain", "latebin.server.drain"]
     assert (event["style"], event["status"], event["asked_ms"]) == ("resource", 200, 10.0)
     assert event["measured_ms"] >= 10
 
 
 def test_port_is_taken() -> None:
-    """A port that somebody else listens on is one line and exit code 1."""
-    with serving() as process:
-        second = latebin("serve", "--port", str(process.port))
-    assert second.returncode == 1
-    assert re.fullmatch(rf"latebin: .*127\.0\.0\.1:{process.port}.*Address already in use\.\n", second.stderr)
+    """A port that something else listens on is one line and exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = latebin("serve", "--port", str(port))
+    assert done.returncode == 1
+    assert re.fullmatch(rf"latebin: .*127\.0\.0\.1:{port}.*Address already in use\.\n", done.stderr)
 
 
 @pytest.mark.parametrize(

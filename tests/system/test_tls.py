@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import Process, until
+from latebin.testing.process import ServiceProcess
+from tests.support.process import until
 from tests.support.tls import MutePeer, serving_tls
 
 
 @pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with serving_tls(tmp_path_factory.mktemp("tls"), "--max-body", "64k", "--body-timeout", "300ms") as process:
         yield process
 
@@ -17,8 +18,8 @@ def ask(target: str, *headers: str) -> bytes:
     return "\r\n".join([f"GET {target} HTTP/1.1", "Host: a", *headers, "", ""]).encode()
 
 
-def descriptors(process: Process) -> int:
-    return len(list(Path(f"/proc/{process.popen.pid}/fd").iterdir()))
+def descriptors(process: ServiceProcess) -> int:
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ def descriptors(process: Process) -> int:
         ("/delayed/0", ("Content-Length: 2",)),
     ],
 )
-def test_close(process: Process, prefix: str, target: str, headers: tuple[str, ...]) -> None:
+def test_close(process: ServiceProcess, prefix: str, target: str, headers: tuple[str, ...]) -> None:
     """A connection that the service closes ends by close_notify and FIN when its client answers neither."""
     with MutePeer(process.port) as peer:
         peer.send(ask(prefix + target, *headers))
@@ -41,7 +42,7 @@ def test_close(process: Process, prefix: str, target: str, headers: tuple[str, .
         assert peer.notified
 
 
-def test_malformed(process: Process) -> None:
+def test_malformed(process: ServiceProcess) -> None:
     """A connection ends by close_notify and FIN when what comes on it is no request."""
     with MutePeer(process.port) as peer:
         peer.send(b"\0\0\0\0\r\n\r\n")
@@ -49,7 +50,7 @@ def test_malformed(process: Process) -> None:
         assert peer.notified
 
 
-def test_descriptors(process: Process) -> None:
+def test_descriptors(process: ServiceProcess) -> None:
     """No descriptor is left of 200 connections when no client closes what the service has closed."""
     with MutePeer(process.port) as peer:
         peer.send(ask("/healthz", "Connection: close"))
@@ -66,7 +67,7 @@ def test_descriptors(process: Process) -> None:
         peer.socket.close()
 
 
-def test_late_bytes(process: Process) -> None:
+def test_late_bytes(process: ServiceProcess) -> None:
     """An answer arrives as a whole when its client sends on after it was closed."""
     with MutePeer(process.port) as peer:
         peer.send(ask("/delayed/0?size=64k", "Connection: close"))

@@ -4,7 +4,8 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.support.process import started
+from latebin.testing.process import started
+from tests.support.process import ROOT
 
 PORT = r"starting on (\d+)"
 
@@ -37,21 +38,21 @@ def exchange(port: int, path: str) -> bytes:
 
 def test_rpy() -> None:
     """The listing with deferLater, and the one with callLater before it, run as rpy scripts and answer to the byte."""
-    with started(*TWIST, "--path", "app/rpy", until=PORT) as process, ThreadPoolExecutor() as pool:
+    with started(*TWIST, "--path", str(ROOT / "app" / "rpy"), ready=PORT) as process, ThreadPoolExecutor() as pool:
         paths = ("/delayed.rpy", "/calllater.rpy")
-        for answer in pool.map(lambda path: exchange(process.port, path), paths):
+        for answer in pool.map(lambda path: exchange(int(process.found[0]), path), paths):
             assert LISTING.fullmatch(answer)
 
 
 def test_resource_class() -> None:
     """`twist web --class` serves the raw resource by itself, at the root."""
-    with started(*TWIST, "--class", "latebin.styles.resource.DelayedResource", until=PORT) as process:
-        assert b"asked;dur=10.000" in exchange(process.port, "/10ms")
-        assert b"asked;dur=20.000" in exchange(process.port, "/?delay=20ms")
+    with started(*TWIST, "--class", "latebin.styles.resource.DelayedResource", ready=PORT) as process:
+        assert b"asked;dur=10.000" in exchange(int(process.found[0]), "/10ms")
+        assert b"asked;dur=20.000" in exchange(int(process.found[0]), "/?delay=20ms")
 
 
 def test_whole_service() -> None:
     """`twist web --class=latebin.resource` serves both styles."""
-    with started(*TWIST, "--class", "latebin.resource", until=PORT) as process:
-        assert b"asked;dur=10.000" in exchange(process.port, "/delayed/10ms")
-        assert b"asked;dur=10.000" in exchange(process.port, "/raw/delayed/10ms")
+    with started(*TWIST, "--class", "latebin.resource", ready=PORT) as process:
+        assert b"asked;dur=10.000" in exchange(int(process.found[0]), "/delayed/10ms")
+        assert b"asked;dur=10.000" in exchange(int(process.found[0]), "/raw/delayed/10ms")

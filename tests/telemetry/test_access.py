@@ -1,18 +1,10 @@
-from collections.abc import Sequence
-from typing import Any
-
 import pytest
-from twisted.logger import LogEvent, capturedLogs, formatEvent
+from twisted.logger import capturedLogs, formatEvent
 
 from latebin.core.endpoints import PREFIXES
 from latebin.telemetry.log import as_text
+from tests.support.log import accesses
 from tests.support.wire import House
-
-KEYS = ("style", "method", "path", "query", "status", "asked_ms", "measured_ms", "sent", "address")
-
-
-def accesses(events: Sequence[LogEvent]) -> list[tuple[Any, ...]]:
-    return [tuple(event[key] for key in KEYS) for event in events if event["log_namespace"] == "latebin.access"]
 
 
 def test_answered(house: House, style: str) -> None:

@@ -11,22 +11,8 @@ from latebin.site.factory import site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
 from latebin.timing.activity import REST
+from tests.support.samples import figures, read
 from tests.support.wire import House, Wire
-
-Samples = dict[tuple[str, ...], float]
-"""Values by the name of the sample and the values of its labels, in the order of the labels' names."""
-
-
-def read(page: bytes) -> Samples:
-    return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page.decode())
-        for sample in family.samples
-    }
-
-
-def figures(house: House) -> Samples:
-    return read(house.root.metrics.page().body)
 
 
 def ask(house: House, target: str, method: str = "GET") -> None:

@@ -2,10 +2,8 @@
 
 import json
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +18,10 @@ from latebin.cli.options import DurationType, FileType, WholeType
 from latebin.compare.duties import DUTIES
 from latebin.compare.findings import Comparison, Outcome, Spread, as_json, number, sentences, times
 from latebin.compare.parity import LONGEST, PATIENCE, address
-from latebin.compare.run import Agenda, Subjects, compare, plan
+from latebin.compare.run import Agenda, Subject, Subjects, compare, plan
 from latebin.compare.source import Definition, pairs
 from latebin.load.schedule import RunError
-from latebin.testing import process
-from latebin.testing.process import Subject
+from latebin.testing.process import StartError, serving
 
 EXIT_CODES: Final = {Outcome.SAME: 0, Outcome.DIFFERENT: 1, Outcome.FLAWED: 1, Outcome.NO_VERDICT: 3}
 """Exit codes by outcome; click exits with 2 after wrong usage."""
@@ -77,9 +74,8 @@ def compare_command(
     write_page = _page() if html_file is not None else None
     try:
         agenda = plan(pending=pending, rounds=rounds, longest=longest, bound=bound)
-        with _subjects(url, pids) as subjects:
-            comparison = _compare(agenda, subjects, own=url is None)
-    except (RunError, process.StartError) as refusal:
+        comparison = _compare(agenda, _subjects(url, pids), own=url is None)
+    except (RunError, StartError) as refusal:
         raise click.UsageError(str(refusal)) from refusal
     except OSError as error:
         raise click.ClickException(f"the service cannot be reached: {error}") from error
@@ -101,15 +97,18 @@ def _page() -> Callable[[Comparison], str]:
     return html.page
 
 
+def _subjects(url: str | None, pids: tuple[int, ...]) -> Subjects:
+    if url is None:
+        return _started
+    # Without a service, hundreds of conversations would each wait for their timeout.
+    socket.create_connection(address(url), timeout=PATIENCE).close()
+    return lambda: nullcontext(Subject(url.rstrip("/"), pids))
+
+
 @contextmanager
-def _subjects(url: str | None, pids: tuple[int, ...]) -> Iterator[Subjects]:
-    if url is not None:
-        # Without a service, hundreds of conversations would each wait for their timeout.
-        socket.create_connection(address(url), timeout=PATIENCE).close()
-        yield lambda: nullcontext(Subject(url.rstrip("/"), pids))
-        return
-    with tempfile.TemporaryDirectory() as directory:
-        yield partial(process.started, Path(directory, "log"))
+def _started() -> Iterator[Subject]:
+    with serving() as service:
+        yield Subject(service.url, (service.pid,))
 
 
 def _compare(agenda: Agenda, subjects: Subjects, *, own: bool) -> Comparison:

@@ -22,7 +22,6 @@ from latebin.load.report import Report, Verdict
 from latebin.load.run import run_apart
 from latebin.load.schedule import RunError, Schedule, make_schedule
 from latebin.load.target import PLACEHOLDER
-from latebin.testing.process import Subject
 
 DELAY: Final = 2.5
 """The delay under load, in seconds: with it the pending answers give the rate."""
@@ -63,6 +62,19 @@ BRACKET: Final = (0.6, 1.5)
 
 RATES: Final = (100.0, 20_000.0)
 """Where it is looked for at all, per second."""
+
+
+@attrs.frozen
+class Subject:
+    """A service to compare.
+
+    Attributes:
+        url: without a path.
+        pids: its processes, if its cost is to be looked at.
+    """
+
+    url: str
+    pids: tuple[int, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
