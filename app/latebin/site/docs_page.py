@@ -5,7 +5,6 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from markdown_it import MarkdownIt
 from twisted.web.iweb import IRequest
 from twisted.web.template import Element, Tag, XMLString, renderer, tags
 
@@ -84,6 +83,8 @@ def as_xhtml(text: str) -> str:
     A heading has the id that code hosts give it. A link between pages leads to `/docs/`. A link to a file that is not
     served is shown as its text.
     """
+    from markdown_it import MarkdownIt  # noqa: PLC0415  # 30 ms, which the list at `/docs/` need not wait for
+
     markdown = MarkdownIt("commonmark", {"html": False, "xhtmlOut": True}).enable("table")
     tokens = markdown.parse(text)
     for opening, inline in pairwise(tokens):
