@@ -11,6 +11,7 @@ import click
 
 from latebin.cli.serve import serve_command
 from latebin.core.endpoints import ENDPOINTS, HEADINGS, parameters
+from latebin.core.ends import ENDS
 from latebin.core.faults import KINDS
 from latebin.core.topics import TOPICS
 from latebin.telemetry.metrics import BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, Family
@@ -41,6 +42,11 @@ def parameter_rows() -> Iterator[Row]:
 def fault_rows() -> Iterator[Row]:
     for kind, meaning in KINDS.items():
         yield f"`{kind}`", meaning
+
+
+def end_rows() -> Iterator[Row]:
+    for end, reason in ENDS.items():
+        yield f"`{end}`", reason
 
 
 def setting_rows() -> Iterator[Row]:
@@ -83,6 +89,7 @@ TABLES = (
     table(("path", "what it does", "methods", "under `/raw` too", "example"), endpoint_rows()),
     table(HEADINGS, parameter_rows()),
     table(("fault", "what happens"), fault_rows()),
+    table(("end", "reason"), end_rows()),
     table(("flag", "variable", "default", "meaning"), setting_rows()),
     table(("metric", "type", "labels", "meaning"), metric_rows()),
     table(("page", "subject"), topic_rows()),
