@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "README.md",
     "app/latebin/cli",
+    "app/latebin/compare",
     "app/latebin/core",
     "app/latebin/docs",
     "app/latebin/load",
@@ -23,10 +24,12 @@ ROOMS = (
     "app/latebin/site/index_page.py",
     "app/latebin/site/pages.py",
     "app/latebin/site/static",
+    "app/latebin/testing",
     "app/latebin/timing",
     "app/rpy",
     "tests/bench",
     "tests/cli",
+    "tests/compare",
     "tests/core",
     "tests/docs.py",
     "tests/load",
@@ -35,6 +38,7 @@ ROOMS = (
     "tests/system/test_compare_page.py",
     "tests/system/test_readme.py",
     "tests/test_language.py",
+    "tests/testing",
     "tests/timing",
 )
 """The rooms that follow the rules already: directories and files below the root."""

@@ -71,7 +71,7 @@ def bytes_of(path: Path) -> bytes:
 
 
 def test_a_difference(doctored: ServiceProcess) -> None:
-    """A service whose styles differ is shown as a diff, with exit code 1."""
+    """The command prints a diff and exits with 1 when the styles differ."""
     done = run("--url", doctored.url, "--rounds", "0", "--longest", "100ms")
     assert done.returncode == 1
     assert "--- klein" in done.stdout
@@ -82,7 +82,7 @@ def test_a_difference(doctored: ServiceProcess) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--pid", "1"], "--pid goes with --url"),
+        (["--pid", "1"], "--pid needs --url"),
         (["--bound", "5s"], "the bound is 5 s"),
         (["--bound", "soon"], "Invalid duration 'soon': expected a duration"),
         (["--rounds", "0", "--url", "http://127.0.0.1/path"], "has a path"),
@@ -100,14 +100,14 @@ def test_wrong_usage_is_refused(arguments: list[str], words: str) -> None:
     assert words in " ".join(result.output.split())
 
 
-def test_nobody_there() -> None:
+def test_no_service() -> None:
     """The command prints one line and nothing else when no service can be reached."""
     result = CliRunner().invoke(compare_command, ["--rounds", "0", "--url", f"http://127.0.0.1:{refusing_port()}"])
     assert result.exit_code == 1
     assert result.output.startswith("Error: the service cannot be reached: ")
 
 
-def test_a_missing_extra_is_told_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_reported_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing is measured when the libraries of the page are missing."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.delitem(sys.modules, "latebin.compare.html", raising=False)
@@ -130,8 +130,8 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
     assert CliRunner().invoke(compare_command, []).exit_code == EXIT_CODES[outcome]
 
 
-def test_markup_is_shown_as_it_is() -> None:
-    """Square brackets from the service are text, and not the terminal's."""
+def test_markup_is_printed_as_it_is() -> None:
+    """Square brackets from the service are printed as they are."""
     console = Console(file=io.StringIO(), width=200)
     show(comparison(turns(2, 1), parity=DIFFERENT), console)
     assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]

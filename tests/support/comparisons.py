@@ -11,7 +11,7 @@ import attrs
 
 from latebin.compare.findings import Ceiling, Comparison, Outcome, Round, Sample
 from latebin.compare.parity import Difference, Parity
-from latebin.compare.run import _source
+from latebin.compare.run import style_source
 from latebin.compare.source import code_lines, definitions
 from latebin.load.percentiles import Percentiles
 from latebin.load.report import Cost, Report
@@ -64,7 +64,7 @@ def turns(klein: float, resource: float) -> Round:
 
 def comparison(*rounds: Round, **changes: Any) -> Comparison:
     """Make a comparison with the real style files and the given rounds."""
-    sources = {style: _source(style) for style in ("klein", "resource")}
+    sources = {style: style_source(style) for style in ("klein", "resource")}
     found = Comparison(
         url="http://127.0.0.1:1",
         own=True,

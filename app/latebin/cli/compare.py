@@ -1,4 +1,4 @@
-"""The command that compares the two styles, and the tables it prints."""
+"""The `compare` command: a comparison of the two styles, and the tables of its findings."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ from latebin.cli.options import DurationType, FileType, WholeType
 from latebin.compare.duties import DUTIES
 from latebin.compare.findings import Comparison, Outcome, Spread, as_json, number, sentences, times
 from latebin.compare.parity import LONGEST, PATIENCE, address
-from latebin.compare.run import Agenda, Subject, Subjects, compare, plan
+from latebin.compare.run import OpenService, Service, Timetable, compare, make_timetable
 from latebin.compare.source import Definition, pairs
 from latebin.load.schedule import RunError
 from latebin.testing.process import StartError, serving
@@ -27,7 +27,6 @@ EXIT_CODES: Final = {Outcome.SAME: 0, Outcome.DIFFERENT: 1, Outcome.FLAWED: 1, O
 """Exit codes by outcome; click exits with 2 after wrong usage."""
 
 COLOURS: Final = {"+": "green", "-": "red", "@": "cyan"}
-
 
 _DURATION: Final = DurationType()
 
@@ -64,19 +63,19 @@ def compare_command(
     json_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    """Compare the two styles: the same answers, the same punctuality, at what cost.
+    """Compare the two styles: their answers, their punctuality and their cost.
 
-    Exit code: 0 the same answers, 1 a difference or failed requests, 2 wrong usage. 3 is the same answers without
-    figures: the load generator was the bottleneck.
+    The exit code is 0 for the same answers, 1 for a difference or failed requests, and 2 for wrong usage. It is 3 for
+    the same answers without figures, if the load generator was the bottleneck.
     """
     if pids and url is None:
-        raise click.UsageError("--pid goes with --url: what is started for this is looked at anyway")
+        raise click.UsageError("--pid needs --url; a service that this command starts is always measured")
     write_page = _page() if html_file is not None else None
     try:
-        agenda = plan(pending=pending, rounds=rounds, longest=longest, bound=bound)
-        comparison = _compare(agenda, _subjects(url, pids), own=url is None)
-    except (RunError, StartError) as refusal:
-        raise click.UsageError(str(refusal)) from refusal
+        timetable = make_timetable(pending=pending, rounds=rounds, longest=longest, bound=bound)
+        comparison = _compare(timetable, _service(url, pids), own=url is None)
+    except (RunError, StartError) as error:
+        raise click.UsageError(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"the service cannot be reached: {error}") from error
     show(comparison, Console())
@@ -91,45 +90,45 @@ def _page() -> Callable[[Comparison], str]:
     """Import the libraries of the page before anything is measured."""
     try:
         from latebin.compare import html  # noqa: PLC0415  # slow to import, and an extra of its own
-    except ModuleNotFoundError as missing:
-        told = f"--html needs {missing.name}, which is not installed: pip install '.[report]'"
-        raise click.ClickException(told) from missing
+    except ModuleNotFoundError as error:
+        message = f"--html needs {error.name}, which is not installed: pip install '.[report]'"
+        raise click.ClickException(message) from error
     return html.page
 
 
-def _subjects(url: str | None, pids: tuple[int, ...]) -> Subjects:
+def _service(url: str | None, pids: tuple[int, ...]) -> OpenService:
     if url is None:
-        return _started
+        return _own_service
     # Without a service, hundreds of conversations would each wait for their timeout.
     socket.create_connection(address(url), timeout=PATIENCE).close()
-    return lambda: nullcontext(Subject(url.rstrip("/"), pids))
+    return lambda: nullcontext(Service(url.rstrip("/"), pids))
 
 
 @contextmanager
-def _started() -> Iterator[Subject]:
+def _own_service() -> Iterator[Service]:
     with serving() as service:
-        yield Subject(service.url, (service.pid,))
+        yield Service(service.url, (service.pid,))
 
 
-def _compare(agenda: Agenda, subjects: Subjects, *, own: bool) -> Comparison:
+def _compare(timetable: Timetable, open_service: OpenService, *, own: bool) -> Comparison:
     console = Console(stderr=True)
-    console.print(f"This takes about {agenda.expected:.0f} s.")
+    console.print(f"This takes about {timetable.expected:.0f} s.")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=agenda.expected)
+        task = progress.add_task("", total=timetable.expected)
 
-        def tell(what: str, seconds: float) -> None:
-            progress.update(task, description=what, advance=seconds)
+        def advance(part: str, seconds: float) -> None:
+            progress.update(task, description=part, advance=seconds)
 
-        return compare(agenda, subjects, own=own, progress=tell)
+        return compare(timetable, open_service, own=own, progress=advance)
 
 
 def show(comparison: Comparison, console: Console) -> None:
     """Print the findings of a comparison.
 
     Args:
-        comparison: any.
-        console: where to.
+        comparison: of any outcome.
+        console: the console to print to.
     """
     for difference in comparison.parity.differences:
         console.print(Text(difference.name, "bold"))
@@ -140,7 +139,7 @@ def show(comparison: Comparison, console: Console) -> None:
     console.print(_definitions(comparison))
     console.print(_duties())
     if comparison.parity.left_out:
-        console.print(f"Left out: {escape('; '.join(comparison.parity.left_out))}.")
+        console.print(f"Conversations left out: {escape('; '.join(comparison.parity.left_out))}.")
     for sentence in sentences(comparison):
         console.print(escape(sentence))
 
@@ -150,7 +149,7 @@ def _figures(comparison: Comparison) -> Table:
     rounds = f"{len(comparison.rounds)} round{'s' if comparison.rounds[1:] else ''}"
     title = f"{load.pending:,.0f} pending, {load.rate:,.0f}/s x {load.delay:g} s, {rounds}"
     table = Table("", "Klein", "raw", "Klein / raw", title=title, show_lines=True)
-    table.caption = "the median of the rounds, and the least and the most"
+    table.caption = "the median of the rounds, the least and the most"
     for row in comparison.rows:
         table.add_row(
             f"{row.figure.name} [dim]{row.figure.unit}[/]",
@@ -162,11 +161,11 @@ def _figures(comparison: Comparison) -> Table:
 
 
 def spread_text(spread: Spread | None, write: Callable[[float], str]) -> str:
-    """Write a spread: the median, and beneath it between which figures the rounds lie.
+    """Format a spread: the median, and below it the range.
 
     Args:
-        spread: None is a dash.
-        write: writes a figure.
+        spread: a spread, or None for a dash.
+        write: formats a figure.
     """
     if spread is None:
         return "-"
@@ -178,7 +177,7 @@ def _definitions(comparison: Comparison) -> Table:
     for klein, resource in pairs(comparison.klein, comparison.resource):
         table.add_row(*_cells(klein), *_cells(resource))
     table.add_section()
-    table.add_row(*_sum(comparison.klein), *_sum(comparison.resource))
+    table.add_row(*_totals(comparison.klein), *_totals(comparison.resource))
     table.caption = f"lines of code of the files: {comparison.lines['klein']} and {comparison.lines['resource']}"
     return table
 
@@ -189,7 +188,7 @@ def _cells(definition: Definition | None) -> tuple[str, str, str]:
     return definition.name.removeprefix("DelayedKlein."), str(definition.lines), str(definition.branches)
 
 
-def _sum(definitions: tuple[Definition, ...]) -> tuple[str, str, str]:
+def _totals(definitions: tuple[Definition, ...]) -> tuple[str, str, str]:
     lines, branches = sum(each.lines for each in definitions), sum(each.branches for each in definitions)
     return f"{len(definitions)} definitions", str(lines), str(branches)
 

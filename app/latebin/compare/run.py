@@ -1,4 +1,4 @@
-"""The comparison of the two styles: what is asked of the service, in which order, and for how long."""
+"""The comparison of the two styles: first their answers, then rounds of load."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import attrs
 
 from latebin.compare.contract import CONVERSATIONS
 from latebin.compare.findings import Ceiling, Comparison, Round, Sample
-from latebin.compare.parity import Parity, address
+from latebin.compare.parity import address
 from latebin.compare.parity import compare as compare_answers
 from latebin.compare.source import code_lines, definitions
 from latebin.core.endpoints import PREFIXES
@@ -24,29 +24,30 @@ from latebin.load.schedule import RunError, Schedule, make_schedule
 from latebin.load.target import PLACEHOLDER
 
 DELAY: Final = 2.5
-"""The delay under load, in seconds: with it the pending answers give the rate."""
+"""The delay under load, in seconds; the rate is pending answers / delay."""
 
 WARM_UP: Final = 0.5
 
 GRACE: Final = 2.0
-"""How late the last answers of a turn may be before they count as unfinished, in seconds."""
+"""How late the last answers of a sample may be before they count as unfinished, in seconds."""
 
 SHORTEST: Final = 1.0
-"""The least time to measure in one turn, in seconds; with less, a turn has no tail to speak of."""
+"""The shortest measurement of a sample, in seconds; a shorter one has too few answers for high percentiles."""
 
 LONGEST: Final = 10.0
+"""The longest measurement of a sample, in seconds."""
 
 STARTING: Final = 2.0
-"""What it takes to start and stop the service and the generator once, in seconds, as it is planned for."""
+"""The time that the timetable allows for a start and a stop of service and generator, in seconds."""
 
 ATTEMPTS: Final = 3
-"""How often a turn is begun at most, as long as the generator is its bottleneck and there is time."""
+"""The most attempts at a sample while the generator is the bottleneck and there is time."""
 
 PROBES: Final = 4
-"""How many rates are tried to find how many answers per second a style gives."""
+"""The number of rates to probe for the greatest rate of a style."""
 
 PROBE_TIME: Final = 0.5
-"""How long each of them is measured, in seconds."""
+"""The measured time of a probe, in seconds."""
 
 _PROBE_WARM_UP: Final = 0.2
 
@@ -54,23 +55,25 @@ _PROBE_GRACE: Final = 1.0
 
 _PROBE_STARTING: Final = 0.6
 
+_PROBE: Final = _PROBE_STARTING + _PROBE_WARM_UP + PROBE_TIME
+
 PUNCTUAL: Final = 0.02
-"""The p90 lateness up to which a rate was kept up with, in seconds: beyond what a server can do it only grows."""
+"""The greatest p90 lateness of a server that keeps up, in seconds; beyond its greatest rate the lateness only grows."""
 
 BRACKET: Final = (0.6, 1.5)
-"""Where the greatest rate is looked for, as parts of what the CPU time per answer would allow on one core."""
+"""The rates to search, as multiples of the rate that the CPU time per answer allows on one core."""
 
 RATES: Final = (100.0, 20_000.0)
-"""Where it is looked for at all, per second."""
+"""The least and the greatest rate to probe at all, per second."""
 
 
 @attrs.frozen
-class Subject:
+class Service:
     """A service to compare.
 
     Attributes:
-        url: without a path.
-        pids: its processes, if its cost is to be looked at.
+        url: the URL without a path.
+        pids: process ids; empty to measure no cost.
     """
 
     url: str
@@ -78,14 +81,14 @@ class Subject:
 
 
 @attrs.frozen(kw_only=True)
-class Agenda:
-    """What a comparison will do, told in advance.
+class Timetable:
+    """The parts of a comparison, with the time for each.
 
     Attributes:
-        schedule: of each turn under load.
-        rounds: how many turns each style has.
-        longest: seconds that a conversation may wait.
-        bound: seconds after which nothing new is begun.
+        schedule: the load of each sample.
+        rounds: the number of rounds, each of one sample of either style.
+        longest: the longest wait of a conversation, in seconds.
+        bound: the time after which no further round begins, in seconds.
     """
 
     schedule: Schedule
@@ -94,183 +97,174 @@ class Agenda:
     bound: float
 
     @property
-    def turn(self) -> float:
-        """How long a turn is to take, in seconds."""
-        schedule = self.schedule
-        return STARTING + schedule.span + schedule.delay + PROBES * _PROBE
+    def answers_time(self) -> float:
+        """The time for the comparison of the answers, in seconds."""
+        return self.longest + STARTING
+
+    @property
+    def sample_time(self) -> float:
+        """The time for a sample, in seconds."""
+        return STARTING + self.schedule.span + self.schedule.delay + PROBES * _PROBE
 
     @property
     def expected(self) -> float:
-        """How long all of it is to take, in seconds."""
-        return _parity_time(self.longest) + 2 * self.rounds * self.turn
+        """The time for the whole comparison, in seconds."""
+        return self.answers_time + 2 * self.rounds * self.sample_time
 
 
-_PROBE: Final = _PROBE_STARTING + _PROBE_WARM_UP + PROBE_TIME
-
-
-def _parity_time(longest: float) -> float:
-    return longest + STARTING
-
-
-def plan(*, pending: float, rounds: int, longest: float, bound: float) -> Agenda:
-    """Divide the time.
+def make_timetable(*, pending: float, rounds: int, longest: float, bound: float) -> Timetable:
+    """Divide the time of a comparison among its parts.
 
     Args:
-        pending: answers pending at once.
-        rounds: turns of each style; 0 compares the answers alone.
-        longest: seconds that a conversation may wait.
-        bound: seconds for everything.
+        pending: the number of answers pending at once.
+        rounds: samples of each style; 0 compares the answers alone.
+        longest: the longest wait of a conversation, in seconds.
+        bound: the time for the whole comparison, in seconds.
 
     Returns:
-        The agenda: the more time there is, the longer each turn measures.
+        A timetable; with more time, each sample is measured for longer.
 
     Raises:
-        RunError: the time is too short, or the load cannot be.
+        RunError: the time is too short, or the load is out of its limits.
     """
-    least = _agenda(pending, rounds, longest, bound, SHORTEST)
-    if least.expected > bound:
-        raise RunError(f"{rounds} rounds take at least {least.expected:.0f} s; the bound is {bound:g} s")
-    spare = (bound - least.expected) / (2 * rounds) if rounds else 0.0
-    return _agenda(pending, rounds, longest, bound, min(SHORTEST + spare, LONGEST))
 
+    def timetable(duration: float) -> Timetable:
+        schedule = make_schedule(pending=pending, delay=DELAY, duration=duration, warm_up=WARM_UP)
+        return Timetable(schedule=schedule, rounds=rounds, longest=longest, bound=bound)
 
-def _agenda(pending: float, rounds: int, longest: float, bound: float, duration: float) -> Agenda:
-    schedule = make_schedule(pending=pending, delay=DELAY, duration=duration, warm_up=WARM_UP)
-    return Agenda(schedule=schedule, rounds=rounds, longest=longest, bound=bound)
+    least = timetable(SHORTEST).expected
+    if least > bound:
+        raise RunError(f"{rounds} rounds take at least {least:.0f} s; the bound is {bound:g} s")
+    spare = (bound - least) / (2 * rounds) if rounds else 0.0
+    return timetable(min(SHORTEST + spare, LONGEST))
 
 
 Progress = Callable[[str, float], object]
-"""Is told what is done next, and how many seconds of the agenda are done."""
+"""Called with the name of the current part, and the seconds of the timetable that have passed since the last call."""
 
-Subjects = Callable[[], AbstractContextManager[Subject]]
-"""Gives the service, each time it is to be a fresh one."""
+OpenService = Callable[[], AbstractContextManager[Service]]
+"""Returns a service, a fresh one if it is the comparison's own; its context stops it."""
 
 
-def compare(agenda: Agenda, subjects: Subjects, *, own: bool, progress: Progress) -> Comparison:
+def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progress: Progress) -> Comparison:
     """Compare the two styles of a service.
 
     Args:
-        agenda: what to do.
-        subjects: where the service comes from.
-        own: whether it is started for this.
-        progress: is told how far it is.
+        timetable: the parts of the comparison.
+        open_service: called for the answers, and for each sample.
+        own: whether the service is started for the comparison.
+        progress: called after each step.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
-        RunError: the service cannot be compared.
-        OSError: it cannot be reached.
+        RunError: the service cannot be compared, for example because its URL has a path.
+        OSError: the service cannot be reached.
     """
     began, started = datetime.now(UTC), time.monotonic()
+    conversations = 2 * sum(each.wait <= timetable.longest for each in CONVERSATIONS)
+    answered = partial(progress, "same answers", timetable.answers_time / max(conversations, 1))
     progress("same answers", 0.0)
-    with subjects() as subject:
-        parity = _answers(agenda, subject, progress)
-    rounds = tuple(_rounds(agenda, subjects, started, progress))
-    sources = {style: _source(style) for style in PREFIXES}
+    with open_service() as service:
+        parity = compare_answers(address(service.url), CONVERSATIONS, timetable.longest, progress=answered)
+    rounds = tuple(_rounds(timetable, open_service, started, progress))
+    sources = {style: style_source(style) for style in PREFIXES}
     return Comparison(
-        url=subject.url,
+        url=service.url,
         own=own,
         began=began,
         elapsed=time.monotonic() - started,
         parity=parity,
         rounds=rounds,
-        planned=agenda.rounds,
+        planned=timetable.rounds,
         klein=definitions(sources["klein"]),
         resource=definitions(sources["resource"]),
         lines={style: code_lines(source) for style, source in sources.items()},
     )
 
 
-def _source(style: str) -> str:
+def style_source(style: str) -> str:
+    """Return the text of a style file."""
     return (files("latebin.styles") / f"{style}.py").read_text("utf-8")
 
 
-def _answers(agenda: Agenda, subject: Subject, progress: Progress) -> Parity:
-    """Compare the answers, telling the progress by the conversations that are over."""
-    turns = 2 * sum(each.wait <= agenda.longest for each in CONVERSATIONS)
-    step = _parity_time(agenda.longest) / max(turns, 1)
-    return compare_answers(
-        address(subject.url), CONVERSATIONS, agenda.longest, progress=lambda: progress("same answers", step)
-    )
-
-
-def _rounds(agenda: Agenda, subjects: Subjects, started: float, progress: Progress) -> Iterator[Round]:
-    until = started + agenda.bound
-    for number in range(agenda.rounds):
-        # The first round is what the agenda was made for; those that a slow machine leaves no time for are left out.
-        if number and until - time.monotonic() < 2 * agenda.turn:
+def _rounds(timetable: Timetable, open_service: OpenService, started: float, progress: Progress) -> Iterator[Round]:
+    until = started + timetable.bound
+    for number in range(timetable.rounds):
+        # The timetable has time for the first round on any machine; a slow one may leave too little for the others.
+        if number and until - time.monotonic() < 2 * timetable.sample_time:
             return
-        turns = {}
-        for behind, style in zip(reversed(range(len(PREFIXES))), PREFIXES, strict=True):
-            told = f"round {number + 1} of {agenda.rounds}, {style}"
-            last = until - (1 + behind) * agenda.turn
-            turns[style] = _turn(agenda, subjects, style, last, partial(progress, told))
-        yield Round(**turns)
+        samples = {}
+        for left, style in zip(reversed(range(len(PREFIXES))), PREFIXES, strict=True):
+            part = f"round {number + 1} of {timetable.rounds}, {style}"
+            last_start = until - (1 + left) * timetable.sample_time
+            samples[style] = _sample(timetable, open_service, style, last_start, partial(progress, part))
+        yield Round(**samples)
 
 
-def _turn(agenda: Agenda, subjects: Subjects, style: str, last: float, progress: Callable[[float], object]) -> Sample:
-    """Have a turn; have it again if the generator was its bottleneck, unless the time is past `last`."""
+def _sample(
+    timetable: Timetable,
+    open_service: OpenService,
+    style: str,
+    last_start: float,
+    progress: Callable[[float], object],
+) -> Sample:
+    """Take a sample, and again while the generator is its bottleneck and there is time."""
     progress(0.0)
     for attempt in range(1, ATTEMPTS + 1):
-        with subjects() as subject:
-            sample = Sample(_load(agenda, subject, style))
+        with open_service() as service:
+            url = f"{service.url}{PREFIXES[style]}/delayed"
+            report = run_apart(f"{url}/{PLACEHOLDER}", timetable.schedule, grace=GRACE, pids=service.pids)
+            sample = Sample(report)
             if sample.sound:
-                progress(agenda.turn - PROBES * _PROBE)
-                return attrs.evolve(sample, ceiling=_ceiling(subject, style, sample.report, progress))
-        if attempt == ATTEMPTS or time.monotonic() > last:
+                progress(timetable.sample_time - PROBES * _PROBE)
+                return attrs.evolve(sample, ceiling=search(partial(_probe, f"{url}/0", progress), *bracket(report)))
+        if attempt == ATTEMPTS or time.monotonic() > last_start:
             break
-    progress(agenda.turn)
+    progress(timetable.sample_time)
     return sample
 
 
-def _load(agenda: Agenda, subject: Subject, style: str) -> Report:
-    url = f"{subject.url}{PREFIXES[style]}/delayed/{PLACEHOLDER}"
-    return run_apart(url, agenda.schedule, grace=GRACE, pids=subject.pids)
+def _probe(url: str, progress: Callable[[float], object], rate: float) -> "KeptUp":
+    schedule = make_schedule(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
+    result = kept_up(run_apart(url, schedule, grace=_PROBE_GRACE))
+    progress(_PROBE)
+    return result
 
 
-def _ceiling(subject: Subject, style: str, report: Report, progress: Callable[[float], object]) -> Ceiling:
-    def probe(rate: float) -> Kept:
-        schedule = make_schedule(rate=rate, delay=0.0, duration=PROBE_TIME, warm_up=_PROBE_WARM_UP)
-        kept = kept_up(run_apart(f"{subject.url}{PREFIXES[style]}/delayed/0", schedule, grace=_PROBE_GRACE))
-        progress(_PROBE)
-        return kept
-
-    return search(probe, *bracket(report))
-
-
-class Kept(Enum):
+class KeptUp(Enum):
     """Whether a server kept up with a rate."""
 
     YES = auto()
     NO = auto()
     UNKNOWN = auto()
-    """The generator did not."""
+    """The generator did not keep up."""
 
 
-def kept_up(report: Report) -> Kept:
-    """Tell whether the server kept up with a rate.
+def kept_up(report: Report) -> KeptUp:
+    """Judge by a report whether the server kept up.
 
     Args:
-        report: of answers that do not wait.
+        report: of a load without a delay.
 
     Returns:
         UNKNOWN if the generator was the bottleneck.
     """
     if report.verdict is Verdict.BOTTLENECK:
-        return Kept.UNKNOWN
+        return KeptUp.UNKNOWN
     late = report.lateness is None or report.lateness.p90 > PUNCTUAL
-    return Kept.NO if late or report.verdict is not Verdict.PUNCTUAL else Kept.YES
+    return KeptUp.NO if late or report.verdict is not Verdict.PUNCTUAL else KeptUp.YES
 
 
 def bracket(report: Report) -> tuple[float, float]:
-    """Tell between which rates the greatest is to be looked for.
+    """Return the rates between which to search for the greatest one.
 
     Args:
-        report: of a load, with the server's CPU time if that is known.
+        report: of a load; RATES is the bracket if it has no CPU time per answer.
 
     Returns:
-        Two rates per second, the lower one first.
+        The lower and the upper rate, per second.
     """
     cpu = report.cost.cpu_per_answer if report.cost is not None else None
     if not cpu:
@@ -280,24 +274,26 @@ def bracket(report: Report) -> tuple[float, float]:
     return low, high
 
 
-def search(probe: Callable[[float], Kept], low: float, high: float, probes: int = PROBES) -> Ceiling:
-    """Look for the greatest rate that a server keeps up with, halving the ratio between two rates each time.
+def search(probe: Callable[[float], KeptUp], low: float, high: float, probes: int = PROBES) -> Ceiling:
+    """Search for the greatest rate with which a server keeps up, by bisection.
+
+    Each probe is at the geometric mean of the bracket, and halves the ratio of its ends on a logarithmic scale.
 
     Args:
         probe: tries a rate.
-        low: the least rate, per second.
-        high: the greatest.
-        probes: how many rates to try.
+        low: the lower end of the bracket, per second.
+        high: the upper end.
+        probes: the number of rates to try.
 
     Returns:
-        The greatest rate that was kept; limited if the generator failed at the lowest rate that was not kept.
+        The greatest rate that a probe kept up with. It is limited if the generator failed at the rate next above.
     """
     best, limited = None, False
     for _ in range(probes):
         rate = sqrt(low * high)
-        kept = probe(rate)
-        if kept is Kept.YES:
+        result = probe(rate)
+        if result is KeptUp.YES:
             best = low = rate
         else:
-            high, limited = rate, kept is Kept.UNKNOWN
+            high, limited = rate, result is KeptUp.UNKNOWN
     return Ceiling(best, limited)
