@@ -23,7 +23,7 @@ from tests.support.process import ROOT, ports, status
 FLEETS = [Fleet(), Fleet(replicas=1), Fleet("example.org:5000/team/delayed:0.1.0", 1000)]
 
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
-"""The oldest Kubernetes that the manifests are for, and the newest whose schemas there are."""
+"""The oldest Kubernetes that the manifests support, and the newest with available schemas."""
 
 KINDS_OF_OBJECTS = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy"}
 
@@ -31,7 +31,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 
 def composed(text: str) -> subprocess.CompletedProcess[str]:
-    """Hold a Compose file against the schema of the Compose Specification."""
+    """Check a Compose file against the schema of the Compose Specification."""
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     return subprocess.run(
         [*command, "--default-filetype", "yaml", "-"], input=text, capture_output=True, text=True, check=False
@@ -41,7 +41,7 @@ def composed(text: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_schema(fleet: Fleet, version: str) -> None:
-    """Every object is what Kubernetes' own schema of its kind has, and nothing besides; there is one of each."""
+    """Each object is valid under the Kubernetes schema of its kind, and unique."""
     found = list(yaml.safe_load_all(render("kubernetes", fleet)))
     assert [each["kind"] for each in found] == list(objects(fleet))
     assert set(objects(fleet)) == KINDS_OF_OBJECTS
@@ -51,7 +51,7 @@ def test_kubernetes_schema(fleet: Fleet, version: str) -> None:
 
 @pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
 def test_compose_schema(fleet: Fleet) -> None:
-    """The Compose file is what the Compose Specification has."""
+    """The Compose file is valid under the Compose Specification."""
     done = composed(render("compose", fleet))
     assert done.returncode == 0, done.stdout
 
@@ -67,8 +67,8 @@ def test_compose_schema(fleet: Fleet) -> None:
         ("namespaceSelector", "NetworkPolicy"),
     ],
 )
-def test_a_misspelled_field_of_kubernetes(name: str, kind: str) -> None:
-    """A field that is misspelled would be refused by the tests above, however deep it is."""
+def test_misspelled_field_of_kubernetes(name: str, kind: str) -> None:
+    """An object is invalid when one of its fields is misspelled."""
     misspelled = render("kubernetes", Fleet()).replace(f"{name}:", f"{name}s:")
     [found] = [each for each in yaml.safe_load_all(misspelled) if each["kind"] == kind]
     with pytest.raises(kubernetes_validate.ValidationError, match=f"{name}s"):
@@ -76,15 +76,15 @@ def test_a_misspelled_field_of_kubernetes(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["read_only", "stop_grace_period", "internal", "memory"])
-def test_a_misspelled_field_of_compose(name: str) -> None:
-    """So would one of the Compose file."""
+def test_misspelled_field_of_compose(name: str) -> None:
+    """A Compose file is invalid when one of its fields is misspelled."""
     done = composed(render("compose", Fleet()).replace(f"{name}:", f"{name}s:"))
     assert done.returncode == 1
     assert f"{name}s" in done.stdout
 
 
 def test_selectors() -> None:
-    """Whatever selects pods selects those of the Deployment, and the autoscaler has the Deployment."""
+    """Every selector selects the Deployment's pods, and the autoscaler scales the Deployment."""
     found = objects(Fleet())
     deployment = found["Deployment"]
     labels = deployment["spec"]["template"]["metadata"]["labels"].items()
@@ -106,7 +106,7 @@ def test_selectors() -> None:
 
 
 def test_ports() -> None:
-    """Every port that is named is one of the container's, where the service listens."""
+    """Every named port is one of the container, on which the service listens."""
     fleet = Fleet(port=18080, admin_port=18081)
     found, pod = objects(fleet), container(fleet)
     named = {each["name"]: each["containerPort"] for each in pod["ports"]}
@@ -120,8 +120,8 @@ def test_ports() -> None:
     assert found["Deployment"]["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"] == "18081"
 
 
-def asked() -> set[str]:
-    """Collect the paths that the manifests have somebody ask."""
+def checked_paths() -> set[str]:
+    """Collect the paths of all probes, checks and scrapes in the manifests."""
     pod = container(Fleet())
     annotations = objects(Fleet())["Deployment"]["spec"]["template"]["metadata"]["annotations"]
     probed = {pod[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
@@ -129,16 +129,16 @@ def asked() -> set[str]:
 
 
 def test_paths() -> None:
-    """Every path that is asked is answered where the administration listens."""
-    assert asked() == {"/healthz", "/readyz", "/metrics"}
+    """Every checked path is answered on the admin port."""
+    assert checked_paths() == {"/healthz", "/readyz", "/metrics"}
     [port] = ports(1)
     with serving("--admin-listen", f"tcp:{port}:interface=127.0.0.1"):
-        assert {status(port, path) for path in asked()} == {200}
+        assert {status(port, path) for path in checked_paths()} == {200}
 
 
 @pytest.mark.parametrize("platform", VARIABLES)
 def test_variables(platform: str) -> None:
-    """Every variable is one that `latebin serve` has, with a value that it takes and can serve with."""
+    """Every variable is a setting of `latebin serve` with an accepted value."""
     known = {option.envvar for option in serve_command.params if isinstance(option, click.Option)}
     assert set(VARIABLES[platform]) <= known
     command = compose(Fleet())["services"]["latebin"]["command"] if platform == "compose" else ["serve"]
@@ -154,7 +154,7 @@ def seconds(text: str) -> float:
 
 @pytest.mark.parametrize("platform", VARIABLES)
 def test_time_to_stop(platform: str) -> None:
-    """Whoever stops a replica waits for all that it does before it ends."""
+    """The grace period covers all that a replica does before it ends."""
     listening, draining = (
         seconds(VARIABLES[platform][name]) for name in ("LATEBIN_SHUTDOWN_DELAY", "LATEBIN_DRAIN_TIMEOUT")
     )
@@ -169,8 +169,8 @@ def test_time_to_stop(platform: str) -> None:
     assert MARGIN > LAST
 
 
-def test_balancer_sees_who_stops() -> None:
-    """HAProxy has seen that a replica stops before that refuses anybody, and is as patient as the longest delay."""
+def test_balancer_sees_a_stopping_replica() -> None:
+    """HAProxy sees that a replica stops before that refuses, and waits for every delay."""
     text = balancing(Fleet())
     [(interval, fall)] = re.findall(r"inter (\d+)s fall (\d+) rise 1", text)
     [check] = re.findall(r"timeout check (\d+)s", text)
@@ -181,7 +181,7 @@ def test_balancer_sees_who_stops() -> None:
 
 
 def test_balancer_ends_in_time() -> None:
-    """HAProxy, told to stop, waits for the answers as long as the replicas would, and ends before it is killed."""
+    """HAProxy waits for pending answers when it stops, and ends before it is killed."""
     [patience] = re.findall(r"hard-stop-after (\d+s)", balancing(Fleet()))
     assert seconds(patience) == Settings().drain_timeout
     assert seconds(compose(Fleet())["services"]["balancer"]["stop_grace_period"]) > seconds(patience)
@@ -189,7 +189,7 @@ def test_balancer_ends_in_time() -> None:
 
 @pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
 def test_balancer_configuration(tmp_path: Path, fleet: Fleet) -> None:
-    """HAProxy takes its configuration, and has a slot for every replica, and one for each that takes its place."""
+    """HAProxy accepts its configuration, which has two slots for each replica."""
     assert re.findall(r"server-template replica 1-(\d+) latebin:8080", balancing(fleet)) == [str(2 * fleet.replicas)]
     if HAPROXY is None:
         pytest.skip("haproxy is not installed")
@@ -201,22 +201,22 @@ def test_balancer_configuration(tmp_path: Path, fleet: Fleet) -> None:
 
 
 def test_balancer_command(tmp_path: Path) -> None:
-    """What starts HAProxy writes its configuration down unchanged, whatever Compose reads into a dollar sign."""
+    """The command writes the configuration unchanged when Compose has unescaped its dollar signs."""
     balancer = compose(Fleet())["services"]["balancer"]
     [shell, option, script] = balancer["command"]
-    script = script.replace("$$", "$").replace("/tmp/haproxy.cfg", str(tmp_path / "cfg"))  # noqa: S108  # its own
+    script = script.replace("$$", "$").replace("/tmp/haproxy.cfg", str(tmp_path / "cfg"))  # noqa: S108  # replaced here
     program = tmp_path / "haproxy"
     program.write_text('#!/bin/sh\necho "$@"\n')
     program.chmod(0o755)
     environment = balancer["environment"] | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-    told = subprocess.run([shell, option, script], capture_output=True, text=True, check=True, env=environment)
-    assert told.stdout == f"-W -db -f {tmp_path / 'cfg'}\n"
+    done = subprocess.run([shell, option, script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == f"-W -db -f {tmp_path / 'cfg'}\n"
     assert (tmp_path / "cfg").read_text() == balancing(Fleet())
     assert "$" not in balancing(Fleet())
 
 
-def test_nothing_to_write_to_and_no_privilege() -> None:
-    """A replica runs as the user that the image has, and with no more than it needs, on either platform."""
+def test_least_privilege() -> None:
+    """A replica runs as the user of the image, read-only and without privileges."""
     [(user, group)] = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     services = compose(Fleet())["services"]
     assert services["latebin"]["user"] == f"{user}:{group}"
@@ -240,7 +240,7 @@ def test_nothing_to_write_to_and_no_privilege() -> None:
 
 
 def test_kubernetes_sets_no_variable() -> None:
-    """Kubernetes does not set LATEBIN_PORT, which is a setting, to the URL of the Service of that name."""
+    """Kubernetes does not set LATEBIN_PORT, which is a setting, to a URL."""
     found = objects(Fleet())
     assert f"{found['Service']['metadata']['name']}_port".upper() in {
         option.envvar for option in serve_command.params if isinstance(option, click.Option)
@@ -250,7 +250,7 @@ def test_kubernetes_sets_no_variable() -> None:
 
 @pytest.mark.parametrize("replicas", [1, 2, 7])
 def test_replicas(replicas: int) -> None:
-    """There are as many replicas as were asked for; on Kubernetes the autoscaler alone says how many."""
+    """The number of replicas is the given one; on Kubernetes only the autoscaler has it."""
     assert compose(Fleet(replicas=replicas))["services"]["latebin"]["deploy"]["replicas"] == replicas
     found = objects(Fleet(replicas=replicas))
     scaling = found["HorizontalPodAutoscaler"]["spec"]
@@ -259,15 +259,15 @@ def test_replicas(replicas: int) -> None:
     assert "replicas" not in found["Deployment"]["spec"]
 
 
-def test_a_node_can_be_drained() -> None:
-    """One replica at a time may be taken away, even where it is the only one."""
+def test_node_can_be_drained() -> None:
+    """One replica at a time may be evicted, even when it is the only one."""
     budget = objects(Fleet(replicas=1))["PodDisruptionBudget"]["spec"]
     assert budget["maxUnavailable"] == 1
     assert "minAvailable" not in budget
 
 
-def test_what_is_pending_has_room() -> None:
-    """There is a descriptor for whatever may be pending, in a replica and in HAProxy; and the metric has its name."""
+def test_descriptors_for_pending_answers() -> None:
+    """A replica and HAProxy have descriptors for all pending answers, and the metric exists."""
     fleet = Fleet()
     assert compose(fleet)["services"]["latebin"]["ulimits"]["nofile"] > fleet.max_pending
     [descriptors] = re.findall(r"fd-hard-limit (\d+)", balancing(fleet))
@@ -292,7 +292,7 @@ def test_what_is_pending_has_room() -> None:
     ],
 )
 def test_image(name: str) -> None:
-    """The name of an image is the text that it is, even where YAML would take it for something else."""
+    """The name of an image stays a text when YAML could read another type."""
     assert parse_image(name) == name
     fleet = Fleet(name)
     assert container(fleet)["image"] == name
@@ -305,7 +305,7 @@ def test_image(name: str) -> None:
     ["", "Latebin", "late bin", "latebin: x", "latebin\n", 'latebin"', "latebin'", "$image", "latebin:", "-x", "a//b",
      "latebin:" + 129 * "x", "latebin@sha256:0f", "latëbin", "#latebin", "a\\b"],
 )  # fmt: skip
-def test_no_image(name: str) -> None:
-    """What is no name of an image does not get into YAML."""
+def test_wrong_image(name: str) -> None:
+    """A text is refused when it is not the name of an image."""
     with pytest.raises(ValueError, match="expected the name of an image"):
         parse_image(name)

@@ -1,4 +1,4 @@
-"""The ends of an answer that was never whole, as the log and the metrics name them."""
+"""The ends of an incomplete answer, as the log and the metrics name them."""
 
 from typing import Final, Literal
 

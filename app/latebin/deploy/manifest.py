@@ -1,4 +1,4 @@
-"""What runs many replicas of the service: a Compose file, and manifests for Kubernetes."""
+"""A Compose file and Kubernetes manifests that run many replicas of the service."""
 
 import re
 from importlib.resources import files
@@ -12,7 +12,7 @@ from latebin.core.settings import Settings
 PLATFORMS: Final = ("compose", "kubernetes")
 
 MARGIN: Final = 5
-"""Seconds for the last refusals to leave and the process to end, before whoever stops it loses patience."""
+"""Seconds for the last refusals and the end of the process, before the platform kills it."""
 
 _DEFAULTS: Final = Settings()
 
@@ -25,10 +25,10 @@ _IMAGE: Final = re.compile(
 
 
 def parse_image(text: str) -> str:
-    """Check the name of an image: of it, nothing can be taken for YAML.
+    """Check the name of an image, which cannot contain any syntax of YAML.
 
     Raises:
-        ValueError: it is none.
+        ValueError: text is not the name of an image.
     """
     if not _IMAGE.fullmatch(text):
         raise ValueError("expected the name of an image such as latebin or example.org/team/latebin:0.1.0")
@@ -37,18 +37,18 @@ def parse_image(text: str) -> str:
 
 @attrs.frozen
 class Fleet:
-    """Replicas, and the numbers on which the parts of a manifest have to agree; times are whole seconds.
+    """Replicas, and the numbers on which the parts of a manifest must agree.
 
     Attributes:
-        image: the name of the image that each of them runs.
-        replicas: how many there are; where their number follows the load, there are never fewer.
-        port: where each takes requests.
-        admin_port: where each tells of its health, and its figures.
-        max_pending: answers that may be pending at once in each.
-        announcement: from when a replica is to stop until nobody who looks for one finds it, where that is told to
-            others than those who ask it.
-        shutdown_delay: for how long it listens on from then, while those who ask it see that it stops.
-        drain_timeout: from then on, for what is pending.
+        image: the image of each replica.
+        replicas: the number of replicas; with an autoscaler, the least number.
+        port: the port for requests.
+        admin_port: the port for health and figures.
+        max_pending: the most pending answers at once in each replica.
+        announcement: seconds from the decision to stop a replica until no node sends it new connections, on a platform
+            that announces it so.
+        shutdown_delay: seconds from then on in which the replica still accepts, while its health checks fail.
+        drain_timeout: seconds from then on for the pending answers.
     """
 
     image: str = "latebin"
@@ -62,16 +62,16 @@ class Fleet:
 
     @property
     def stopping(self) -> int:
-        """Seconds that a replica may take to stop, once it is told."""
+        """Seconds that a replica may take to stop, from the signal on."""
         return self.shutdown_delay + self.drain_timeout + MARGIN
 
     @property
     def longest(self) -> int:
-        """Seconds that a connection may be silent: more than anybody can ask a replica to be."""
+        """Seconds that a connection may be silent, above the longest delay."""
         return int(_DEFAULTS.max_delay) + MARGIN
 
-    def told(self) -> dict[str, object]:
-        """Give every number by the name that it has in the files."""
+    def values(self) -> dict[str, object]:
+        """Map each name in the files to its value."""
         return {
             **attrs.asdict(self),
             "stopping": self.stopping,
@@ -85,11 +85,11 @@ class Fleet:
 
 
 def render(platform: str, fleet: Fleet) -> str:
-    """Write what a platform has to be given to run a fleet, in YAML.
+    """Make the YAML with which a platform runs a fleet.
 
     Args:
         platform: one of PLATFORMS.
-        fleet: what is to run.
+        fleet: the replicas.
     """
     text = (files("latebin.deploy") / f"{platform}.yaml").read_text("utf-8")
-    return Template(text).substitute(fleet.told())
+    return Template(text).substitute(fleet.values())
