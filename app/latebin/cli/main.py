@@ -1,5 +1,6 @@
 """The command line: `latebin serve` and its company."""
 
+import os
 import re
 import sys
 from importlib import import_module
@@ -7,6 +8,8 @@ from typing import Any, Final, NoReturn, cast
 
 import click
 from click.exceptions import NoArgsIsHelpError
+
+from latebin.cli.environment import settings_of, unknown, warning
 
 COMMANDS: Final = {
     "serve": "latebin.cli.serve",
@@ -43,6 +46,26 @@ class Commands(click.Group):
             if cmd_name not in EXTRAS:
                 raise
             return _unavailable(cmd_name, str(missing.name), EXTRAS[cmd_name])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; if it has settings, warn of variables that are not settings."""
+        name, command, rest = super().resolve_command(ctx, args)
+        # A health check is run again and again, in the environment that the service itself has warned of.
+        if command is not None and name != "health" and (known := settings_of(command)):
+            self._warn(ctx, known)
+        return name, command, rest
+
+    def _warn(self, ctx: click.Context, known: set[str]) -> None:
+        if not unknown(os.environ, known):
+            return
+        # Most likely for another command: only now are all of them imported.
+        for name in COMMANDS:
+            command = self.get_command(ctx, name)
+            known |= settings_of(command) if command is not None else set()
+        if names := unknown(os.environ, known):
+            click.echo(f"latebin: {warning(names, known)}", err=True)
 
 
 def _unavailable(name: str, missing: str, extra: str) -> click.Command:

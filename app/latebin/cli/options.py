@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from latebin.cli.environment import PREFIX, is_link
 from latebin.core.language import size
 from latebin.core.language.duration import parse, render
 from latebin.core.language.trace import Trace, read
@@ -99,10 +100,18 @@ def _lines(path: Path) -> list[str]:
     return data.decode("utf-8").splitlines()
 
 
+class Setting(click.Option):
+    """An option with an environment variable that a container platform may set as well."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        value = super().resolve_envvar_value(ctx)
+        return None if value is None or is_link(str(self.envvar), value) else value
+
+
 def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option with the environment variable that goes with it; the flag wins."""
-    variable = "LATEBIN_" + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, envvar=variable, show_envvar=True, show_default=True, **attributes)
+    variable = PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+    return click.option(flag, cls=Setting, envvar=variable, show_envvar=True, show_default=True, **attributes)
 
 
 def traces(command: F) -> F:
