@@ -218,6 +218,7 @@ class Comparison:
 
 def _row(figure: Figure, rounds: tuple[Round, ...]) -> Row:
     both = [(figure.of(each.klein), figure.of(each.resource)) for each in rounds]
+    # Within a round: a change of the machine's speed between rounds then cancels out.
     ratios = (klein / resource for klein, resource in both if klein is not None and resource)
     return Row(
         figure,

@@ -213,6 +213,7 @@ def _sample(
     """Take a sample, and again while the generator is its bottleneck and there is time."""
     progress(0.0)
     for attempt in range(1, ATTEMPTS + 1):
+        # A fresh one: memory that an earlier load left behind must not count as this one's.
         with open_service() as service:
             url = f"{service.url}{PREFIXES[style]}/delayed"
             report = run_apart(f"{url}/{PLACEHOLDER}", timetable.schedule, grace=GRACE, pids=service.pids)

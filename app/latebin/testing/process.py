@@ -1,6 +1,6 @@
 """The service as a process of its own, for tests and for measurements.
 
-It listens on a free port of the loopback interface, and is stopped at the end of the context:
+The service listens on a free port of the loopback interface, and stops at the end of the context:
 
     with serving("--default-delay", "50ms") as service:
         assert urlopen(f"{service.url}/delayed").status == 200
@@ -26,13 +26,13 @@ PROGRAM: Final = ("-m", "latebin")
 """The arguments of Python that run the command line."""
 
 DEFAULTS: Final = {"LATEBIN_HOST": "127.0.0.1", "LATEBIN_PORT": "0", "LATEBIN_DRAIN_TIMEOUT": "0s"}
-"""The settings of a service that is started here: a free port, and no wait for pending answers at the end."""
+"""The default settings of `serving`: a free port, and no wait for pending answers at the end."""
 
 START_TIME: Final = 60.0
-"""Seconds that a process may take until it is ready."""
+"""The time for a process to become ready, in seconds."""
 
 STOP_TIME: Final = 10.0
-"""Seconds that a process may take to stop, at the end of its context, before it is killed."""
+"""The time for a process to stop at the end of its context, in seconds; after that it is killed."""
 
 _POLL: Final = 0.01
 
@@ -42,7 +42,7 @@ _SOURCE: Final = Path(__file__).resolve().parent.parent.parent
 
 
 class StartError(Exception):
-    """A process that ended, or was silent for too long, before it was ready."""
+    """A process that ended before it was ready, or that was not ready in time."""
 
 
 @attrs.frozen
@@ -51,9 +51,9 @@ class Process:
 
     Attributes:
         popen: the process.
-        output: the file that its standard output and its standard error are written to.
-        found: the parts of its output that showed that it is ready.
-        offset: the place in the output, in characters, at which it was ready.
+        output: the file with standard output and standard error of the process.
+        found: the parts of the output that the pattern of readiness has as its group.
+        offset: the end of the last of them, as a number of characters of the output.
     """
 
     popen: "subprocess.Popen[bytes]"
@@ -66,7 +66,7 @@ class Process:
         return self.popen.pid
 
     def log(self) -> str:
-        """Read the output since the process was ready."""
+        """Return the output from after the process was ready."""
         return _read(self.output)[self.offset :]
 
     def send_signal(self, number: int) -> None:
@@ -76,13 +76,13 @@ class Process:
         """Wait for the end of the process, and return its exit code.
 
         Args:
-            timeout: seconds.
+            timeout: in seconds.
 
         Returns:
             The exit code, or the negative number of the signal that ended the process.
 
         Raises:
-            subprocess.TimeoutExpired: the process runs on.
+            subprocess.TimeoutExpired: the process still runs.
         """
         return self.popen.wait(timeout)
 
@@ -98,22 +98,22 @@ class ServiceProcess(Process):
 
     @property
     def urls(self) -> tuple[str, ...]:
-        """The URLs of its endpoints, without a path, in the order of `--listen`."""
+        """The URLs of all endpoints, without a path, in the order of `--listen`."""
         return self.found
 
     @property
     def url(self) -> str:
-        """The URL of its first endpoint, without a path."""
+        """The URL of the first endpoint, without a path."""
         return self.found[0]
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The TCP ports of its endpoints; a UNIX domain socket has 0."""
+        """The TCP ports of all endpoints; 0 stands for a UNIX domain socket."""
         return tuple(urlsplit(url).port or 0 for url in self.urls)
 
     @property
     def port(self) -> int:
-        """The TCP port of its first endpoint."""
+        """The TCP port of the first endpoint."""
         return self.ports[0]
 
 
@@ -123,19 +123,20 @@ def serving(
 ) -> Iterator[ServiceProcess]:
     """Run `latebin serve` on a free port until the end of the context.
 
-    The settings are DEFAULTS, then the variables, then the options. The environment of this process changes no setting.
+    An option goes before a variable of `variables`, and that before DEFAULTS. The environment of this process changes
+    no setting.
 
     Args:
-        options: what follows `latebin serve`.
+        options: the arguments of `latebin serve`.
         program: the arguments of Python that run the command line.
-        log: where to keep its output; by default a file that is deleted at the end.
-        variables: what is set in its environment.
+        log: the file for the output of the service; by default one that is deleted at the end.
+        variables: environment variables of the service.
 
     Yields:
-        The service, once it answers.
+        The service, once it accepts connections.
 
     Raises:
-        StartError: it did not start; the end of its output is in the message.
+        StartError: the service did not start; the message has the end of its output.
     """
     endpoints = options.count("--listen") or len(variables.get("LATEBIN_LISTEN", "").split())
     defaults = DEFAULTS if "LATEBIN_LISTEN" not in variables else {"LATEBIN_DRAIN_TIMEOUT": "0s"}
@@ -149,16 +150,16 @@ def started(*command: str, ready: str, log: Path | None = None, **variables: str
     """Run Python with any arguments until the end of the context.
 
     Args:
-        command: what follows `python`.
-        ready: a regular expression with one group for the part of its output that shows that it is ready.
-        log: as for `serving`.
-        variables: as for `serving`.
+        command: the arguments of Python.
+        ready: a regular expression with one group, whose match in the output shows that the process is ready.
+        log: as in `serving`.
+        variables: as in `serving`.
 
     Yields:
         The process, once its output has a match.
 
     Raises:
-        StartError: as for `serving`.
+        StartError: as in `serving`.
     """
     with _running(command, _Ready(re.compile(ready)), log, variables) as found:
         yield Process(*found)
@@ -166,7 +167,7 @@ def started(*command: str, ready: str, log: Path | None = None, **variables: str
 
 @attrs.frozen
 class _Ready:
-    """A pattern whose matches, if there are enough, show that a process is ready."""
+    """A pattern of output, and the number of matches of a process that is ready."""
 
     pattern: re.Pattern[str]
     count: int = 1
@@ -184,7 +185,7 @@ def _running(
     command: Sequence[str], ready: _Ready, log: Path | None, variables: Mapping[str, str]
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Path, tuple[str, ...], int]]:
     with ExitStack() as stack:
-        # A file and not a pipe: a service whose pipe is full, for nothing reads it, stops in write(2).
+        # A file and not a pipe: a service blocks in write(2) when a pipe is full because nothing reads it.
         path = log or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latebin-")), "log")
         output = stack.enter_context(path.open("wb"))
         # -P: no file in the working directory takes the place of the package that this module belongs to.
@@ -204,7 +205,7 @@ def _running(
 def _wait(popen: "subprocess.Popen[bytes]", ready: _Ready, output: Path) -> tuple[tuple[str, ...], int]:
     until = time.monotonic() + START_TIME
     while time.monotonic() < until:
-        # In this order: of a process that has ended, all output is read.
+        # In this order: the output of a process that has ended is then read to its end.
         ended = popen.poll() is not None
         if found := ready.found(_read(output)):
             return found
