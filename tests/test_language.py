@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prose import Passage, passages
+from tests.support.prose import Passage, definitions, passages
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,6 +58,9 @@ A word that is only mentioned needs no exception when it stands in backticks.
 PERSONS = ("who", "whom", "whoever", "whatever", "nobody", "somebody")
 
 REPORTS = ("tell", "tells", "telling", "told")
+
+NAMED = {*PERSONS, *REPORTS}
+"""Words that no name has, either."""
 
 FORBIDDEN = re.compile(
     rf"\b(?:{'|'.join(PERSONS + REPORTS)}|(?:is|are|was|were)\s+(?-i:none)|(?:do|does|did)\s+as\s+well|but\s+for)\b"
@@ -113,12 +116,14 @@ RULES = (words, lengths, moods)
 
 def flaws(suffix: str, text: str) -> list[tuple[int, str]]:
     """List the flaws of a file, each with the first line of its passage."""
-    return [
+    found = [
         (passage.line, f"{rule.__name__}: {flaw}")
         for passage in passages(suffix, text)
         for rule in RULES
         for flaw in rule(passage)
     ]
+    names = definitions(text) if suffix == ".py" else ()
+    return found + [(line, f"names: {name}") for line, name in names if NAMED & set(name.lower().split("_"))]
 
 
 def files(room: str) -> list[str]:
@@ -173,6 +178,9 @@ FLAWED = [
     (".md", "| a | What it does |", "words: What begins a sentence"),
     (".yaml", "a: b  # tell it", "words: tell"),
     (".xml", "<p>Who it is</p>", "words: Who"),
+    (".py", "def f(told): pass", "names: told"),
+    (".py", "class C:\n    def _tell_it(self):\n        self.x = 1", "names: _tell_it"),
+    (".py", "x.who = 1", "names: who"),
 ]
 
 
@@ -191,6 +199,7 @@ PLAIN = [
     (".py", '@property\ndef f(self):\n    """The length."""'),
     (".md", "```\nwho\n```\n\nThe command `who`."),
     (".yaml", "a: who"),
+    (".py", "class File:\n    def tell(self):\n        return self.told()"),
 ]
 
 

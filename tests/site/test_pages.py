@@ -26,8 +26,8 @@ def test_parameters(house: House) -> None:
     """The page has the whole table of parameters, with the values of this service's settings."""
     text = html.unescape(re.sub("<.*?>", "\n", answer(house, "GET /")[1]))
     for parameter, target in parameters():
-        told = parameter.name, parameter.meaning, parameter.accepted, target
-        assert set(told) <= set(text.splitlines())
+        cells = parameter.name, parameter.meaning, parameter.accepted, target
+        assert set(cells) <= set(text.splitlines())
     _, body = answer(house, "GET /")
     for value in (
         "<code>--default-delay</code> (5s)",

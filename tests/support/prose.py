@@ -105,6 +105,23 @@ def _without_directives(comment: str) -> str:
     return " ".join(part for part in parts if not _DIRECTIVE.match(part))
 
 
+def definitions(module: str) -> Iterator[tuple[int, str]]:
+    """Find the names that a module defines: classes, functions, arguments, variables and attributes.
+
+    Args:
+        module: the source of the module.
+
+    Yields:
+        The line and the name. `tell`, which is a method of file objects, is left out.
+    """
+    for node in ast.walk(ast.parse(module)):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield node.lineno, "" if name == "tell" else name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+
+
 class _Strings(ast.NodeVisitor):
     """The strings of a module: docstrings, those behind an attribute included, and messages."""
 
@@ -135,7 +152,8 @@ class _Strings(ast.NodeVisitor):
                 self.visit(part.value)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):
+        # A string without a space is a key or a name, and no message.
+        if isinstance(node.value, str) and " " in node.value:
             self.found.append(Passage(node.lineno, node.value, prose=False))
 
 

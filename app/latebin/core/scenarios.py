@@ -261,10 +261,11 @@ def _together(arguments: dict[str, Any]) -> dict[str, Any]:
         Refused: 400, with one of these parameters.
     """
     if "upstream" in arguments:
-        shape = arguments.keys() - {"upstream", "delay", "seed", "n", "status", "fault"}
+        names = [parameter.name for parameter in VIA]
+        shape = arguments.keys() - {"upstream", *names}
         if shape:
             first = min(shape)
-            accepted = "delay, seed, n, status and fault beside an upstream"
+            accepted = f"{', '.join(names)} beside an upstream"
             raise wrong("The upstream determines the shape of the answer.", first, str(arguments[first]), accepted)
     if "body" in arguments and arguments.keys() & {"size", "type"}:
         other = min(arguments.keys() & {"size", "type"})
