@@ -316,7 +316,10 @@ class HTTP2Channel(H2Connection):
     def _requestReceived(self, event: RequestReceived) -> None:
         number = event.stream_id
         stream = self.streams[number] = Stream(number, self, _headers(cast("Any", event.headers)))
-        if event.stream_ended is None:
+        if stream.command == b"CONNECT":
+            # What follows is no body, but what would be passed on if there were a tunnel.
+            stream.requestComplete()
+        elif event.stream_ended is None:
             self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
             stream.request.expect_body(self._bodies[number])
 
@@ -331,8 +334,9 @@ class HTTP2Channel(H2Connection):
 
     def _requestEnded(self, event: StreamEnded) -> None:
         self._forget(event.stream_id)
-        if event.stream_id in self.streams:
-            self.streams[event.stream_id].requestComplete()
+        stream = self.streams.get(event.stream_id)
+        if stream is not None and stream.command != b"CONNECT":
+            stream.requestComplete()
 
     def _requestAborted(self, event: StreamReset) -> None:
         """End a stream that the client has reset, or that was reset for what the client did."""
