@@ -1,0 +1,177 @@
+"""The wheel: its contents, its metadata, and its life beside an unrelated package `app`."""
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from email.parser import Parser
+from http.client import HTTPConnection
+from pathlib import Path
+from zipfile import ZipFile
+
+import attrs
+import pytest
+
+from tests.support.process import BOUND, ROOT
+
+OTHER = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "other"
+version = "1"
+[tool.hatch.build.targets.wheel]
+packages = ["app"]
+"""
+
+
+def run(*command: str | Path) -> str:
+    """Run a program without the paths of this process, and return its output."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LATEBIN_", "PYTHON"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND, env=inherited)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def build(project: Path, folder: Path, *kinds: str) -> list[Path]:
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, *kinds, project)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The source distribution and the wheel that is built from it."""
+    return build(ROOT, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions: list[Path]) -> Path:
+    [found] = [path for path in distributions if path.suffix == ".whl"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a project whose own package is called `app`."""
+    project = tmp_path_factory.mktemp("other")
+    (project / "pyproject.toml").write_text(OTHER)
+    for module in ("__init__", "cli", "service"):
+        path = project / "app" / f"{module}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"OWNER = 'other {module}'\n")
+    [found] = build(project, tmp_path_factory.mktemp("wheel"), "--wheel")
+    return found
+
+
+def test_checks(distributions: list[Path], wheel: Path) -> None:
+    """The tools that check distributions find nothing in either of them."""
+    run(sys.executable, "-m", "twine", "check", "--strict", *distributions)
+    run(sys.executable, "-m", "check_wheel_contents", wheel)
+
+
+def test_contents(wheel: Path) -> None:
+    """A wheel holds every file of the package, and nothing beside it."""
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    package = ROOT / "app" / "latebin"
+    files = [path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {name for name in names if ".dist-info/" not in name} == {
+        path.relative_to(package.parent).as_posix() for path in files
+    }
+
+
+def test_metadata(wheel: Path) -> None:
+    """The metadata has authors, keywords and classifiers, and neither licence nor URL."""
+    with ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = Parser().parsestr(archive.read(name).decode())
+    assert metadata["Author"] == "The latebin developers"
+    assert metadata["Version"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert metadata["Keywords"]
+    assert "Framework :: Twisted" in metadata.get_all("Classifier", [])
+    assert metadata.get_payload() == (ROOT / "README.md").read_text()
+    assert not [key for key in metadata if key.startswith(("License", "Project-URL", "Home-page"))]
+
+
+@attrs.frozen
+class Environment:
+    """A virtual environment that finds the libraries of this one."""
+
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def site(self) -> Path:
+        [found] = self.folder.glob("lib/python*/site-packages")
+        return found
+
+    def pip(self, *arguments: str | Path) -> None:
+        run(sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "-q", *arguments)
+
+    def install(self, wheel: Path) -> None:
+        self.pip("install", "--no-deps", "--no-index", wheel)
+
+    def files(self) -> dict[str, bytes]:
+        """Read the files of the other project."""
+        folders = (self.site / "app", *self.site.glob("other-*.dist-info"))
+        found = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+        return {path.relative_to(self.site).as_posix(): path.read_bytes() for path in found}
+
+    def owners(self) -> list[str]:
+        """Import the other project, and return the owners of its modules."""
+        script = "import app, app.cli, app.service; print(app.OWNER, app.cli.OWNER, app.service.OWNER, sep=';')"
+        return run(self.python, "-c", script).strip().split(";")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    folder = tmp_path / "environment"
+    venv.create(folder, symlinks=True)
+    found = Environment(folder)
+    # A path file in a directory that was added by a path file is not read, so that no editable project is found.
+    (found.site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"])
+    return found
+
+
+OWNERS = ["other __init__", "other cli", "other service"]
+
+
+def serves(*command: str | Path) -> bool:
+    """Run a command that serves, and return whether it answers."""
+    with subprocess.Popen(
+        [*command, "serve", "--port", "0"], stdout=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]}
+    ) as process:
+        assert process.stdout is not None
+        try:
+            found = re.search(r"serving http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+            assert found is not None
+            connection = HTTPConnection("127.0.0.1", int(found[1]), timeout=BOUND)
+            connection.request("GET", "/raw/delayed/0")
+            status = connection.getresponse().status
+            connection.close()
+        finally:
+            process.terminate()
+    return status == 200 and process.returncode == 0
+
+
+@pytest.mark.parametrize("first", ["latebin", "other"])
+def test_beside_another_app(environment: Environment, wheel: Path, other: Path, first: str) -> None:
+    """Nothing of the other project changes when latebin is installed before or after, and uninstalled."""
+    for installed in (wheel, other) if first == "latebin" else (other, wheel):
+        environment.install(installed)
+    files = environment.files()
+    assert environment.owners() == OWNERS
+    command = environment.folder / "bin" / "latebin"
+    assert serves(command) if first == "latebin" else serves(environment.python, "-m", "latebin")
+    assert run(environment.python, "-c", "import latebin; print(latebin.__file__)").startswith(str(environment.site))
+    environment.pip("uninstall", "--yes", "latebin")
+    assert environment.files() == files
+    assert environment.owners() == OWNERS
+    assert not list(environment.site.glob("latebin*"))
