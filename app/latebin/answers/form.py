@@ -1,14 +1,17 @@
 """Bodies that are forms, read by Werkzeug's parser: httpbin's own, so that a form means here what it means there."""
 
+from functools import cache
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from latebin.core.http.echo import Content, Upload
 from latebin.core.http.reply import Problem, Refused
+
+if TYPE_CHECKING:
+    from werkzeug.formparser import FormDataParser
 
 MAX_PARTS: Final = 1000
 """Fields and files in a form: more of them keep the parser busy for longer than others can wait."""
@@ -60,14 +63,18 @@ def _in_memory(
     return BytesIO()
 
 
-_PARSER: Final = FormDataParser(_in_memory, MAX_FIELD, max_form_parts=MAX_PARTS, silent=False)
+@cache
+def _parser() -> "FormDataParser":
+    from werkzeug.formparser import FormDataParser  # noqa: PLC0415  # for the first form
+
+    return FormDataParser(_in_memory, MAX_FIELD, max_form_parts=MAX_PARTS, silent=False)
 
 
 def _form(body: bytes, mimetype: str, options: dict[str, str]) -> Content:
     # Werkzeug bounds the parts of multipart/form-data only.
     if mimetype == _URLENCODED and body.count(b"&") >= MAX_PARTS:
         raise RequestEntityTooLarge
-    _, fields, files = _PARSER.parse(BytesIO(body), mimetype, len(body), options)
+    _, fields, files = _parser().parse(BytesIO(body), mimetype, len(body), options)
     if None in fields or None in files:
         raise ValueError("a part has no name")
     uploads = {name: Upload(file.content_type or "", file.read()) for name, file in files.items()}
