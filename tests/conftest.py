@@ -2,14 +2,10 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from twisted.internet.task import Clock
 
-from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
-from latebin.core.settings import Settings
-from latebin.site.factory import ServiceSite
-from latebin.site.root import Root
-from tests.support.wire import House
+from latebin.core.settings import STACKS
+from tests.support.wire import House, make_house
 
 SLOW = (
     "system/test_schemathesis.py",
@@ -45,14 +41,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    clock, settings = Clock(), Settings()
-    klein, resource = Service(clock, settings), Service(clock, settings)
-    root = Root(klein, resource, settings)
-    # The idle timeout of a connection is not tested with this: its clock stands still.
-    yield House(clock, klein, resource, root, ServiceSite(root, clock, Clock()))
-    clock.advance(0)
-    assert clock.getDelayedCalls() == [], "a timer outlived the request it was for"
+def stack() -> str:
+    """The stack of the service; a module whose tests hold on every stack overrides this with `every_stack`."""
+    return "tuned"
+
+
+@pytest.fixture(params=STACKS)
+def every_stack(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def house(stack: str) -> Iterator[House]:
+    house = make_house(stack)
+    yield house
+    house.clock.advance(0)
+    assert house.clock.getDelayedCalls() == [], "a timer outlived the request it was for"
 
 
 @pytest.fixture(params=sorted(PREFIXES))

@@ -69,6 +69,13 @@ def test_rooms() -> None:
 
 
 def test_global_reactor() -> None:
-    """The process clock and the module that installs the reactor import the global one, and no other module does."""
+    """The process clock and the stacks import the global reactor, and no other module does."""
     touching = {str(module) for module in MODULES if "twisted.internet.reactor" in imports(module)}
-    assert touching == {"overrides/reactor.py", "timing/wakers.py"}
+    assert touching == {"overrides/reactor.py", "overrides/stack.py", "timing/wakers.py"}
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if each.parts[0] != "overrides"], ids=str)
+def test_door(module: Path) -> None:
+    """A module outside the overrides imports nothing of them but the door."""
+    inside = {name for name in imports(module) if name.startswith("latebin.overrides")}
+    assert all(name.startswith("latebin.overrides.stack.") for name in inside)

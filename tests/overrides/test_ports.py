@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactor
 
-from latebin.overrides.ports import AT_ONCE, AdoptingReactor
+from latebin.overrides.ports import AT_ONCE, SharingReactor
 
 COMING = 20
 
@@ -53,7 +53,7 @@ def listener(method: str, tmp_path: Path) -> Iterator[socket.socket]:
 def test_few_at_once(method: str, listener: socket.socket) -> None:
     """A turn of the reactor accepts a few connections, however many were there in the turn before."""
     factory = Counting()
-    port = getattr(AdoptingReactor(MemoryReactor(), listener.fileno()), method)(listener.getsockname(), factory)
+    port = getattr(SharingReactor(MemoryReactor(), listener.fileno()), method)(listener.getsockname(), factory)
     for turn in range(1, COMING // AT_ONCE + 1):
         port.doRead()
         assert factory.accepted == turn * AT_ONCE
@@ -64,7 +64,7 @@ def test_few_at_once(method: str, listener: socket.socket) -> None:
 
 def test_the_end_of_a_port(method: str, listener: socket.socket) -> None:
     """A port that ends leaves the socket listening, and its path where it is."""
-    port = getattr(AdoptingReactor(MemoryReactor(), listener.fileno()), method)(listener.getsockname(), Counting())
+    port = getattr(SharingReactor(MemoryReactor(), listener.fileno()), method)(listener.getsockname(), Counting())
     port.connectionLost(None)
     with socket.socket(listener.family) as another:
         another.connect(listener.getsockname())

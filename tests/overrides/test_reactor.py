@@ -17,7 +17,8 @@ from latebin.overrides.reactor import AT_ONCE, DirectReactor
 
 SHOWN = """
 import {first}
-from latebin.cli.serve import reactor
+from latebin.overrides.stack import TUNED
+reactor = TUNED.reactor()
 from twisted.internet import reactor as installed
 assert reactor is installed
 print(type(reactor).__name__)

@@ -35,6 +35,11 @@ class Stop:
 
 
 @pytest.fixture
+def stack(every_stack: str) -> str:
+    return every_stack
+
+
+@pytest.fixture
 def stop(house: House) -> Stop:
     return Stop(house)
 

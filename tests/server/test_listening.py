@@ -1,17 +1,19 @@
 import socket
-from typing import Any
+from itertools import repeat
+from typing import Any, cast
 
 import pytest
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import LogLevel, capturedLogs
 
 from latebin.compare.contract import CASES, Case
 from latebin.core.settings import Settings
-from latebin.server.listening import endpoints, listen
+from latebin.server.listening import announce, endpoints, open_ports, serve
 from tests.support.sockets import BOUND, asynchronous, connect, served, until
 
 
@@ -122,7 +124,7 @@ async def test_a_port_that_is_taken() -> None:
     """A port that somebody else listens on is an error that says so."""
     async with served() as service:
         with pytest.raises(CannotListenError, match="Address already in use"):
-            await listen(Settings(port=service.port), reactor)
+            await serve(Settings(port=service.port), cast("Any", reactor))
 
 
 @pytest.mark.parametrize(
@@ -160,7 +162,7 @@ async def test_backlog(monkeypatch: pytest.MonkeyPatch, description: str, backlo
 
     for method in ("listenTCP", "listenUNIX"):
         monkeypatch.setattr(reactor, method, listening)
-    await listen(Settings(listen=(description,)), reactor)
+    await open_ports(Settings(listen=(description,)), [reactor], Factory(), Factory())
     assert asked == [backlog]
 
 
@@ -169,8 +171,9 @@ async def test_urls(tmp_path: Any) -> None:
     """The URLs that are served are in the log, whatever they are listened on with."""
     path = tmp_path / "socket"
     chosen = Settings(listen=("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1", f"unix:{path}"))
+    opened = await open_ports(chosen, repeat(reactor), Factory(), Factory())
     with capturedLogs() as events:
-        ports = await listen(chosen, reactor)
+        ports = announce(chosen, opened).public
     four, six, _ = [str(port.getHost()).partition("port=")[2].partition(",")[0].strip(")") for port in ports]
     for port in ports:
         await maybeDeferred(port.stopListening)

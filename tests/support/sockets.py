@@ -10,13 +10,16 @@ import pytest_twisted
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.web.client import HTTPConnectionPool
 
 from latebin.core.settings import Settings
-from latebin.server.listening import listen
+from latebin.overrides.stack import choose
+from latebin.server.listening import endpoints
+from latebin.site.factory import site
+from latebin.timing import wakers
 
 BOUND = 30
 """The longest time, in seconds, to wait for a condition."""
@@ -54,7 +57,8 @@ class Accepted:
     def open(self) -> list[Any]:
         """Return the channels of the open connections."""
         channels = [protocol._channel for protocol in self._protocols]
-        return [channel for channel in channels if channel.transport is not None and channel.transport.connected]
+        # A watched connection has forgotten its channel when it is lost.
+        return [channel for channel in channels if channel and channel.transport and channel.transport.connected]
 
     async def close(self) -> None:
         """Stop listening, and abort every connection."""
@@ -90,9 +94,11 @@ class Served:
 
 @asynccontextmanager
 async def served(**chosen: Any) -> AsyncIterator[Served]:
-    port: Any
-    [port] = await listen(Settings(port=0, **chosen), reactor)
-    accepted, root = Accepted(port), port.factory.resource
+    settings, clock = Settings(port=0, **chosen), wakers.for_reactor(cast("Any", reactor))
+    agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
+    factory: Any = site(settings, clock, agent)
+    port: Any = await serverFromString(reactor, endpoints(settings)[0]).listen(factory)
+    accepted, root = Accepted(port), factory.resource
     pool = HTTPConnectionPool(reactor, persistent=False)
     try:
         yield Served(port.getHost().port, lambda: root.pending, pool, accepted)

@@ -10,7 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from latebin.answers.service import Service
-from latebin.site.factory import ServiceSite
+from latebin.core.settings import Settings
+from latebin.site.factory import ServiceSite, make_site
 from latebin.site.root import Root
 
 
@@ -72,6 +73,15 @@ class House:
 
     def wire(self) -> Wire:
         return Wire(self.site, self.clock)
+
+
+def make_house(stack: str) -> House:
+    """Make a service with default settings on one of the stacks."""
+    clock, settings = Clock(), Settings(stack=stack)
+    klein, resource = Service(clock, settings), Service(clock, settings)
+    root = Root(klein, resource, settings)
+    # The idle timeout of a connection is not tested with this: its clock stands still.
+    return House(clock, klein, resource, root, make_site(root, clock, settings, Clock()))
 
 
 def answer(house: House, request: str) -> tuple[str, str]:

@@ -56,6 +56,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--shutdown-delay": ("5s", {"shutdown_delay": 5.0}),
     "--drain-timeout": ("1m", {"drain_timeout": 60.0}),
     "--admin-listen": ("tcp:8081", {"admin_listen": ("tcp:8081",)}),
+    "--stack": ("stock", {"stack": "stock"}),
 }
 
 
@@ -116,6 +117,8 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--max-pending", "0"], "--max-pending"),
         (["--max-pending", "none"], "--max-pending"),
         (["--workers", "0"], "--workers"),
+        (["--stack", "ours"], "'ours' is not one of 'stock', 'tuned'"),
+        (["--stack", "stock", "--workers", "2", "--listen", "unix:/a"], "several workers cannot share unix:/a"),
         (["--workers", "many"], "--workers"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),

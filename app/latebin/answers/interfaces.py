@@ -5,6 +5,7 @@
 
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web.iweb import IRequest
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
-    from latebin.core.http.reply import Problem
+    from latebin.core.http.reply import Problem, Reply
     from latebin.core.settings import Settings
     from latebin.timing.timeouts import Timeouts
 
@@ -87,8 +88,10 @@ class ServedRequest(Protocol):
     chunked: int
     finished: int
     defaultContentType: bytes | None
+    notifications: "list[Deferred[None]]"
     client: Any
     channel: Any
+    site: Any
     transport: ITCPTransport | None
 
     def getHeader(self, key: bytes, /) -> bytes | None: ...
@@ -149,6 +152,27 @@ class Host(Protocol):
 def request_id(request: IRequest | ServedRequest) -> str:
     """Return the id of a request; empty under a plain `twisted.web.server.Site`."""
     return getattr(request, "request_id", b"").decode("ascii")
+
+
+def dismiss(request: ServedRequest, reply: "Reply", end: "End" = "aborted") -> None:
+    """Answer now with a reply, in the place of the answer that is waited for.
+
+    An answer that has begun is broken off instead. To the code that makes the answer, it is as if the client had left.
+
+    Args:
+        request: the request.
+        reply: the answer.
+        end: the reason for breaking off an answer that has begun.
+    """
+    if request.startedWriting or getattr(request.transport, "disconnecting", False):
+        request.end = end
+        abort(request)
+        return
+    waiting, request.notifications = request.notifications, []
+    for finished in waiting:
+        finished.errback(CancelledError())
+    request.write(reply.start(request))
+    request.finish()
 
 
 def abort(request: ServedRequest) -> None:

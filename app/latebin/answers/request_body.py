@@ -12,6 +12,7 @@ from latebin.answers.interfaces import BodySource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
 
 WINDOW: Final = 64 * 1024
@@ -173,11 +174,12 @@ class KeptBody(DroppedBody):
         most: bytes that a body may have.
         announced: bytes that it will have, if that is known.
         limit: bytes that are kept; one more is, which tells that the body is longer.
+        file: what keeps them; memory, unless it is said.
     """
 
-    def __init__(self, most: int, announced: int | None, limit: int) -> None:
+    def __init__(self, most: int, announced: int | None, limit: int, file: "IO[bytes] | None" = None) -> None:
         super().__init__(most, announced)
-        self._kept = BytesIO()
+        self._kept = file or BytesIO()
         self._room = limit + 1
 
     def write(self, data: bytes, /) -> int:

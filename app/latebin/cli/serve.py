@@ -4,7 +4,9 @@ import signal
 import sys
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NoReturn, cast
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import attrs
 import click
@@ -23,16 +25,17 @@ from latebin.core.http.upstream_url import parse as parse_upstream
 from latebin.core.language import size
 from latebin.core.language.duration import render
 from latebin.core.language.trace import Trace
-from latebin.core.settings import LOG_FORMATS, Settings
-from latebin.overrides.reactor import reactor
-from latebin.server.listening import Hurry, accept
-from latebin.server.listening import serve as serve_on
+from latebin.core.settings import LOG_FORMATS, STACKS, Settings
+from latebin.overrides.stack import choose
 from latebin.server.machine import cores, most_pending, raise_descriptors
 from latebin.server.signals import Signals
 from latebin.server.workers import BOARD, WorkersFailedError, inherited
 from latebin.telemetry.counters import shared
 from latebin.telemetry.log import Lines, observer
 from latebin.telemetry.metrics import WIDTH
+
+if TYPE_CHECKING:
+    from latebin.server.listening import Hurry
 
 
 class HostType(click.ParamType[str]):
@@ -53,7 +56,7 @@ class EndpointType(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            endpoint = serverFromString(reactor, str(value))
+            endpoint = serverFromString(_reactor(ctx), str(value))
         except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
             self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
         if isinstance(endpoint, StandardIOEndpoint):
@@ -101,6 +104,11 @@ class PendingType(click.ParamType["int | None"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         return None if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
+
+
+def _reactor(context: click.Context | None) -> ReactorBase:
+    """Return the reactor of the stack that was chosen; `--stack` is read before the other options."""
+    return choose(context.params["stack"] if context else DEFAULTS.stack).reactor()
 
 
 @click.command("serve")
@@ -172,6 +180,13 @@ class PendingType(click.ParamType["int | None"]):
     type=EndpointType(),
     help="Twisted server endpoint of /healthz, /readyz and /metrics.",
 )
+@setting(
+    "--stack",
+    default=DEFAULTS.stack,
+    type=click.Choice(STACKS),
+    is_eager=True,
+    help="Twisted's and Klein's own classes, or tuned ones in their place.",
+)
 @click.pass_context
 def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
     """Serve late answers: in Klein under /, as raw resources under /raw.
@@ -214,7 +229,7 @@ def worker_command() -> None:
     # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _begin_log(inheritance.settings, BOARD, inheritance.worker)
-    react(_when_running, (partial(accept, inheritance),))
+    react(_when_running, (partial(_listening(inheritance.settings).accept, inheritance),))
 
 
 def _run(settings: Settings) -> NoReturn:
@@ -222,7 +237,13 @@ def _run(settings: Settings) -> NoReturn:
     settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
     board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
     _begin_log(settings, board)
-    react(_when_running, (partial(serve_on, settings, board=board),))
+    react(_when_running, (partial(_listening(settings).serve, settings, board=board),))
+
+
+def _listening(settings: Settings) -> ModuleType:
+    """Import all that serves; that imports Klein, which installs Twisted's reactor where none is installed."""
+    choose(settings.stack).reactor()
+    return import_module("latebin.server.listening")
 
 
 def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
@@ -230,7 +251,7 @@ def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) 
     globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
 
 
-def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], Deferred[Hurry]]) -> Deferred[object]:
+def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], "Deferred[Hurry]"]) -> Deferred[object]:
     """Serve until a signal stops the reactor; the Deferred fails at a second signal."""
     # Only a running reactor handles signals, so the URLs are logged when it runs.
     running: Deferred[object] = Deferred()

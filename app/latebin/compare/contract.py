@@ -35,6 +35,7 @@ class Case:
         content: the body of a delayed answer that is not an echo.
         echo: for an echo, the JSON members that differ from those for a bare request; otherwise None.
         allow: the methods in the Allow header of a 405.
+        needs_tuned: why the stock stack gives another answer; empty where every stack gives this one.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     content: bytes = SORRY
     echo: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     allow: str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    needs_tuned: str = ""
 
     def request(self, style: str) -> bytes:
         """Return the bytes of the request to one style."""
@@ -82,6 +84,8 @@ class Case:
 _echo: Final = partial(Case, content_type="application/json", echo={})
 
 _drip: Final = partial(Case, late=True, content_type="application/octet-stream", content=b"*" * 10)
+
+_LOWER: Final = "Werkzeug takes get for GET, though a method is case-sensitive (RFC 9110, section 9.1)"
 
 _FORM: Final = "Content-Type: application/x-www-form-urlencoded"
 
@@ -353,8 +357,8 @@ CASES: Final = (
     Case("OPTIONS with a delay in the path", "/delayed/1s", 204, method="OPTIONS"),
     Case("an unknown method", "/delayed", 405, method="BREW"),
     Case("a known method that is not allowed", "/delayed/1s", 405, method="TRACE"),
-    Case("a method in lower case", "/delayed", 405, method="get"),
-    Case("a method in mixed case", "/drip", 405, method="Get", allow="GET, HEAD, OPTIONS"),
+    Case("a method in lower case", "/delayed", 405, method="get", needs_tuned=_LOWER),
+    Case("a method in mixed case", "/drip", 405, method="Get", allow="GET, HEAD, OPTIONS", needs_tuned=_LOWER),
     Case("a method in lower case at an unknown path", "/nothing", 404, method="get"),
     Case("a method without letters", "/predict", 405, method="1", allow="GET, HEAD, OPTIONS"),
     Case("a delay in the path and in the query", "/delayed/1s?delay=1s", 400),
@@ -509,6 +513,7 @@ class Conversation:
         raw: bytes that are not a request, sent together with the last request; `{prefix}` is the style's prefix.
         leaves: when the client closes its half of the connection; None if it waits for the service to close.
         stays: whether the service accepts another request on the connection.
+        needs_tuned: why the stock stack does not keep the promise; empty where every stack keeps it.
     """
 
     name: str
@@ -520,6 +525,7 @@ class Conversation:
     raw: str = ""
     leaves: Leaving | None = None
     stays: bool = True
+    needs_tuned: str = ""
 
     @property
     def wait(self) -> float:
@@ -554,9 +560,16 @@ def _fault(kind: str, *statuses: int, leaves: Leaving | None = None) -> tuple[Co
     )
 
 
+_UNNAMED: Final = "Twisted's channel closes the connection at such a request, or answers 400, and does not say why"
+
 CONVERSATIONS: Final = (
     *(
-        Conversation(case.name, (case,), stays=case.version == "HTTP/1.1" and "Connection: close" not in case.headers)
+        Conversation(
+            case.name,
+            (case,),
+            stays=case.version == "HTTP/1.1" and "Connection: close" not in case.headers,
+            needs_tuned=case.needs_tuned,
+        )
         for case in CASES
     ),
     Conversation("headers before the delay", (Case("", "/delayed?delay=10ms&at=body&status=503", 503, wait=0.01),)),
@@ -615,7 +628,7 @@ CONVERSATIONS: Final = (
         )
     ),
     *(
-        Conversation(f"too large: {name}", (), (status,), raw=raw, stays=False)
+        Conversation(f"too large: {name}", (), (status,), raw=raw, stays=False, needs_tuned=_UNNAMED)
         for name, status, raw in (
             ("a request line", 414, "GET {prefix}/delayed?" + "x" * 2**14),
             ("a header", 431, "GET {prefix}/delayed HTTP/1.1\r\nX: " + "x" * 2**14),
@@ -629,12 +642,18 @@ CONVERSATIONS: Final = (
         raw="POST {prefix}/delayed HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16777217\r\n\r\n",
         leaves="after the headers",
         stays=False,
+        needs_tuned="Twisted's request is processed when its body is there, which this one never sends",
     ),
     Conversation(
         "bytes that are not HTTP behind a request", (_QUICK,), (200, 400), raw="\x00\xff{prefix}\r\n", stays=False
     ),
 )
 """The whole contract: each case on a connection of its own, and everything that needs more than one request."""
+
+
+def held_by(stack: str) -> tuple[Conversation, ...]:
+    """Return the conversations whose promises a stack keeps, one of `latebin.core.settings.STACKS`."""
+    return tuple(each for each in CONVERSATIONS if stack == "tuned" or not each.needs_tuned)
 
 
 def comparable(received: bytes, style: str) -> bytes:

@@ -11,6 +11,8 @@ from latebin.core.language.trace import Trace
 
 LOG_FORMATS: Final = ("text", "json")
 
+STACKS: Final = ("stock", "tuned")
+
 
 @attrs.frozen
 class Settings:
@@ -38,9 +40,10 @@ class Settings:
         scenarios: the scenarios by name, each as for `latebin.core.scenarios.read`.
         default_scenario: the name of the scenario for every path that is not one of the service's own.
         scenario_listen: names of scenarios, each with its own Twisted server endpoint description.
+        stack: one of STACKS: Twisted's and Klein's own classes, or those of `latebin.overrides` in their place.
 
     Raises:
-        ValueError: the default delay is above the longest.
+        ValueError: the default delay is above the longest; or the stock stack is to share a UNIX socket among workers.
     """
 
     host: str = "127.0.0.1"
@@ -64,8 +67,13 @@ class Settings:
     scenarios: Mapping[str, "str | Mapping[str, Any]"] = attrs.field(factory=dict)
     default_scenario: str | None = None
     scenario_listen: tuple[tuple[str, str], ...] = ()
+    stack: str = attrs.field(default="tuned", validator=attrs.validators.in_(STACKS))
 
     def __attrs_post_init__(self) -> None:
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")
+        shared = self.workers > 1 and [each for each in (*self.listen, *self.admin_listen) if "unix:" in each]
+        if self.stack == "stock" and shared:
+            # Twisted's own port of such a socket removes its path, though others still accept on it.
+            raise ValueError(f"several workers cannot share {shared[0]} on the stock stack: take tuned, or one worker")

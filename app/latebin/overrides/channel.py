@@ -67,7 +67,7 @@ class Channel(LimitedChannel):
         return bool(ISSLTransport.providedBy(self.transport))
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
-        if self.persistent and (self.site.connections.ending or self.requests[0].refusal is not None):
+        if self.persistent and self.requests[0].refusal is not None:
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
         super().writeHeaders(version, code, reason, headers)

@@ -3,10 +3,10 @@
 from typing import Any, Final, cast
 
 import attrs
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
+from latebin.answers.client_address import address
 from latebin.core.http.proxy_protocol import ProxyHeader, read
 
 HAPROXY: Final = "haproxy:"
@@ -91,8 +91,3 @@ class ProxyProtocolReactor:
         """Accept connections of a socket that somebody else has bound."""
         adopted = self.reactor.adoptStreamPort(fileDescriptor, addressFamily, ProxyProtocolFactory(factory))
         return cast("IListeningPort", adopted)
-
-
-def address(host: str, port: int) -> IAddress:
-    """Give Twisted's address of a host, which is one of IPv4 or IPv6 itself."""
-    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)

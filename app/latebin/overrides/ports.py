@@ -1,12 +1,16 @@
 """Listening on a socket that another process has bound, by whatever endpoint it bound it."""
 
-import os
-import socket
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
-import attrs
 from twisted.internet import tcp, unix
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
+
+from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
+from latebin.overrides.stack import AdoptingReactor, StockListening
+from latebin.overrides.tls import SSL, TLSReactor
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IStreamServerEndpoint
 
 AT_ONCE: Final = 1
 """Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between.
@@ -16,25 +20,14 @@ waited for a core.
 """
 
 
-@attrs.frozen
-class AdoptingReactor:
-    """As much of a reactor as a server endpoint listens with: it takes a socket over in the place of binding one.
-
-    So an endpoint still does what belongs to it (TLS, the PROXY protocol), and does it in the worker.
-
-    Attributes:
-        reactor: what reads the socket.
-        descriptor: of the socket, which listens already; it is duplicated.
-    """
-
-    reactor: IReactorSocket
-    descriptor: int
+class SharingReactor(AdoptingReactor):
+    """An `AdoptingReactor` whose ports leave connections for others that listen on the same socket."""
 
     def listenTCP(
         self, port: object, factory: IProtocolFactory, backlog: int = 0, interface: str = ""
     ) -> IListeningPort:
-        """Accept connections of TCP; the backlog and the address are as they were bound."""
-        return _listening(SharedPort._fromListeningDescriptor(self.reactor, self.descriptor, self._family(), factory))  # noqa: SLF001
+        """Accept TCP connections; backlog and address stay as they were bound."""
+        return _listening(SharedPort._fromListeningDescriptor(self.reactor, self.descriptor, self.family(), factory))  # noqa: SLF001
 
     def listenUNIX(
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
@@ -45,9 +38,25 @@ class AdoptingReactor:
         port.backlog, port.mode = backlog, mode
         return _listening(port)
 
-    def _family(self) -> int:
-        with socket.socket(fileno=os.dup(self.descriptor)) as same:
-            return same.family
+
+class TunedListening(StockListening):
+    """Twisted's ways to listen, with a PROXY protocol of ours, and with sockets that several processes share evenly."""
+
+    def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
+        if description.startswith(HAPROXY):
+            return self.endpoint(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
+        if description.startswith(SSL):
+            reactor = TLSReactor(reactor)
+        return super().endpoint(reactor, description)
+
+    def adopt(self, reactor: IReactorSocket, descriptor: int) -> SharingReactor:
+        return SharingReactor(reactor, descriptor)
+
+    def lend(self, port: tcp.Port) -> None:
+        """Stop accepting; closed, the socket is the workers' all the same, until they close theirs."""
+        super().lend(port)
+        # Shut, it would be nobody's.
+        port._shouldShutdown = False  # noqa: SLF001
 
 
 class SharedPort(tcp.Port):

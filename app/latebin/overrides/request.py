@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
-from latebin.answers.interfaces import BodySink, BodySource, Host, abort
+from latebin.answers.client_address import believe
+from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
 from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
 from latebin.core.http.reply import too_large
 from latebin.core.http.request_id import HEADER, PARENT
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
-    from latebin.core.http.reply import Problem, Reply
+    from latebin.core.http.reply import Problem
 
 
 # A channel asks each time whether it is to tell a request that it is queued; that is found the sooner if it is not.
@@ -75,10 +75,12 @@ class Request(LeanRequest):
             self.content.complete()
 
     def process(self) -> None:
-        """Give the request its id before anybody asks."""
+        """Give the request its id, and the client that trusted proxies report, before anything asks for them."""
         channel: Any = self.channel
-        told: Host = channel.site
-        self.request_id = told.assign(self.given(HEADER), self.given(PARENT))
+        host: Host = channel.site
+        self.request_id = host.assign(self.given(HEADER), self.given(PARENT))
+        if host.settings.proxy_headers:
+            believe(cast("ServedRequest", self), host.settings.proxy_headers)
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -126,7 +128,7 @@ class Request(LeanRequest):
         if self.site is None:
             self._process_as_it_is()
         elif not self.finished:
-            self.dismiss(problem.reply(), "refused")
+            dismiss(cast("ServedRequest", self), problem.reply(), "refused")
 
     def _process_as_it_is(self) -> None:
         if self.content is None:
@@ -139,25 +141,6 @@ class Request(LeanRequest):
         if isinstance(channel, LimitedChannel):
             return channel.begun
         return channel.command, channel.path, b"HTTP/2"
-
-    def dismiss(self, reply: "Reply", end: "End" = "aborted") -> None:
-        """Answer now, in the place of the answer that is waited for; if that has begun, break it off.
-
-        To what makes that answer, it is as if the client had left.
-
-        Args:
-            reply: the answer.
-            end: why an answer that has begun is broken off.
-        """
-        if self.startedWriting or getattr(self.transport, "disconnecting", False):
-            self.end = end
-            abort(self)
-            return
-        waiting, self.notifications = self.notifications, []
-        for finished in waiting:
-            finished.errback(CancelledError())
-        self.write(reply.start(self))
-        self.finish()
 
     def connectionLost(self, reason: "Failure") -> None:
         """Tell the site that the client left, if the request had been received and was not answered."""

@@ -54,7 +54,7 @@ class Drain:
         Returns:
             `done`.
         """
-        self.connections.ending = True
+        self.connections.start_ending()
         pending, delay = len(self.connections.requests), render(self.settings.shutdown_delay)
         log.info("stopping: {pending} pending, listening for {delay}", pending=pending, delay=delay)
         self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)

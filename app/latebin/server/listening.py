@@ -12,7 +12,7 @@ import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import Port
@@ -20,9 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
-from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
-from latebin.overrides.ports import AdoptingReactor
-from latebin.overrides.tls import SSL, TLSReactor
+from latebin.overrides.stack import Listening, choose
 from latebin.server.drain import Drain
 from latebin.server.warmup import warm_up
 from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
@@ -53,7 +51,10 @@ wait a second and more before they have sent anything."""
 Hurry = Callable[[], None]
 """What makes a service that stops wait for nobody any longer."""
 
-_WITH_BACKLOG: Final = re.compile("(haproxy:)?(tcp|tcp6|ssl|unix):")
+_HAPROXY: Final = "haproxy:"
+"""The prefix of an endpoint whose connections begin with a header of the PROXY protocol."""
+
+_WITH_BACKLOG: Final = re.compile(f"({_HAPROXY})?(tcp|tcp6|ssl|unix):")
 
 
 @attrs.frozen
@@ -75,21 +76,13 @@ def endpoints(settings: Settings) -> tuple[str, ...]:
     return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
 
 
-def _endpoint(reactor: object, description: str) -> "IStreamServerEndpoint":
+def _endpoint(ports: Listening, reactor: object, description: str) -> "IStreamServerEndpoint":
     """Let as many wait on an endpoint as on our own, if its description can say how many, and does not."""
     if _WITH_BACKLOG.match(description) and ":backlog=" not in description:
         # It may say so without the name, as the last of all.
         with suppress(TypeError):
-            return _parsed(reactor, f"{description}:backlog={BACKLOG}")
-    return _parsed(reactor, description)
-
-
-def _parsed(reactor: object, description: str) -> "IStreamServerEndpoint":
-    if description.startswith(HAPROXY):
-        return _parsed(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
-    if description.startswith(SSL):
-        reactor = TLSReactor(reactor)
-    return cast("IStreamServerEndpoint", serverFromString(reactor, description))
+            return ports.endpoint(reactor, f"{description}:backlog={BACKLOG}")
+    return ports.endpoint(reactor, description)
 
 
 def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) -> Deferred[Hurry]:
@@ -106,20 +99,9 @@ def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) ->
     if board is None:
         warm_up(settings)
         factory = _factory(settings, reactor)
-        opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
-        return opened.addCallback(partial(_announced, settings)).addCallback(partial(_served, reactor, factory))
+        opened = open_ports(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
+        return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, factory))
     return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
-
-
-def listen(settings: Settings, reactor: object) -> "Deferred[list[IListeningPort]]":
-    """Accept connections in this process, on every endpoint.
-
-    Returns:
-        The listening ports; the Deferred fails if one of the endpoints cannot be listened on.
-    """
-    factory = _factory(settings, reactor)
-    opened = _opened(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
-    return opened.addCallback(partial(_announced, settings)).addCallback(lambda ports: [*ports.public, *ports.admin])
 
 
 def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
@@ -138,8 +120,9 @@ def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
     board = SharedCounters(WIDTH, settings.workers, BOARD)
     factory = _factory(settings, reactor, board, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
-    adopting = (AdoptingReactor(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
-    opened = _opened(settings, adopting, factory, admin_site(factory, _steady(reactor)))
+    ports = choose(settings.stack).ports()
+    adopting = (ports.adopt(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
+    opened = open_ports(settings, adopting, factory, admin_site(factory, _steady(reactor)))
     return opened.addCallback(_ready).addCallback(partial(_served, reactor, factory))
 
 
@@ -176,11 +159,7 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
 
 
 def _factory(settings: Settings, reactor: object, board: SharedCounters | None = None, worker: int = 0) -> ServiceSite:
-    agent = None
-    if settings.upstreams:
-        from latebin.overrides.agent import outgoing  # noqa: PLC0415  # Twisted's client, for services with upstreams
-
-        agent = outgoing(reactor)
+    agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
     return site(settings, _steady(reactor), agent, board, worker)
 
 
@@ -199,27 +178,36 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     GarbageScheduler(steady, due_within, lambda: root.asked, activity=root.activity).start()
 
 
-def _opened(
+def open_ports(
     settings: Settings, reactors: Iterable[object], service: "IProtocolFactory", admin: "IProtocolFactory"
 ) -> Deferred[Ports]:
-    """Listen on every endpoint, each with the next of the reactors."""
-    each = iter(reactors)
-    public = [_endpoint(next(each), description).listen(service) for description in endpoints(settings)]
-    private = [_endpoint(next(each), description).listen(admin) for description in settings.admin_listen]
+    """Listen on every endpoint, each with the next of the reactors.
+
+    Args:
+        settings: the endpoints, and the stack that listens on them.
+        reactors: what binds, or adopts, the sockets.
+        service: what accepts on the public endpoints.
+        admin: what accepts on the endpoints of `--admin-listen`.
+
+    Returns:
+        A Deferred of the ports; it fails if one of the endpoints cannot be listened on.
+    """
+    each, ports = iter(reactors), choose(settings.stack).ports()
+    public = [_endpoint(ports, next(each), description).listen(service) for description in endpoints(settings)]
+    private = [_endpoint(ports, next(each), description).listen(admin) for description in settings.admin_listen]
     opened = gatherResults([*public, *private], consumeErrors=True).addErrback(_first)
     return opened.addCallback(lambda ports: Ports(ports[: len(public)], ports[len(public) :]))
 
 
 def _bound(settings: Settings, reactor: object) -> Deferred[Ports]:
     """Listen on every endpoint, and accept nothing: that is for the workers."""
-    return _opened(settings, repeat(reactor), Factory(), Factory()).addCallback(_unread)
+    return open_ports(settings, repeat(reactor), Factory(), Factory()).addCallback(partial(_lent, settings))
 
 
-def _unread(ports: Ports) -> Ports:
+def _lent(settings: Settings, ports: Ports) -> Ports:
+    lend = choose(settings.stack).ports().lend
     for port in (*ports.public, *ports.admin):
-        cast("Port", port).stopReading()
-        # Closed, it is the workers' all the same, until they close theirs; shut, it would be nobody's.
-        cast("Port", port)._shouldShutdown = False  # noqa: SLF001
+        lend(cast("Port", port))
     return ports
 
 
@@ -236,7 +224,7 @@ def _staffed(settings: Settings, reactor: ReactorBase, board: int, ports: Ports)
         return workers.stop().addCallback(lambda _: closing.cancel()).addCallback(lambda _: _closed(every))
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
-    return workers.start().addCallback(lambda _: _announced(settings, ports)).addCallback(lambda _: workers.kill)
+    return workers.start().addCallback(lambda _: announce(settings, ports)).addCallback(lambda _: workers.kill)
 
 
 def _cancelled(failure: Failure) -> None:
@@ -248,7 +236,8 @@ def _first(failure: Failure) -> Failure:
     return cast("FirstError", failure.value).subFailure
 
 
-def _announced(settings: Settings, ports: Ports) -> Ports:
+def announce(settings: Settings, ports: Ports) -> Ports:
+    """Log the URLs at which the service can be reached."""
     for description, port in zip(endpoints(settings), ports.public, strict=True):
         base = _url(description, port.getHost())
         log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
@@ -259,7 +248,7 @@ def _announced(settings: Settings, ports: Ports) -> Ports:
 
 
 def _url(description: str, address: object) -> str:
-    scheme = "https" if description.removeprefix(HAPROXY).startswith("ssl:") else "http"
+    scheme = "https" if description.removeprefix(_HAPROXY).startswith("ssl:") else "http"
     if isinstance(address, IPv6Address):
         return f"{scheme}://[{address.host}]:{address.port}"
     if isinstance(address, IPv4Address):

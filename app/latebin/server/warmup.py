@@ -11,9 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from latebin.core.settings import Settings
-from latebin.overrides.request import Request
-from latebin.site.factory import ServiceSite
-from latebin.site.root import root
+from latebin.site.factory import ServiceSite, site
 
 PATHS: Final = b"/delayed", b"/raw/delayed"
 """What is asked for, each on a connection of its own."""
@@ -49,13 +47,6 @@ class MemoryTransport:
     getHost = getPeer
 
 
-class _Unheard(ServiceSite):
-    """A site that answers as another would; neither log nor figures tell of it."""
-
-    def log(self, request: Request) -> None:  # type: ignore[override]  # as in its base
-        pass
-
-
 def warm_up(settings: Settings) -> list[bytes]:
     """Have a service answer once in each style, by itself, from beginning to end.
 
@@ -72,8 +63,9 @@ def warm_up(settings: Settings) -> list[bytes]:
         The answers.
     """
     clock = Clock()
-    site = _Unheard(root(settings, clock), clock, settings=settings)
-    return [_answer(site, clock, path) for path in PATHS]
+    made = site(settings, clock)
+    made.log = lambda _: None  # type: ignore[method-assign,assignment]  # neither the log nor the figures are to have it
+    return [_answer(made, clock, path) for path in PATHS]
 
 
 def _answer(site: ServiceSite, clock: Clock, path: bytes) -> bytes:

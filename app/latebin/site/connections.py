@@ -1,16 +1,42 @@
-"""The connections of a site that are open, and how they come to an end."""
+"""The open connections of a site, and how they come to an end."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+from latebin.answers.interfaces import ServedRequest, dismiss
+from latebin.timing.activity import Activity
 
 if TYPE_CHECKING:
-    from latebin.core.http.reply import Reply
-    from latebin.overrides.request import Request
+    from twisted.internet.interfaces import IProtocol, ITCPTransport
+    from twisted.python.failure import Failure
 
-from latebin.overrides.connection import Connection
-from latebin.timing.activity import Activity
+    from latebin.core.http.reply import Reply
+
+LOOK: Final = 0.1
+"""Seconds from one look at an HTTP/2 connection that is to end to the next, as long as streams are open on it."""
+
+
+class Connection(Protocol):
+    """One connection of a site, as the others and the drain see it."""
+
+    @property
+    def requests(self) -> list[ServedRequest]:
+        """The requests that were received as a whole, and whose answers are not."""
+        ...
+
+    def end(self) -> None:
+        """Close the connection as soon as nothing is under way on it, which may be at once."""
+        ...
+
+    def abort(self) -> None:
+        """Close the connection, whatever is under way."""
+        ...
 
 
 @attrs.define(eq=False)
@@ -19,7 +45,7 @@ class Connections:
 
     Attributes:
         activity: what learns that a connection opens or closes.
-        ending: whether each answer is the last of its connection.
+        ending: whether each answer is the last of its connection; `start_ending` sets it.
     """
 
     activity: Activity = attrs.field(factory=Activity)
@@ -29,29 +55,35 @@ class Connections:
 
     @property
     def open(self) -> int:
-        """How many there are."""
+        """The number of open connections."""
         return len(self._open)
 
     @property
-    def requests(self) -> "list[Request]":
-        """What was received on any of them, and is not answered."""
+    def requests(self) -> list[ServedRequest]:
+        """The requests that were received on any of them, and are not answered."""
         return [request for connection in self._open for request in connection.requests]
 
     def opened(self, connection: Connection) -> None:
-        """Learn of another."""
+        """Register a connection."""
         self._open.add(connection)
         if self.activity.resting:
             self.activity.begin()
 
     def lost(self, connection: Connection) -> None:
-        """Learn that one is closed."""
+        """Remove a connection that is closed."""
         self._open.discard(connection)
         if self.activity.resting:
             self.activity.begin()
-        self._tell()
+        self._check()
+
+    def start_ending(self) -> None:
+        """Make each answer the last of its connection, those of requests that wait already too."""
+        self.ending = True
+        for request in self.requests:
+            make_last(request)
 
     def end(self) -> Deferred[None]:
-        """Close those that are idle, and the others when their answers have left.
+        """Close the idle connections, and the others when their answers have left.
 
         Returns:
             A Deferred that fires when none is open.
@@ -59,18 +91,18 @@ class Connections:
         ended = self._ended = Deferred()
         for connection in list(self._open):
             connection.end()
-        self._tell()
+        self._check()
         return ended
 
     def dismiss(self, reply: "Reply") -> int:
-        """Answer at once, and alike, whatever is waited for; what has begun is broken off.
+        """Answer every waiting request at once with one reply; break off the answers that have begun.
 
         Returns:
-            How many answers could not be given.
+            The number of requests whose own answers were not given.
         """
         requests = self.requests
         for request in requests:
-            request.dismiss(reply)
+            dismiss(request, reply)
         return len(requests)
 
     def abort(self) -> None:
@@ -78,7 +110,115 @@ class Connections:
         for connection in list(self._open):
             connection.abort()
 
-    def _tell(self) -> None:
+    def _check(self) -> None:
         if not self._open and self._ended is not None:
             ended, self._ended = self._ended, None
             ended.callback(None)
+
+
+def make_last(request: ServedRequest) -> None:
+    """Let the connection of a request end with its answer, and say so in the answer unless that has begun.
+
+    Over HTTP/2, an answer ends its stream alone; the connection closes when it is idle (RFC 9113, section 9.1).
+    """
+    if request.clientproto == b"HTTP/2" or not request.channel.persistent:
+        return
+    request.channel.persistent = False
+    if not request.startedWriting:
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+
+class Watching(Protocol):
+    """The part of a site that a watched connection reports to."""
+
+    connections: Connections
+    reactor: IReactorTime
+
+    @property
+    def requestFactory(self) -> Any: ...  # noqa: ANN401  # whatever makes requests of a channel and more
+
+    def left(self, request: ServedRequest, /) -> None: ...
+
+
+class WatchedConnection(ProtocolWrapper):
+    """A connection of Twisted's own classes, watched from outside, by public names alone.
+
+    It stands between the protocol and the transport (`twisted.protocols.policies`), makes the requests of its protocol,
+    and learns of their ends by `notifyFinish`.
+
+    Args:
+        factory: the factory of the wrapper.
+        protocol: Twisted's protocol, over which the site's `requestFactory` makes requests.
+        site: the site that the connection belongs to.
+    """
+
+    _channel: Any = None
+    _look: IDelayedCall | None = None
+
+    def __init__(self, factory: "WrappingFactory[WatchedConnection]", protocol: "IProtocol", site: Watching) -> None:
+        super().__init__(factory, protocol)
+        self._site = site
+        self._begun: set[ServedRequest] = set()
+        channel: Any = protocol
+        channel.requestFactory = self._request
+
+    @property
+    def requests(self) -> list[ServedRequest]:
+        return [request for request in self._begun if request.site is not None]
+
+    def registerProducer(self, producer: IConsumer, streaming: bool) -> None:  # noqa: FBT001  # ITransport's
+        """Take note of what speaks HTTP here; with HTTP/2, that is another object than before."""
+        self._channel = producer
+        super().registerProducer(producer, streaming)
+
+    def makeConnection(self, transport: "ITCPTransport") -> None:
+        self._site.connections.opened(self)
+        super().makeConnection(transport)
+
+    def connectionLost(self, reason: "Failure" = connectionDone) -> None:
+        super().connectionLost(reason)
+        # Over HTTP/2, Twisted does not say it to a request whose stream was closed by the service.
+        for request in list(self._begun):
+            cast("Any", request).connectionLost(reason)
+        if self._look is not None and self._look.active():
+            self._look.cancel()
+        self._channel = None
+        self._site.connections.lost(self)
+
+    def end(self) -> None:
+        if hasattr(self._channel, "streams"):
+            self._end_streams()
+        elif not self._begun:
+            self.loseConnection()
+            if isinstance(self.transport, TLSMemoryBIOProtocol):
+                # A client that is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, 6.1).
+                cast("ITCPTransport", self.transport.transport).loseConnection()
+
+    def abort(self) -> None:
+        cast("ITCPTransport", self.transport).abortConnection()
+
+    def _end_streams(self) -> None:
+        if self._channel.streams:
+            self._look = self._site.reactor.callLater(LOOK, self._end_streams)
+        else:
+            self._channel.timeoutConnection()  # there is no other way to have it send GOAWAY
+
+    def _request(self, *arguments: object, **named: object) -> ServedRequest:
+        request: ServedRequest = self._site.requestFactory(*arguments, **named)
+        request.style, request.request_id = "site", b""
+        request.pending_answer = request.refusal = None
+        request.broken = request.whole_path = False
+        request.end = "left"
+        self._begun.add(request)
+        about = (request,)
+        request.notifyFinish().addCallbacks(self._finished, self._unfinished, callbackArgs=about, errbackArgs=about)
+        return request
+
+    def _finished(self, _: None, request: ServedRequest) -> None:
+        self._begun.discard(request)
+
+    def _unfinished(self, failure: "Failure", request: ServedRequest) -> None:
+        """Report a disconnect, unless the answer was dismissed for another, or the request has not come as a whole."""
+        self._begun.discard(request)
+        if request.site is not None and not failure.check(CancelledError):
+            self._site.left(request)

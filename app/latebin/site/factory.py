@@ -1,24 +1,25 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
-from functools import partial
 from secrets import token_hex
+from tempfile import SpooledTemporaryFile
 from typing import Final, cast
 from urllib.parse import unquote_to_bytes
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.protocols.policies import WrappingFactory
 from twisted.web import server
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, getChildForRequest
 
-from latebin.answers.interfaces import BodySink
-from latebin.answers.request_body import DroppedBody, KeptBody
+from latebin.answers.client_address import believe
+from latebin.answers.interfaces import BodySink, ServedRequest
+from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
 from latebin.core.http.echo import MAX_BODY
-from latebin.core.http.request_id import RequestIds
+from latebin.core.http.reply import too_large
+from latebin.core.http.request_id import HEADER, PARENT, RequestIds
 from latebin.core.settings import Settings
-from latebin.overrides.channel import Channel
-from latebin.overrides.connection import Connection
-from latebin.overrides.request import Request
-from latebin.overrides.request_proxied import ProxiedRequest
+from latebin.overrides.stack import choose
+from latebin.site.connections import WatchedConnection, make_last
 from latebin.site.resources import ReplyResource
 from latebin.site.root import AdminRoot, Root, root
 from latebin.telemetry.access import AccessLog
@@ -28,10 +29,8 @@ from latebin.timing.timeouts import Timeouts
 ECHOED: Final = (b"/delay/", b"/raw/delay/")
 """Under these paths a request is told what was in its body."""
 
-
-def _channel() -> Connection:
-    # As Twisted's own factory does it, which has no name for what goes on to HTTP/2 where TLS agrees on it.
-    return Connection(Channel())
+IN_MEMORY: Final = 100_000
+"""Bytes of a body that Twisted's own request keeps in memory; a longer body goes to a temporary file."""
 
 
 class ServiceSite(server.Site):
@@ -50,10 +49,7 @@ class ServiceSite(server.Site):
         timeouts: how long its connections are waited for.
     """
 
-    requestFactory = Request
     noisy = False
-
-    protocol = staticmethod(_channel)
 
     def __init__(
         self,
@@ -65,9 +61,11 @@ class ServiceSite(server.Site):
         super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
         self._access = AccessLog(clock)
         self.settings = settings or Settings()
-        if self.settings.proxy_headers:
-            # Twisted declares a class, and takes whatever makes requests.
-            self.requestFactory = cast("type[Request]", partial(ProxiedRequest, self.settings.proxy_headers))
+        stack = choose(self.settings.stack)
+        self.requestFactory = stack.request()
+        if (protocol := stack.protocol()) is not None:
+            # Twisted declares its own protocol, and takes any.
+            self.protocol = protocol  # type: ignore[method-assign,assignment]
         self._metrics = resource.metrics
         self.timeouts = Timeouts(self.reactor)
         self.connections = resource.connections
@@ -95,24 +93,54 @@ class ServiceSite(server.Site):
         most = self.settings.max_body
         return KeptBody(most, length, MAX_BODY) if path.startswith(ECHOED) else DroppedBody(most, length)
 
-    def getResourceFor(self, request: Request) -> IResource:
-        """Find who answers a request; one that was refused before it was whole is nobody else's."""
+    def getResourceFor(self, request: ServedRequest) -> IResource:
+        """Find the resource of a request; a request that was refused before it was whole goes to none of the tree."""
+        if self.connections.ending:
+            make_last(request)
         if request.refusal is not None:
             return ReplyResource(request.refusal.reply())
         found: IResource = getChildForRequest(self.resource, request)
         return found
 
-    def log(self, request: Request) -> None:  # type: ignore[override]  # it makes no others
+    def log(self, request: ServedRequest) -> None:  # type: ignore[override]  # it makes no others
         self._access.answered(request)
         self._metrics.answered(request)
 
-    def left(self, request: Request) -> None:
+    def left(self, request: ServedRequest) -> None:
         self._access.left(request)
         self._metrics.left(request)
 
     def connection_error(self, cause: str) -> None:
         """Count a connection or stream that was ended by an error, as `Metrics` does."""
         self._metrics.connection_error(cause)
+
+
+class StockSite(ServiceSite):
+    """A `ServiceSite` whose connections and requests are Twisted's own, and know nothing of the service.
+
+    What the service wants to know of a request is set on it when it is received; connections are watched from outside.
+    """
+
+    def buildProtocol(self, addr: IAddress | None) -> WatchedConnection:  # type: ignore[override]  # as above
+        return WatchedConnection(WrappingFactory(self), cast("IProtocol", super().buildProtocol(addr)), self)
+
+    def getContentFile(self, length: int | None) -> BodySink:
+        """Keep every body, a large one in a file: Twisted's request asks by its length alone, None if unknown."""
+        if length == 0:
+            return NO_BODY
+        most = self.settings.max_body
+        return KeptBody(most, length, most, SpooledTemporaryFile(IN_MEMORY))
+
+    def getResourceFor(self, request: ServedRequest) -> IResource:
+        """Find the resource of a request, when it has its id, its client and its refusal, if it is too large."""
+        headers, networks = request.requestHeaders, self.settings.proxy_headers
+        request.request_id = self.assign(headers.getRawHeaders(HEADER), headers.getRawHeaders(PARENT))
+        request.setHeader(HEADER, request.request_id)
+        if networks:
+            believe(request, networks)
+        if request.content.full:
+            request.refusal = too_large("The body is larger than this service takes.", self.settings.max_body)
+        return super().getResourceFor(request)
 
 
 def site(
@@ -131,9 +159,17 @@ def site(
         counters: where all workers count; without it, this process is the only one.
         worker: which of them this is.
     """
-    return ServiceSite(root(settings, clock, agent, counters, worker), clock, settings=settings)
+    return make_site(root(settings, clock, agent, counters, worker), clock, settings)
 
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
     """Make what is listened for at `--admin-listen`, for a service that was made with settings that say so."""
-    return ServiceSite(AdminRoot(cast("Root", service.resource)), clock)
+    return make_site(AdminRoot(cast("Root", service.resource)), clock, Settings(stack=service.settings.stack))
+
+
+def make_site(
+    resource: Root | AdminRoot, clock: IReactorTime, settings: Settings, reactor: IReactorTime | None = None
+) -> ServiceSite:
+    """Make the site of a root, as `ServiceSite` has it, on the stack that the settings name."""
+    watched = choose(settings.stack).protocol() is None
+    return (StockSite if watched else ServiceSite)(resource, clock, reactor, settings)

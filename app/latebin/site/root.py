@@ -6,14 +6,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
+from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import Capacity
 from latebin.answers.service import Service
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
 from latebin.core.http.upstream_url import VIA
 from latebin.core.settings import Settings
-from latebin.overrides.klein import TidyKleinResource
-from latebin.overrides.request import Request
+from latebin.overrides.stack import choose
 from latebin.site.connections import Connections
 from latebin.site.pages import comparison, description, figures, health, index, readiness, reference
 from latebin.site.resources import ReplyResource
@@ -69,7 +69,7 @@ class Root(Resource):
         self.activity = Activity()
         self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity)
         self.connections = Connections(self.activity)
-        self._klein = TidyKleinResource(DelayedKlein(klein).router)
+        self._klein = choose(settings.stack).klein()(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
         if not settings.admin_listen:
             _put_admin(self, self)
@@ -89,7 +89,7 @@ class Root(Resource):
         """Tell whether an answer of either style is due by a moment, in seconds of the service's clock."""
         return any(pending.due_by(moment) for pending in self._pending)
 
-    def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
+    def getChildWithDefault(self, path: bytes, request: ServedRequest) -> IResource:
         self.asked += 1
         if self.activity.resting:
             self.activity.begin()
@@ -101,7 +101,7 @@ class Root(Resource):
         found: IResource = super().getChildWithDefault(path, request)
         return found
 
-    def getChild(self, path: bytes, request: Request) -> IResource:
+    def getChild(self, path: bytes, request: ServedRequest) -> IResource:
         # Klein routes by the path that is left over, so the segment that was taken is given back to it.
         request.postpath.insert(0, request.prepath.pop())
         return self._klein
@@ -124,7 +124,7 @@ class AdminRoot(Resource):
         self.connections = Connections(root.activity)
         _put_admin(self, root)
 
-    def getChild(self, path: bytes, request: Request) -> IResource:
+    def getChild(self, path: bytes, request: ServedRequest) -> IResource:
         return ReplyResource(NOT_FOUND_BY_ADMIN.reply())
 
 
@@ -147,7 +147,7 @@ def root(
     return Root(klein, resource, settings, counters, worker)
 
 
-def _hide_from_routers(path: bytes, request: Request) -> None:
+def _hide_from_routers(path: bytes, request: ServedRequest) -> None:
     """Cut off the client's own path, behind the name of an upstream or a scenario: no router may read or refuse it."""
     if path in _OPEN:
         del request.postpath[1:]
@@ -155,7 +155,7 @@ def _hide_from_routers(path: bytes, request: Request) -> None:
         del request.postpath[2:]
 
 
-def _unroutable(path: bytes, request: Request) -> Reply | None:
+def _unroutable(path: bytes, request: ServedRequest) -> Reply | None:
     """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
     if _PERCENT in request.path or not request.path.isascii():
         try:

@@ -1,0 +1,205 @@
+"""The only door to this room: a service runs on Twisted's and Klein's own classes, or on ours in their place.
+
+With `STOCK`, the contract is kept by public names of the libraries alone, and no other module of this room is imported.
+`TUNED` adds speed, bounds on what a client sends, bodies that stream, and the manners of HTTP/2.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+import attrs
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+if TYPE_CHECKING:
+    from klein import Klein
+    from twisted.internet.base import ReactorBase
+    from twisted.internet.interfaces import IOpenSSLContextFactory, IProtocol, IStreamServerEndpoint
+    from twisted.internet.tcp import Port
+    from twisted.web.iweb import IAgent
+    from twisted.web.resource import IResource
+    from twisted.web.server import Request
+
+
+class Listening(Protocol):
+    """The ways to listen: on an endpoint, on the socket of another process, or for other processes."""
+
+    def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
+        """Parse a server endpoint description.
+
+        Raises:
+            ValueError: the description is malformed, or names no endpoint.
+        """
+        ...
+
+    def adopt(self, reactor: IReactorSocket, descriptor: int) -> object:
+        """Return a reactor for one endpoint, which adopts a socket that listens already, where it would bind one."""
+        ...
+
+    def lend(self, port: "Port") -> None:
+        """Stop accepting on a port whose socket is for other processes; they go on when the port is closed here."""
+        ...
+
+
+@attrs.frozen
+class Stack:
+    """The classes that a service is made of, each imported when its attribute is called.
+
+    Attributes:
+        protocol: gives the factory of a connection's protocol, which reports to its site; None for Twisted's own, which
+            the site watches from outside.
+        request: gives the class of a request.
+        klein: gives the function that makes a resource of a Klein application.
+        agent: gives the function that makes, on a reactor, the agent by which `/via` passes requests on.
+        ports: gives the ways to listen.
+        reactor: gives the reactor of the process; installs it if none is installed.
+    """
+
+    protocol: "Callable[[], Callable[[], IProtocol] | None]"
+    request: "Callable[[], type[Request]]"
+    klein: "Callable[[], Callable[[Klein], IResource]]"
+    agent: "Callable[[], Callable[[Any], IAgent]]"
+    ports: Callable[[], Listening]
+    reactor: "Callable[[], ReactorBase]"
+
+
+@attrs.frozen
+class AdoptingReactor:
+    """The part of a reactor that a server endpoint listens with; it adopts one socket.
+
+    The endpoint's own work (TLS, the PROXY protocol) is done as ever, in the process that adopts.
+
+    Attributes:
+        reactor: what reads the socket.
+        descriptor: of the socket, which listens already; the port has a duplicate of it.
+    """
+
+    reactor: IReactorSocket
+    descriptor: int
+
+    def listenTCP(
+        self, port: object, factory: IProtocolFactory, backlog: int = 0, interface: str = ""
+    ) -> IListeningPort:
+        """Accept TCP connections; backlog and address stay as they were bound."""
+        reactor: Any = self.reactor  # it declares an enumeration and a class, and takes any family and factory
+        return cast("IListeningPort", reactor.adoptStreamPort(self.descriptor, self.family(), factory))
+
+    def listenSSL(
+        self,
+        port: object,
+        factory: IProtocolFactory,
+        contextFactory: "IOpenSSLContextFactory",
+        backlog: int = 0,
+        interface: str = "",
+    ) -> IListeningPort:
+        """Accept TLS connections over TCP."""
+        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory))
+
+    def family(self) -> int:
+        """Return the address family of the socket, as `socket` has it."""
+        with socket.socket(fileno=os.dup(self.descriptor)) as same:
+            return same.family
+
+
+class StockListening:
+    """Twisted's own ways to listen."""
+
+    def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
+        return cast("IStreamServerEndpoint", serverFromString(reactor, description))
+
+    def adopt(self, reactor: IReactorSocket, descriptor: int) -> AdoptingReactor:
+        return AdoptingReactor(reactor, descriptor)
+
+    def lend(self, port: "Port") -> None:
+        """Stop accepting; a client that is not accepted yet when this port is closed may be reset."""
+        port.stopReading()
+
+
+def _stock_request() -> "type[Request]":
+    from twisted.web.server import Request  # noqa: PLC0415  # as `Stack` says, here and below
+
+    return Request
+
+
+def _stock_klein() -> "Callable[[Klein], IResource]":
+    from klein import Klein  # noqa: PLC0415
+
+    return Klein.resource
+
+
+def _stock_agent() -> "Callable[[Any], IAgent]":
+    from twisted.web.client import Agent, HTTPConnectionPool  # noqa: PLC0415
+
+    return lambda reactor: Agent(reactor, pool=HTTPConnectionPool(reactor))
+
+
+def _stock_reactor() -> "ReactorBase":
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    return cast("ReactorBase", reactor)
+
+
+def _tuned_protocol() -> "Callable[[], IProtocol]":
+    from latebin.overrides.channel import Channel  # noqa: PLC0415
+    from latebin.overrides.connection import Connection  # noqa: PLC0415
+
+    return lambda: Connection(Channel())
+
+
+def _tuned_request() -> "type[Request]":
+    from latebin.overrides.request import Request  # noqa: PLC0415
+
+    return Request
+
+
+def _tuned_klein() -> "Callable[[Klein], IResource]":
+    from latebin.overrides.klein import TidyKleinResource  # noqa: PLC0415
+
+    return TidyKleinResource
+
+
+def _tuned_agent() -> "Callable[[Any], IAgent]":
+    from latebin.overrides.agent import outgoing  # noqa: PLC0415
+
+    return outgoing
+
+
+def _tuned_ports() -> Listening:
+    from latebin.overrides.ports import TunedListening  # noqa: PLC0415
+
+    return TunedListening()
+
+
+def _tuned_reactor() -> "ReactorBase":
+    from latebin.overrides.reactor import reactor  # noqa: PLC0415
+
+    return reactor
+
+
+STOCK: Final = Stack(
+    protocol=lambda: None,
+    request=_stock_request,
+    klein=_stock_klein,
+    agent=_stock_agent,
+    ports=StockListening,
+    reactor=_stock_reactor,
+)
+"""Twisted's and Klein's own classes."""
+
+TUNED: Final = Stack(
+    protocol=_tuned_protocol,
+    request=_tuned_request,
+    klein=_tuned_klein,
+    agent=_tuned_agent,
+    ports=_tuned_ports,
+    reactor=_tuned_reactor,
+)
+"""The classes of this room."""
+
+
+def choose(name: str) -> Stack:
+    """Return the stack of a name, one of `latebin.core.settings.STACKS`."""
+    return {"stock": STOCK, "tuned": TUNED}[name]
