@@ -2,9 +2,9 @@
 
     python -m tests.bench.walk [--calls]
 
-One GET /delayed?delay=0 of each style is answered in memory. A profile function (`sys.setprofile`) sees each call of a
-function of the package on the way. The table has the number of files entered, and of returns. A return is a call that
-goes from one file to another that was entered before; the end of a function is not one.
+Each stack and style answers one GET /delayed?delay=0 in memory. A profile function (`sys.setprofile`) sees each call
+of a function of the package on the way. The table has the number of files entered, and of returns. A return is a call
+that goes from one file to another that was entered before; the end of a function is not one.
 
 The first request of a site is not counted, because of its imports. Reactor, clock and log are those of a test: the real
 ones are not entered.
@@ -13,7 +13,7 @@ ones are not entered.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 from types import FrameType
 
@@ -26,7 +26,7 @@ from twisted.internet.testing import StringTransport
 
 import latebin
 from latebin.core.endpoints import PREFIXES
-from latebin.core.settings import Settings
+from latebin.core.settings import STACKS, Settings
 from latebin.site.factory import ServiceSite, site
 
 PACKAGE = f"{Path(latebin.__file__).parent}/"
@@ -95,17 +95,17 @@ def walk(service: ServiceSite, clock: Clock, style: str) -> Walk:
 @click.command()
 @click.option("--calls", is_flag=True, help="Print every call too.")
 def main(*, calls: bool) -> None:
-    """Count the files and returns of one request in each style."""
-    table = Table("style", "files entered", "returns", "calls", title="GET /delayed?delay=0")
+    """Count the files and returns of one request for each stack and style."""
+    table = Table("stack", "style", "files entered", "returns", "calls", title="GET /delayed?delay=0")
     console = Console(soft_wrap=True)
-    for style in PREFIXES:
+    for stack, style in product(STACKS, PREFIXES):
         clock = Clock()
-        service = site(Settings(), clock)
+        service = site(Settings(stack=stack), clock)
         walk(service, clock, style)
         found = walk(service, clock, style)
-        table.add_row(style, str(found.entered), str(found.returns), str(len(found.calls)))
+        table.add_row(stack, style, str(found.entered), str(found.returns), str(len(found.calls)))
         for call in found.calls if calls else ():
-            console.print(f"{style}: {call.file}: {call.function}", markup=False, highlight=False)
+            console.print(f"{stack}, {style}: {call.file}: {call.function}", markup=False, highlight=False)
     console.print(table)
 
 
