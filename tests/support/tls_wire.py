@@ -1,4 +1,4 @@
-"""A connection of TLS in memory: the server, OpenSSL as its client, and a transport that can be half-closed."""
+"""A TLS connection in memory: a server, an OpenSSL client, a transport with half-close."""
 
 import ssl
 from functools import lru_cache

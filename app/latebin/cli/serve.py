@@ -107,7 +107,7 @@ class PendingType(click.ParamType["int | None"]):
 
 
 def _reactor(context: click.Context | None) -> ReactorBase:
-    """Return the reactor of the stack that was chosen; `--stack` is read before the other options."""
+    """Return the reactor of the chosen stack; `--stack` is read before the other options."""
     return choose(context.params["stack"] if context else DEFAULTS.stack).reactor()
 
 
