@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from latebin.core.settings import Settings
-from latebin.server.drain import LAST, Drain
+from latebin.server.drain import LAST, LATEST, Drain
 from tests.support.wire import House, Wire
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -138,3 +138,22 @@ def test_hurry(stop: Stop, elapsed: float) -> None:
     del wire.loseConnection
     wire.leave()
     assert stop.ended == [elapsed]
+
+
+def test_stuck(stop: Stop, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """A connection that cannot be ended keeps no other from it, and the process no longer than a second."""
+    wires = [stop.ask(f"{prefix}/drip?delay=0&duration=300&numbytes=3") for _ in range(2)]
+    house = stop.house
+    house.clock.advance(0)
+
+    def throw(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(wires[0], "abortConnection", throw)
+    stop.begin()
+    house.clock.pump([2, 30, 0])
+    assert [wire.connected for wire in wires] == [True, False]
+    house.clock.pump([LAST, LATEST, 0])
+    assert stop.ended == [pytest.approx(2 + 30 + LAST + LATEST)]
+    monkeypatch.undo()
+    wires[0].leave()

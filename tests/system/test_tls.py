@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from latebin.testing.process import ServiceProcess
+from tests.overrides.test_http2_conformance import AUTHORITY, METHOD, SCHEME, START, headers, initial, window
 from tests.support.process import until
 from tests.support.tls import MutePeer, serving_tls
 
@@ -65,6 +66,26 @@ def test_descriptors(process: ServiceProcess) -> None:
     until(lambda: descriptors(process) <= before)
     for peer in peers:
         peer.socket.close()
+
+
+def resident(process: ServiceProcess) -> int:
+    """Return the MiB of a process that are in memory."""
+    [line] = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) // 1024
+
+
+def test_reads_nothing(process: ServiceProcess, prefix: str) -> None:
+    """Forty answers of 16 MB on one connection of HTTP/2 take little memory when their client reads nothing."""
+    before = resident(process)
+    target = (":path", f"{prefix}/delayed/0?size=16m")
+    asked = b"".join(headers((METHOD, SCHEME, target, AUTHORITY), number) for number in range(1, 80, 2))
+    with MutePeer(process.port, "h2") as greedy:
+        greedy.send(START + initial(2**31 - 1) + window(2**31 - 65536) + asked)
+        for _ in range(3):
+            with MutePeer(process.port) as other:
+                other.send(ask("/healthz", "Connection: close"))
+                assert other.receive_all().startswith(b"HTTP/1.1 200 ")
+        assert resident(process) - before < 32  # MiB; where all was written, they were 640
 
 
 def test_late_bytes(process: ServiceProcess) -> None:

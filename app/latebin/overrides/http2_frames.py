@@ -57,9 +57,6 @@ TABLE: Final = 4096
 REMEMBERED: Final = 1000
 """Streams of a connection that are known to have been closed, and by which end; of an older one, frames are late."""
 
-ANY_STREAM: Final = 2**31 - 1
-"""The last stream of a GOAWAY that only announces one (RFC 9113, section 6.8)."""
-
 
 class CompressionError(ProtocolError):
     """A header block that cannot be decompressed (RFC 9113, section 4.3)."""
@@ -145,7 +142,7 @@ class Frames(H2Connection):
     Attributes:
         broken: the streams whose answers are to end by a reset.
         partial: whether what came last was no whole frame that means anything.
-        final: the last stream that is served; None while all are.
+        final: the last stream that is served, for a service that stops; None while all are.
     """
 
     MAX_CLOSED_STREAMS = REMEMBERED
@@ -245,7 +242,11 @@ class Frames(H2Connection):
                 raise StreamClosedError(number)
             self.state_machine.process_input(ConnectionInputs.RECV_HEADERS)
             stream = self._begin_new_stream(number, AllowedStreamIDs.ODD)
-            if full or (self.final is not None and number > self.final):
+            if self.final is not None:
+                # The client may ask again, on another connection (RFC 9113, section 6.8).
+                self.go_away(ErrorCodes.NO_ERROR, self.final)
+                return self._fault(number, ErrorCodes.REFUSED_STREAM, stream)
+            if full:
                 return self._fault(number, ErrorCodes.REFUSED_STREAM, stream)
         if "PRIORITY" in frame.flags and frame.depends_on == number:
             return self._fault(number, ErrorCodes.PROTOCOL_ERROR, stream)

@@ -1,11 +1,14 @@
 """The open connections of a site, and how they come to an end."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from latebin.core.http.reply import Reply
+
+log = Logger()
 
 LOOK: Final = 0.1
 """Seconds from one look at an HTTP/2 connection that is to end to the next, as long as streams are open on it."""
@@ -90,7 +95,7 @@ class Connections:
         """
         ended = self._ended = Deferred()
         for connection in list(self._open):
-            connection.end()
+            _attempt(connection.end)
         self._check()
         return ended
 
@@ -102,13 +107,13 @@ class Connections:
         """
         requests = self.requests
         for request in requests:
-            dismiss(request, reply)
+            _attempt(partial(dismiss, request, reply))
         return len(requests)
 
     def abort(self) -> None:
         """Close them all, whatever is under way."""
         for connection in list(self._open):
-            connection.abort()
+            _attempt(connection.abort)
 
     def _check(self) -> None:
         if not self._open and self._ended is not None:
@@ -222,3 +227,11 @@ class WatchedConnection(ProtocolWrapper):
         self._begun.discard(request)
         if request.site is not None and not failure.check(CancelledError):
             self._site.left(request)
+
+
+def _attempt(end: Callable[[], object]) -> None:
+    """End a connection or an answer; one that cannot be ended keeps no other from it."""
+    try:
+        end()
+    except Exception:  # noqa: BLE001  # whatever it is, it is in the log
+        log.failure("a connection could not be ended")
