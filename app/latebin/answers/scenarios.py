@@ -55,6 +55,11 @@ class Scenarios:
             raise missing(name, self._now)
         return found
 
+    def forwards(self, name: str) -> bool:
+        """Return whether a scenario passes requests on to an upstream, by any of its rules."""
+        found = self._now.get(name)
+        return found is not None and any("upstream" in rule.arguments for rule in found.rules)
+
     def put(self, name: str, given: Given, etag: str | None = None) -> Scenario:
         """Make a scenario or replace it, from the next request on; an answer that waits stays as it was planned.
 

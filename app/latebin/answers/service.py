@@ -136,7 +136,9 @@ class Service:
         name = self.settings.default_scenario if endpoint == "default" else argument
         if name is None:
             raise Refused(NOT_FOUND)
-        return self._scenario(request, name, 0 if endpoint == "default" else mounted(request.uri, b"as"))
+        # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
+        whole = endpoint == "default" or getattr(request, "whole_path", False)
+        return self._scenario(request, name, 0 if whole else mounted(request.uri, b"as"))
 
     def _delayed(self, request: ServedRequest, path_delay: str | None) -> Callable[[], Plan]:
         """Read a URL, and remember it: a test asks for the same one again and again."""
@@ -159,8 +161,6 @@ class Service:
             before: the segments of the path before the client's own.
         """
         scenario = self.scenarios.find(name)
-        # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
-        before = 0 if getattr(request, "whole_path", False) else before
         rule = scenario.rule(lambda: _matched(request, before))
         fields = list(_fields(request))
         if fields:

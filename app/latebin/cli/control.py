@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import click
 
-TOKEN: Final = "LATEBIN_CONTROL_TOKEN"  # noqa: S105  # the name of a variable
+from latebin.cli.environment import TOKEN
 
 TIMEOUT: Final = 10.0
 """Seconds that the service may take to answer."""

@@ -8,8 +8,11 @@ import click
 
 PREFIX: Final = "LATEBIN_"
 
-RESERVED: Final = frozenset({"LATEBIN_URL"})
-"""Variables for test clients, which start no service: the URL of one that runs."""
+TOKEN: Final = "LATEBIN_CONTROL_TOKEN"  # noqa: S105  # the name of a variable
+"""The variable with the token of `/control`; a flag would show it to every process of the machine."""
+
+RESERVED: Final = frozenset({"LATEBIN_URL", TOKEN})
+"""Variables without a flag: the token, and the URL of a running service for test clients."""
 
 _LINK: Final = re.compile(
     r"LATEBIN_(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"

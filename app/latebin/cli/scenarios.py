@@ -1,6 +1,5 @@
 """The options that give scenarios, and the command that lists and tries them."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +35,8 @@ class ScenariosType(click.ParamType[Mapping[str, Mapping[str, Any]]]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Mapping[str, Mapping[str, Any]]:
+        import tomllib  # noqa: PLC0415  # only where there is a file
+
         path = Path(str(value))
         try:
             tables = tomllib.loads(_content(path).decode("utf-8"))

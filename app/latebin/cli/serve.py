@@ -1,10 +1,12 @@
 """The command that serves: its settings have a flag and a variable each."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -16,15 +18,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
-from twisted.logger import globalLogBeginner
+from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
+from latebin.cli import scenarios
+from latebin.cli.environment import TOKEN
 from latebin.cli.options import DEFAULTS, DurationType, SizeType, WholeType, longest, named, setting, traces
-from latebin.core.http import networks
+from latebin.core.http import cors, networks
+from latebin.core.http.control_access import MODES
 from latebin.core.http.upstream_url import parse as parse_upstream
 from latebin.core.language import size
 from latebin.core.language.duration import render
 from latebin.core.language.trace import Trace
+from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import LOG_FORMATS, STACKS, Settings
 from latebin.overrides.stack import choose
 from latebin.server.machine import cores, most_pending, raise_descriptors
@@ -62,6 +68,30 @@ class EndpointType(click.ParamType[str]):
         if isinstance(endpoint, StandardIOEndpoint):
             self.fail(f"{value!r} is not an endpoint that a client can connect to.", param, ctx)
         return str(value)
+
+
+class ScenarioEndpointType(click.ParamType[tuple[str, str]]):
+    """NAME=ENDPOINT: a scenario and a Twisted server endpoint description."""
+
+    name = "NAME=ENDPOINT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, equals, endpoint = str(value).partition("=")
+        if not equals:
+            self.fail(f"{value!r} is not NAME=ENDPOINT such as payments=tcp:9001.", param, ctx)
+        return name, EndpointType().convert(endpoint, param, ctx)
+
+
+class OriginType(click.ParamType[str]):
+    """An origin of web pages."""
+
+    name = "origin"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return cors.parse(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} is {error}.", param, ctx)
 
 
 class UpstreamType(click.ParamType[tuple[str, str]]):
@@ -180,6 +210,27 @@ def _reactor(context: click.Context | None) -> ReactorBase:
     type=EndpointType(),
     help="Twisted server endpoint of /healthz, /readyz and /metrics.",
 )
+@scenarios.single
+@scenarios.files
+@setting("--default-scenario", help="Scenario that answers at every path that is not the service's own.")
+@setting(
+    "--scenario-listen",
+    multiple=True,
+    type=ScenarioEndpointType(),
+    help="Twisted server endpoint where every path is a scenario's.",
+)
+@setting("--cors", multiple=True, type=OriginType(), help="Origin whose web pages may read answers; * for any.")
+@setting(
+    "--control",
+    default=DEFAULTS.control,
+    type=click.Choice(MODES),
+    help="Clients that may change the service: auto (on this machine, or with the token), or open to all.",
+)
+@setting(
+    "--control-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the token that lets a client change the service.",
+)
 @setting(
     "--stack",
     default=DEFAULTS.stack,
@@ -195,11 +246,39 @@ def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen:
     """
     chosen["listen"] = _listen(context)
     chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
+    chosen["scenarios"] = scenarios.given(chosen.pop("scenario"), chosen.pop("scenarios"))
+    chosen["control_token"] = _token(chosen.pop("control_token_file"))
     try:
         settings = Settings(**chosen, traces=named(trace))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    _check_scenarios(settings)
     _run(settings)
+
+
+def _check_scenarios(settings: Settings) -> None:
+    """Refuse scenarios that are wrong, and names of scenarios that there are not."""
+    scenarios.checked(settings.scenarios, settings)
+    named_ones = [("--scenario-listen", name) for name, _ in settings.scenario_listen]
+    for flag, name in [*named_ones, ("--default-scenario", settings.default_scenario)]:
+        if name is not None and name not in {*settings.scenarios, *BUILT_IN}:
+            there_are = ", ".join(sorted({*settings.scenarios, *BUILT_IN}))
+            raise click.UsageError(f"{flag}: there is no scenario {name!r}; there are {there_are}")
+
+
+def _token(path: Path | None) -> str | None:
+    """Read the token of `/control`, from a file or from the environment.
+
+    Raises:
+        click.UsageError: it is empty, or the file cannot be read.
+    """
+    try:
+        token = os.environ.get(TOKEN) if path is None else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"--control-token-file: {error}") from error
+    if token is not None and not (token := token.strip()):
+        raise click.UsageError(f"the token of --control-token-file or {TOKEN} is empty")
+    return token
 
 
 def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
@@ -237,6 +316,8 @@ def _run(settings: Settings) -> NoReturn:
     settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
     board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
     _begin_log(settings, board)
+    if settings.control == "open":
+        Logger().warn("every client that reaches this service can change its scenarios: --control open")
     react(_when_running, (partial(_listening(settings).serve, settings, board=board),))
 
 

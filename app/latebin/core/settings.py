@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import attrs
 
+from latebin.core.http.control_access import MODES
 from latebin.core.http.networks import Network
 from latebin.core.language.duration import render
 from latebin.core.language.trace import Trace
@@ -40,6 +41,9 @@ class Settings:
         scenarios: the scenarios by name, each as for `latebin.core.scenarios.read`.
         default_scenario: the name of the scenario for every path that is not one of the service's own.
         scenario_listen: names of scenarios, each with its own Twisted server endpoint description.
+        cors: the origins whose pages may read answers; `*` for any.
+        control: one of `latebin.core.http.control_access.MODES`: `open` lets every client change the service.
+        control_token: the token that a client needs to change the service; None for none.
         stack: one of STACKS: Twisted's and Klein's own classes, or those of `latebin.overrides` in their place.
 
     Raises:
@@ -67,6 +71,9 @@ class Settings:
     scenarios: Mapping[str, "str | Mapping[str, Any]"] = attrs.field(factory=dict)
     default_scenario: str | None = None
     scenario_listen: tuple[tuple[str, str], ...] = ()
+    cors: tuple[str, ...] = ()
+    control: str = attrs.field(default="auto", validator=attrs.validators.in_(MODES))
+    control_token: str | None = attrs.field(default=None, repr=False)
     stack: str = attrs.field(default="tuned", validator=attrs.validators.in_(STACKS))
 
     def __attrs_post_init__(self) -> None:

@@ -11,7 +11,6 @@ from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest
 from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
 from latebin.core.http.reply import too_large
 from latebin.core.http.request_id import HEADER, PARENT
-from latebin.core.http.upstream_url import streams
 from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.channel_output import WriteThroughChannel
 from latebin.overrides.failures import EndedError
@@ -103,7 +102,9 @@ class Request(LeanRequest):
             source: where it comes from.
         """
         self._check_size()
-        if self.refusal is None and streams(self._parts()[1]):
+        channel: Any = self.channel
+        host: Host = channel.site
+        if self.refusal is None and host.streams(self._parts()[1]):
             self.content = StreamedBody(self.content.announced, source, self._most())
             self._process_as_it_is()
 

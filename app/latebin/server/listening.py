@@ -24,7 +24,7 @@ from latebin.overrides.stack import Listening, choose
 from latebin.server.drain import Drain
 from latebin.server.warmup import warm_up
 from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
-from latebin.site.factory import ServiceSite, admin_site, site
+from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH
 from latebin.timing import wakers
@@ -62,7 +62,7 @@ class Ports:
     """What is listened on.
 
     Attributes:
-        public: for the service, in the order of its endpoints.
+        public: for the service, in the order of its endpoints, and behind them those of scenarios.
         admin: for those who look after it.
     """
 
@@ -99,7 +99,7 @@ def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) ->
     if board is None:
         warm_up(settings)
         factory = _factory(settings, reactor)
-        opened = open_ports(settings, repeat(reactor), factory, admin_site(factory, _steady(reactor)))
+        opened = _opened(settings, repeat(reactor), factory, _steady(reactor))
         return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, factory))
     return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
 
@@ -122,7 +122,7 @@ def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
     sockets = cast("IReactorSocket", reactor)
     ports = choose(settings.stack).ports()
     adopting = (ports.adopt(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
-    opened = open_ports(settings, adopting, factory, admin_site(factory, _steady(reactor)))
+    opened = _opened(settings, adopting, factory, _steady(reactor))
     return opened.addCallback(_ready).addCallback(partial(_served, reactor, factory))
 
 
@@ -178,8 +178,20 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     GarbageScheduler(steady, due_within, lambda: root.asked, activity=root.activity).start()
 
 
+def _opened(
+    settings: Settings, reactors: Iterable[object], factory: ServiceSite, steady: "IReactorTime"
+) -> Deferred[Ports]:
+    return open_ports(
+        settings, reactors, factory, admin_site(factory, steady), lambda name: scenario_site(factory, steady, name)
+    )
+
+
 def open_ports(
-    settings: Settings, reactors: Iterable[object], service: "IProtocolFactory", admin: "IProtocolFactory"
+    settings: Settings,
+    reactors: Iterable[object],
+    service: "IProtocolFactory",
+    admin: "IProtocolFactory",
+    scenario: "Callable[[str], IProtocolFactory]" = lambda _: Factory(),
 ) -> Deferred[Ports]:
     """Listen on every endpoint, each with the next of the reactors.
 
@@ -188,12 +200,15 @@ def open_ports(
         reactors: what binds, or adopts, the sockets.
         service: what accepts on the public endpoints.
         admin: what accepts on the endpoints of `--admin-listen`.
+        scenario: gives what accepts on the endpoints of a scenario, by its name.
 
     Returns:
         A Deferred of the ports; it fails if one of the endpoints cannot be listened on.
     """
     each, ports = iter(reactors), choose(settings.stack).ports()
     public = [_endpoint(ports, next(each), description).listen(service) for description in endpoints(settings)]
+    for name, description in settings.scenario_listen:
+        public.append(_endpoint(ports, next(each), description).listen(scenario(name)))
     private = [_endpoint(ports, next(each), description).listen(admin) for description in settings.admin_listen]
     opened = gatherResults([*public, *private], consumeErrors=True).addErrback(_first)
     return opened.addCallback(lambda ports: Ports(ports[: len(public)], ports[len(public) :]))
@@ -238,7 +253,10 @@ def _first(failure: Failure) -> Failure:
 
 def announce(settings: Settings, ports: Ports) -> Ports:
     """Log the URLs at which the service can be reached."""
-    for description, port in zip(endpoints(settings), ports.public, strict=True):
+    own = endpoints(settings)
+    for (name, description), port in zip(settings.scenario_listen, ports.public[len(own) :], strict=True):
+        log.info("serving {url} as {scenario}", url=_url(description, port.getHost()), scenario=name)
+    for description, port in zip(own, ports.public[: len(own)], strict=True):
         base = _url(description, port.getHost())
         log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
     for description, port in zip(settings.admin_listen, ports.admin, strict=True):

@@ -14,20 +14,22 @@ from twisted.web.resource import IResource, getChildForRequest
 from latebin.answers.client_address import believe
 from latebin.answers.interfaces import BodySink, ServedRequest
 from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
+from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
-from latebin.core.http.reply import too_large
+from latebin.core.http.reply import Reply, too_large
 from latebin.core.http.request_id import HEADER, PARENT, RequestIds
+from latebin.core.http.upstream_url import streams
 from latebin.core.settings import Settings
 from latebin.overrides.stack import choose
 from latebin.site.connections import WatchedConnection, make_last
 from latebin.site.resources import ReplyResource
-from latebin.site.root import AdminRoot, Root, root
+from latebin.site.root import AdminRoot, Root, ScenarioRoot, root
 from latebin.telemetry.access import AccessLog
 from latebin.telemetry.counters import SharedCounters
 from latebin.timing.timeouts import Timeouts
 
-ECHOED: Final = (b"/delay/", b"/raw/delay/")
-"""Under these paths a request is told what was in its body."""
+KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
+"""The paths below which the body of a request is read."""
 
 IN_MEMORY: Final = 100_000
 """Bytes of a body that Twisted's own request keeps in memory; a longer body goes to a temporary file."""
@@ -53,7 +55,7 @@ class ServiceSite(server.Site):
 
     def __init__(
         self,
-        resource: Root | AdminRoot,
+        resource: Root | AdminRoot | ScenarioRoot,
         clock: IReactorTime,
         reactor: IReactorTime | None = None,
         settings: Settings | None = None,
@@ -66,6 +68,8 @@ class ServiceSite(server.Site):
         if (protocol := stack.protocol()) is not None:
             # Twisted declares its own protocol, and takes any.
             self.protocol = protocol  # type: ignore[method-assign,assignment]
+        self._root = resource
+        self._cors = Cors(frozenset(self.settings.cors)) if self.settings.cors else None
         self._metrics = resource.metrics
         self.timeouts = Timeouts(self.reactor)
         self.connections = resource.connections
@@ -91,12 +95,19 @@ class ServiceSite(server.Site):
         """
         path = unquote_to_bytes(target.partition(b"?")[0])
         most = self.settings.max_body
-        return KeptBody(most, length, MAX_BODY) if path.startswith(ECHOED) else DroppedBody(most, length)
+        return KeptBody(most, length, MAX_BODY) if path.startswith(KEPT) else DroppedBody(most, length)
+
+    def streams(self, target: bytes) -> bool:
+        """Return whether the body of a request is passed on as it arrives, by its target."""
+        name = self._root.scenario_of(target)
+        return streams(target) if name is None else self._root.scenarios.forwards(name)
 
     def getResourceFor(self, request: ServedRequest) -> IResource:
         """Find the resource of a request; a request that was refused before it was whole goes to none of the tree."""
         if self.connections.ending:
             make_last(request)
+        if self._cors is not None and (preflight := _share(self._cors, request)) is not None:
+            return ReplyResource(preflight)
         if request.refusal is not None:
             return ReplyResource(request.refusal.reply())
         found: IResource = getChildForRequest(self.resource, request)
@@ -162,13 +173,35 @@ def site(
     return make_site(root(settings, clock, agent, counters, worker), clock, settings)
 
 
+def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> ServiceSite:
+    """Make what is listened for on the port of a scenario, which shares all else with the service."""
+    return make_site(ScenarioRoot(cast("Root", service.resource), name), clock, service.settings)
+
+
+def _share(cors: Cors, request: ServedRequest) -> Reply | None:
+    """Let the pages of allowed origins read the answer to a request; answer it now if it is a preflight."""
+    if request.path.startswith(b"/control"):
+        # A page of another origin never changes the service.
+        return None
+    origin = request.getHeader(b"Origin")
+    for name, value in cors.headers(origin):
+        request.responseHeaders.setRawHeaders(name, [value])
+    if request.method != b"OPTIONS":
+        return None
+    method, fields = (request.getHeader(b"Access-Control-Request-" + each) for each in (b"Method", b"Headers"))
+    return cors.preflight(origin, method, fields)
+
+
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
     """Make what is listened for at `--admin-listen`, for a service that was made with settings that say so."""
     return make_site(AdminRoot(cast("Root", service.resource)), clock, Settings(stack=service.settings.stack))
 
 
 def make_site(
-    resource: Root | AdminRoot, clock: IReactorTime, settings: Settings, reactor: IReactorTime | None = None
+    resource: Root | AdminRoot | ScenarioRoot,
+    clock: IReactorTime,
+    settings: Settings,
+    reactor: IReactorTime | None = None,
 ) -> ServiceSite:
     """Make the site of a root, as `ServiceSite` has it, on the stack that the settings name."""
     watched = choose(settings.stack).protocol() is None

@@ -1,6 +1,6 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
 
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
@@ -8,13 +8,16 @@ from twisted.web.resource import IResource, Resource
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import Capacity
+from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
+from latebin.core.http.control_access import Gate, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
-from latebin.core.http.upstream_url import VIA
+from latebin.core.http.upstream_url import VIA, first_segment, scenario_name
 from latebin.core.settings import Settings
 from latebin.overrides.stack import choose
 from latebin.site.connections import Connections
+from latebin.site.control import ControlResource
 from latebin.site.pages import comparison, description, figures, health, index, readiness, reference
 from latebin.site.resources import ReplyResource
 from latebin.styles.klein import DelayedKlein
@@ -37,6 +40,10 @@ _OPEN: Final = frozenset({VIA, b"as"})
 """The endpoints below whose name every path is the client's own."""
 
 
+_KLEIN: Final = frozenset({b"delayed", b"delay", b"drip", b"via", b"as", b"predict"})
+"""The first segments of the paths that Klein routes; a default scenario leaves them to it."""
+
+
 class Root(Resource):
     """Sends a request to the style it is for; a request to one style costs the other nothing.
 
@@ -52,6 +59,8 @@ class Root(Resource):
         asked: how many requests there have been.
         activity: what the looks at an idle service become regular by.
         connections: those of the site, which tells of them; the service takes traffic until they are to end.
+        scenarios: the scenarios, which both styles share.
+        settings: as they were given.
     """
 
     def __init__(
@@ -69,16 +78,20 @@ class Root(Resource):
         self.activity = Activity()
         self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity)
         self.connections = Connections(self.activity)
+        self.scenarios = klein.scenarios
+        self._default = settings.default_scenario
         self._klein = choose(settings.stack).klein()(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
+        self.settings = settings
         if not settings.admin_listen:
-            _put_admin(self, self)
+            _put_admin(self, self, _gate(settings))
         self.putChild(b"docs", reference())
         self.putChild(b"openapi.json", description(settings))
         for path, page in comparison().items():
             self.putChild(path, page)
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
+        self._own = self._styles.keys() | _KLEIN
 
     @property
     def pending(self) -> int:
@@ -90,9 +103,9 @@ class Root(Resource):
         return any(pending.due_by(moment) for pending in self._pending)
 
     def getChildWithDefault(self, path: bytes, request: ServedRequest) -> IResource:
-        self.asked += 1
-        if self.activity.resting:
-            self.activity.begin()
+        self.count()
+        if self._default is not None and path not in self._own:
+            return self.scenario(self._default, request)
         _hide_from_routers(path, request)
         refusal = _unroutable(path, request)
         if refusal is not None:
@@ -105,6 +118,59 @@ class Root(Resource):
         # Klein routes by the path that is left over, so the segment that was taken is given back to it.
         request.postpath.insert(0, request.prepath.pop())
         return self._klein
+
+    def count(self) -> None:
+        """Count a request, and let the looks at the service become regular again."""
+        self.asked += 1
+        if self.activity.resting:
+            self.activity.begin()
+
+    def scenario(self, name: str, request: ServedRequest) -> IResource:
+        """Send a request to a scenario, in Klein; all of its path is the client's own."""
+        refusal = _bad_host(request)
+        if refusal is not None:
+            return ReplyResource(refusal)
+        request.style, request.whole_path = "klein", True
+        request.prepath, request.postpath = [], [b"as", name.encode("utf-8")]
+        return self._klein
+
+    def scenario_of(self, target: bytes) -> str | None:
+        """Return the name of the scenario that answers a request target; None where none does."""
+        if self._default is not None and first_segment(target) not in self._own:
+            return self._default
+        return scenario_name(target)
+
+
+class ScenarioRoot(Resource):
+    """The root of a port where every path is the same scenario's.
+
+    Args:
+        root: the service.
+        name: the scenario.
+
+    Attributes:
+        metrics: the service's.
+        connections: the service's, so that they end with it.
+        scenarios: the service's.
+    """
+
+    isLeaf = True
+
+    def __init__(self, root: Root, name: str) -> None:
+        super().__init__()
+        self.metrics = root.metrics
+        self.connections = root.connections
+        self.scenarios = root.scenarios
+        self._root = root
+        self._name = name
+
+    def render(self, request: ServedRequest) -> Any:  # noqa: ANN401  # a body, or NOT_DONE_YET
+        self._root.count()
+        return self._root.scenario(self._name, request).render(request)
+
+    def scenario_of(self, target: bytes) -> str | None:
+        """Return the name of the scenario, for every request target."""
+        return self._name
 
 
 class AdminRoot(Resource):
@@ -122,16 +188,33 @@ class AdminRoot(Resource):
         super().__init__()
         self.metrics = root.metrics
         self.connections = Connections(root.activity)
-        _put_admin(self, root)
+        self.scenarios = root.scenarios
+        # This address is the operator's own.
+        _put_admin(self, root, Gate(closed=False, token=root.settings.control_token))
+
+    def scenario_of(self, target: bytes) -> str | None:
+        """Return None: no scenario answers here."""
+        return None
 
     def getChild(self, path: bytes, request: ServedRequest) -> IResource:
         return ReplyResource(NOT_FOUND_BY_ADMIN.reply())
 
 
-def _put_admin(place: Resource, root: Root) -> None:
+def _put_admin(place: Resource, root: Root, gate: Gate) -> None:
     place.putChild(b"healthz", health())
     place.putChild(b"readyz", readiness(lambda: root.connections.ending))
     place.putChild(b"metrics", figures(root.metrics))
+    place.putChild(b"control", ControlResource(root.scenarios, root.settings, gate))
+
+
+def _gate(settings: Settings) -> Gate:
+    return public_gate(
+        settings.listen,
+        () if settings.listen else (settings.host,),
+        mode=settings.control,
+        token=settings.control_token,
+        proxied=bool(settings.proxy_headers),
+    )
 
 
 def root(
@@ -143,7 +226,8 @@ def root(
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
     capacity = Capacity(settings.max_pending)
-    klein, resource = (Service(clock, settings, agent=agent, capacity=capacity) for _ in range(2))
+    scenarios = Scenarios(settings)
+    klein, resource = (Service(clock, settings, agent=agent, capacity=capacity, scenarios=scenarios) for _ in range(2))
     return Root(klein, resource, settings, counters, worker)
 
 
@@ -164,6 +248,10 @@ def _unroutable(path: bytes, request: ServedRequest) -> Reply | None:
             return NOT_UTF8.reply()
         if segments.count("/") > len(request.postpath):
             return NOT_FOUND.reply()
+    return _bad_host(request)
+
+
+def _bad_host(request: ServedRequest) -> Reply | None:
     # Not by `given`: under a plain Site the request is Twisted's own.
     hosts = request.requestHeaders.getRawHeaders(b"Host") or [b""]
     if len(hosts) > 1 or not is_host(hosts[0]):

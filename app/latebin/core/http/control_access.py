@@ -118,3 +118,20 @@ class Gate:
         if ":" in name or re.fullmatch(r"[0-9.]+", name):
             return True
         return "." not in name or name.endswith(".localhost") or name in self.names
+
+
+def public_gate(
+    endpoints: Collection[str], hosts: Collection[str], *, mode: str, token: str | None, proxied: bool
+) -> Gate:
+    """Make the gate of a service's public address.
+
+    Args:
+        endpoints: the Twisted server endpoint descriptions that it listens on.
+        hosts: the names or addresses that it listens on.
+        mode: one of MODES.
+        token: what lets a request in; None without one.
+        proxied: whether proxies pass requests of others on to it.
+    """
+    local = not proxied and all(map(is_loopback, endpoints)) and all(map(is_local, hosts))
+    names = [*hosts, *(match[1] for each in endpoints if (match := _INTERFACE.search(each)))]
+    return Gate(closed=not (local or token is not None or mode == "open"), token=token, names=frozenset(names))

@@ -78,6 +78,18 @@ def rest(uri: bytes, mounted: int) -> str:
     return b"/".join([b"", *_segments(uri)[mounted:]]).decode("utf-8", "backslashreplace")
 
 
+def scenario_name(uri: bytes) -> str | None:
+    """Return the scenario in a path such as `/as/NAME/...`; None in any other."""
+    first, second, third, *_ = [*_segments(uri), b"", b"", b""]
+    endpoint, name = (second, third) if first == b"raw" else (first, second)
+    return name.decode("utf-8", "backslashreplace") if endpoint == b"as" else None
+
+
+def first_segment(uri: bytes) -> bytes:
+    """Return the first segment of a path, decoded."""
+    return _segments(uri)[0] if uri.startswith(b"/") else b""
+
+
 def streams(uri: bytes) -> bool:
     """Check whether the body of a request is passed on as it arrives.
 

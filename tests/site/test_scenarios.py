@@ -1,0 +1,223 @@
+"""Scenarios at every path and on ports, `/control` and CORS, in memory."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from latebin.compare.contract import comparable
+from latebin.core.endpoints import PREFIXES
+from latebin.core.settings import Settings
+from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
+from tests.support.wire import Wire
+
+Ask = Callable[..., bytes]
+
+
+def service(**chosen: Any) -> tuple[ServiceSite, Clock]:
+    clock = Clock()
+    given = {"payments": "delay=10ms&status=418", "web": "delay=10ms&upstream=up"}
+    settings = Settings(scenarios=given, upstreams={"up": "http://up.test"}, **chosen)
+    return site(settings, clock), clock
+
+
+def ask(
+    made: ServiceSite, clock: Clock, target: str, method: str = "GET", body: str = "", **headers: str
+) -> tuple[int, str, str]:
+    """Send one request, let a second pass, and return status, headers and body."""
+    wire = Wire(made, clock)
+    fields = {
+        "Host": "localhost",
+        "Content-Length": str(len(body)),
+        **{k.replace("_", "-"): v for k, v in headers.items()},
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    wire.send(f"{method} {target} HTTP/1.1\r\n{lines}\r\n{body}".encode())
+    clock.advance(1)
+    head, _, content = wire.received.decode().partition("\r\n\r\n")
+    wire.leave()
+    found = re.match(r"HTTP/1\.1 (\d+)", head)
+    assert found, "no answer"
+    return int(found[1]), head, content
+
+
+@pytest.mark.parametrize(
+    "target", ["/nothing", "/v1/users?delay=x&limit=5", "/a%2Fb//c", "/%ff", "/delayed/1s/more", "/raw/nothing", "/asx"]
+)
+@pytest.mark.parametrize("stack", ["tuned", "stock"])
+def test_default(stack: str, target: str) -> None:
+    """Any other path is the default scenario's when there is one."""
+    made, clock = service(default_scenario="payments", stack=stack)
+    assert ask(made, clock, target, "POST", "dropped")[0] == 418
+    assert ask(made, clock, "/delayed/10ms")[0] == 200
+    assert ask(made, clock, "/healthz")[0] == 200
+    assert ask(*service(), target)[0] in {400, 404}
+
+
+@pytest.mark.parametrize("stack", ["tuned", "stock"])
+@pytest.mark.parametrize("target", ["/", "/healthz", "/delayed/10ms", "/raw/x", "/control/scenarios", "/%ff"])
+def test_port(stack: str, target: str) -> None:
+    """Every path is the scenario's when it comes to the scenario's port."""
+    made, clock = service(stack=stack)
+    assert ask(scenario_site(made, clock, "payments"), clock, target, "PATCH", "dropped")[0] == 418
+
+
+def test_host_on_a_port() -> None:
+    """A request to a scenario's port is refused when its Host is invalid."""
+    made, clock = service()
+    assert ask(scenario_site(made, clock, "payments"), clock, "/", Host="a b")[0] == 400
+
+
+def test_bodies_for_an_upstream() -> None:
+    """A body is streamed when its scenario has an upstream, and dropped otherwise."""
+    made, clock = service(default_scenario="web")
+    port = scenario_site(made, clock, "web")
+    assert [made.streams(target) for target in (b"/as/web/x", b"/raw/as/web", b"/x", b"/via/up")] == [True] * 4
+    assert [made.streams(target) for target in (b"/as/payments/x", b"/delayed", b"/as")] == [False] * 3
+    assert port.streams(b"/as/payments/x")
+
+
+def test_control() -> None:
+    """A second request on a connection is answered anew when its scenario is replaced."""
+    made, clock = service()
+    wire = Wire(made, clock)
+    for status in ("418", "503"):
+        wire.send(b"GET /as/payments/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        clock.advance(1)
+        assert wire.received.count(f"HTTP/1.1 {status}".encode()) == 1
+        ask(made, clock, "/control/scenarios/payments", "PUT", "delay=10ms&status=503")
+    wire.leave()
+
+
+def test_a_pending_answer_stays_as_planned() -> None:
+    """An answer that waits is given as planned when its scenario is replaced."""
+    made, clock = service()
+    wire = Wire(made, clock)
+    wire.send(b"GET /as/payments HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert ask(made, clock, "/control/scenarios/payments", "PUT", "delay=1m")[0] == 200
+    assert wire.received.startswith(b"HTTP/1.1 418")
+    wire.leave()
+
+
+def test_control_in_json() -> None:
+    """A scenario is shown as given, and its ETag guards changes, when it is put."""
+    made, clock = service()
+    given = json.dumps({"delay": "20ms", "rule": [{"path": "/v1/**", "status": 503}]})
+    status, head, body = ask(made, clock, "/control/scenarios/new", "PUT", given, Content_Type="application/json")
+    assert (status, json.loads(body)["given"]) == (200, json.loads(given))
+    assert json.loads(body)["rules"][0]["prediction"]["p50_ms"] == 20
+    etag = str(re.search(r'ETag: (".*")', head)[1])  # type: ignore[index]  # a test that finds none fails
+    assert ask(made, clock, "/control/scenarios/new", "PUT", "delay=1s", If_Match='"other"')[0] == 412
+    assert ask(made, clock, "/control/scenarios/new", "PUT", "delay=1s", If_Match=etag)[0] == 200
+    assert ask(made, clock, "/control/scenarios/new", "DELETE")[0] == 200
+    assert ask(made, clock, "/control/scenarios/new")[0] == 404
+    assert ask(made, clock, "/control/reset", "POST")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "headers", "status"),
+    [
+        ("PUT", "scenarios/payments", "delay=soon", {}, 400),
+        ("PUT", "scenarios/payments", "[1]", {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", "{", {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", "[" * 50_000, {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", "<a/>", {"Content_Type": "text/xml"}, 415),
+        ("PUT", "scenarios/payments", "delay=0" + "&" * 200_000, {}, 413),
+        ("PUT", "scenarios/a%2Fb", "delay=0", {}, 404),
+        ("PUT", "scenarios/a%20b", "delay=0", {}, 400),
+        ("POST", "scenarios/payments", "", {}, 405),
+        ("GET", "reset", "", {}, 405),
+        ("GET", "nothing", "", {}, 404),
+        ("GET", "scenarios", "", {"Origin": "https://evil.example"}, 403),
+        ("GET", "scenarios", "", {"Sec_Fetch_Site": "cross-site"}, 403),
+        ("GET", "scenarios", "", {"Host": "evil.example"}, 403),
+    ],
+)
+def test_control_refuses(method: str, path: str, body: str, headers: dict[str, str], status: int) -> None:
+    """A change is refused with a problem when it is wrong or not allowed."""
+    made, clock = service()
+    found, head, content = ask(made, clock, f"/control/{path}", method, body, **headers)
+    assert (found, "application/problem+json" in head, json.loads(content)["status"]) == (status, True, status)
+    assert ask(made, clock, "/as/payments")[0] == 418
+
+
+@pytest.mark.parametrize(
+    ("chosen", "headers", "status"),
+    [
+        ({}, {}, 200),
+        ({"host": "0.0.0.0"}, {}, 403),
+        ({"host": "0.0.0.0", "control": "open"}, {}, 200),
+        ({"host": "0.0.0.0", "control_token": "secret"}, {}, 403),
+        ({"host": "0.0.0.0", "control_token": "secret"}, {"Authorization": "Bearer secret"}, 200),
+        ({"control_token": "secret"}, {}, 403),
+        ({"listen": ("tcp:8080",)}, {}, 403),
+        ({"listen": ("tcp:8080:interface=127.0.0.1",)}, {}, 200),
+        ({"workers": 2}, {}, 409),
+        ({"admin_listen": ("tcp:9000",)}, {}, 404),
+    ],
+)
+def test_access(chosen: dict[str, Any], headers: dict[str, str], status: int) -> None:
+    """The service can be changed where its settings say so, and nowhere else."""
+    made, clock = service(**chosen)
+    assert ask(made, clock, "/control/scenarios", **headers)[0] == status
+
+
+def test_access_on_the_admin_address() -> None:
+    """The service is changed on the admin address when there is one."""
+    made, clock = service(admin_listen=("tcp:9000",))
+    assert ask(admin_site(made, clock), clock, "/control/scenarios")[0] == 200
+    made, clock = service(admin_listen=("tcp:9000",), control_token="secret")  # noqa: S106  # a test's own
+    assert ask(admin_site(made, clock), clock, "/control/scenarios")[0] == 403
+
+
+SHOP = "https://shop.example"
+
+
+@pytest.mark.parametrize("stack", ["tuned", "stock"])
+@pytest.mark.parametrize("prefix", PREFIXES.values())
+@pytest.mark.parametrize("target", ["/delayed/10ms", "/delayed/soon", "/nothing", "/as/payments/x", "/predict"])
+def test_cors(stack: str, prefix: str, target: str) -> None:
+    """A page may read answers and problems when its origin is allowed."""
+    made, clock = service(cors=(SHOP,), stack=stack)
+    _, head, _ = ask(made, clock, prefix + target, Origin=SHOP)
+    assert f"\r\nAccess-Control-Allow-Origin: {SHOP}" in head
+    assert f"\r\nTiming-Allow-Origin: {SHOP}" in head
+    _, head, _ = ask(made, clock, prefix + target, Origin="https://evil.example")
+    assert ("Access-Control" in head, "\r\nVary: Origin" in head) == (False, True)
+    _, head, _ = ask(*service(), prefix + target, Origin=SHOP)
+    assert ("Access-Control" in head, "Vary" in head) == (False, False)
+
+
+@pytest.mark.parametrize("target", ["/delayed", "/raw/delay/1", "/as/payments/x", "/via/up/x", "/nothing"])
+def test_preflight(target: str) -> None:
+    """A preflight is answered at once, at every path of both styles."""
+    made, clock = service(cors=("*",))
+    wanted = {"Origin": SHOP, "Access_Control_Request_Method": "PUT", "Access_Control_Request_Headers": "latebin-delay"}
+    status, head, _ = ask(made, clock, target, "OPTIONS", **wanted)
+    assert (status, "\r\nAccess-Control-Allow-Methods: PUT" in head) == (204, True)
+    assert "\r\nAccess-Control-Allow-Headers: latebin-delay" in head
+
+
+def test_no_cors_for_control() -> None:
+    """A page of another origin is refused below /control when --cors allows any."""
+    made, clock = service(cors=("*",))
+    status, head, _ = ask(made, clock, "/control/scenarios", Origin=SHOP)
+    assert (status, "Access-Control" in head) == (403, False)
+    status, head, _ = ask(
+        made, clock, "/control/scenarios/x", "OPTIONS", Origin=SHOP, Access_Control_Request_Method="PUT"
+    )
+    assert (status, "Access-Control" in head) == (403, False)
+
+
+@pytest.mark.parametrize("target", ["/delayed/10ms", "/as/payments", "/nothing"])
+def test_same_bytes(target: str) -> None:
+    """Both styles give the same bytes when CORS and a default scenario are on."""
+    answers = []
+    for style, prefix in PREFIXES.items():
+        made, clock = service(cors=(SHOP,), default_scenario="payments")
+        _, head, body = ask(made, clock, prefix + target, Origin=SHOP)
+        answers.append(comparable(f"{head}\r\n\r\n{body}".encode(), style))
+    assert answers[0] == answers[1]

@@ -1,0 +1,74 @@
+"""Scenarios given at the start of a process, and changed from a terminal."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from latebin.testing.process import serving
+from tests.support.command import latebin, refusal
+from tests.support.process import get
+
+FILE = """
+[orders]
+delay = "1ms"
+body-file = "orders.json"
+content-type = "application/json"
+[[orders.rule]]
+path = "/v1/slow/**"
+status = 503
+"""
+
+
+def test_process(tmp_path: Path) -> None:
+    """A process answers as its scenarios say, at a prefix, at any path and on a port, until one is changed."""
+    (tmp_path / "orders.json").write_text('{"orders": []}')
+    (tmp_path / "scenarios.toml").write_text(FILE)
+    options = ("--scenarios", str(tmp_path / "scenarios.toml"), "--scenario", "teapot=delay=1ms&status=418:100%")
+    more = ("--default-scenario", "teapot", "--scenario-listen", "orders=tcp:0:interface=127.0.0.1")
+    with serving(*options, *more) as process:
+        port = process.port
+        response, body = get(port, "/as/orders/v1/users")
+        assert (response.status, response.getheader("Content-Type"), body) == (
+            200,
+            "application/json",
+            b'{"orders": []}',
+        )
+        assert get(port, "/raw/as/orders/v1/slow/1")[0].status == 503
+        assert get(port, "/v2/anything?x=1")[0].status == 418
+        changed = latebin("control", "--url", process.url, "put", "teapot", '{"delay": "1ms", "status": 429}')
+        assert (changed.returncode, json.loads(changed.stdout)["understood"]["status"]) == (0, "429")
+        assert get(port, "/v2/anything")[0].status == 429
+        wrong = latebin("control", "--url", process.url, "put", "teapot", "delay=soon")
+        assert (wrong.returncode, 'Invalid delay "soon"' in wrong.stderr) == (1, True)
+        assert latebin("control", "--url", process.url, "reset").returncode == 0
+        assert get(port, "/v2/anything")[0].status == 418
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scenario", "a=delay=soon"], "scenario 'a', parameter 'delay': "),
+        (["--scenario", "a"], "is not NAME=QUERY"),
+        (["--scenario", "a=delay=1s", "--scenario", "a=delay=2s"], "'a' is given twice"),
+        (["--default-scenario", "nothing"], "there is no scenario 'nothing'; there are dead, flaky"),
+        (["--scenario-listen", "nothing=tcp:0"], "there is no scenario 'nothing'"),
+        (["--scenario-listen", "tcp:0"], "is not NAME=ENDPOINT"),
+        (["--scenarios", "/nowhere.toml"], "/nowhere.toml: No such file"),
+        (["--cors", "shop.example"], "'shop.example' is not an origin"),
+        (["--control-token-file", "/nowhere"], "does not exist"),
+    ],
+)
+def test_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    """The start is refused in one line, which names the scenario and what is wrong, when one is wrong."""
+    assert words in refusal(monkeypatch, capsys, "serve", *arguments)
+
+
+def test_listed() -> None:
+    """The scenarios are listed with their meaning, and one with its prediction, when they are asked for."""
+    listed = latebin("scenarios", "--scenario", "mine=delay=1s")
+    assert (listed.returncode, "mine: delay=1s" in listed.stdout, "RFC 6585" in listed.stdout) == (0, True, True)
+    assert "p99" in latebin("scenarios", "slow").stdout
+    assert latebin("scenarios", "nothing").returncode == 2
