@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import textwrap
 from collections.abc import Iterator
 from functools import cache
@@ -171,3 +172,10 @@ def test_an_attribute_of_a_base() -> None:
     found = used(Path("overrides/channel_limits.py")).split()
     assert {"_handlingRequest", "_savedTimeOut", "_respondToBadRequestAndDisconnect"} <= set(found)
     assert "_rawHeaders" in used(Path("overrides/channel_output.py")).split()
+
+
+@pytest.mark.parametrize("module", sorted(USED))
+def test_head(module: str) -> None:
+    """The head of a module names the versions that it was checked with when the module uses private names."""
+    head = ast.get_docstring(tree(Path("overrides", module))) or ""
+    assert re.search(r"(Twisted|Klein|h2)\s[0-9]+\.[0-9]+", head)

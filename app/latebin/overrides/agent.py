@@ -1,4 +1,9 @@
-"""Connections to upstreams: targets are sent as they are written, and answers may come before the body is sent."""
+"""Connections to upstreams: verbatim targets, and answers that may come before the body is sent.
+
+Overrides `twisted.web.client.Agent`, `HTTPConnectionPool` and `twisted.web._newclient.HTTP11ClientProtocol` of Twisted
+26.10. Twisted's own parse a target and write it anew, so that the upstream would not get what the client sent. They
+deliver no answer before the last byte of the request, so that an early refusal would be lost with the connection.
+"""
 
 from typing import TYPE_CHECKING, Any, Final, cast
 

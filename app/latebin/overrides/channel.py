@@ -1,4 +1,8 @@
-"""A connection on which the body of a request can be passed on while it is still coming."""
+"""An HTTP/1.1 connection whose request can be passed on while its body is still coming.
+
+Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own processes a request when the whole body is
+there (twisted#4688), and reads addresses and TLS state anew for each request.
+"""
 
 from typing import TYPE_CHECKING
 

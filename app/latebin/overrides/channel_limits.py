@@ -1,4 +1,9 @@
-"""A connection on which no request takes longer to come, or more room, than it may."""
+"""An HTTP/1.1 connection on which no request takes longer to come, or more room, than it may.
+
+Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own starts its timeout again at each byte, closes
+the connection or answers a bare 400 where 408, 413, 414 and 431 say more (RFC 9110, section 15.5), and makes a delayed
+call for each idle connection.
+"""
 
 from typing import TYPE_CHECKING, Any, Final
 

@@ -1,4 +1,8 @@
-"""A connection on which what is written leaves at once."""
+"""An HTTP/1.1 connection that sends what is written at once.
+
+Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own sends in the next turn of the reactor, behind
+all answers that are due in this one, with three system calls beside the one that sends.
+"""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, cast

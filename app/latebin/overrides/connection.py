@@ -1,4 +1,8 @@
-"""The connections of a site that are open, and how they come to an end."""
+"""An HTTP connection that reports to its site when it opens and when it is lost.
+
+Overrides `twisted.web.http._GenericHTTPChannelProtocol` of Twisted 26.10, which goes on to Twisted's own HTTP/2 channel
+and has no way to name another, and which does not say that a connection is idle.
+"""
 
 from typing import TYPE_CHECKING, Any, cast
 

@@ -1,4 +1,10 @@
-"""Connections that begin with a preamble of the PROXY protocol, and listening for them."""
+"""Connections that begin with a header of the PROXY protocol, and listening for them.
+
+In the place of `twisted.protocols.haproxy` of Twisted 26.10, which closes a connection whose valid header comes in
+pieces (twisted#8287) or is `PROXY UNKNOWN`, raises at an invalid port, takes any word for an address, and looks for the
+header inside TLS, where no proxy writes it. It uses public names alone: `ProxyProtocolWrapper` could take the place of
+`HAProxyProtocolWrapper` upstream, with `core/http/proxy_protocol.py` as its parser.
+"""
 
 from typing import Any, Final, cast
 

@@ -1,10 +1,13 @@
 """Klein's resource, without the garbage that Klein's own leaves behind.
 
-`KleinResource.render` (Klein 24.8) handles failures with a function that refers to itself through its own closure: a
-cycle of about 42 objects and 6 kB for each request, which only the cyclic collector frees. Here the same steps are the
-methods of an object that nothing refers to once the request is finished. Whatever Klein does is done: what a route may
-return, the error handlers and their order, the defaults behind them, the log, the mapper for `url_for`; but that a
-method is what is written (RFC 9110, section 9.1), where Werkzeug takes `get` for GET.
+Overrides `klein._resource.KleinResource` of Klein 24.8, checked with Werkzeug 3.1. Klein's `render` handles failures
+with a function that refers to itself through its own closure (klein#101): a cycle of about 42 objects and 6 kB for each
+request, which only the cyclic collector frees. Here the same steps are the methods of an object that nothing refers to
+once the request is finished. It could be sent there without `_Route`, which also remembers matches.
+
+The result is Klein's: the values that a route may return, the error handlers and their order, the defaults behind them,
+the log, the mapper for `url_for`. One thing differs: a method is taken as it is written (RFC 9110, section 9.1), where
+Werkzeug takes `get` for GET.
 """
 
 import copy

@@ -1,4 +1,10 @@
-"""Listening on a socket that another process has bound, by whatever endpoint it bound it."""
+"""Ports on a socket that several processes share.
+
+Overrides `twisted.internet.tcp.Port` and `unix.Port` of Twisted 26.10. Twisted's own accepts up to 100 connections in a
+row, so that one worker takes them all; it sets `numberAccepts` back itself, so that no caller can choose it. A UNIX
+port removes the path of the socket, and shuts down a socket that other processes accept on. Upstream could take a
+`numberAccepts` that stays what it is set to.
+"""
 
 from typing import TYPE_CHECKING, Final, cast
 

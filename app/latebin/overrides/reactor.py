@@ -1,7 +1,10 @@
-"""The reactor of a process that serves: Twisted's, with a shorter way from an event to whom it is for.
+"""The reactor of a process that serves: Twisted's, with a shorter way from an event to its descriptor.
 
-To import `reactor` from here installs it, as to import Twisted's does; where one is installed, or there is no epoll, it
-is that of Twisted's choice.
+Overrides `twisted.internet.epollreactor.EPollReactor` of Twisted 26.10, which calls each descriptor in a logging
+context of its own, and makes room for as many events as there are descriptors.
+
+To import `reactor` from here installs it, as it does for Twisted's. Where one is installed, or there is no epoll, it is
+that of Twisted's choice.
 """
 
 import select

@@ -1,4 +1,9 @@
-"""A request that remembers what it was pending_answerd, and tells of its end, however it ends."""
+"""A request with its pending answer and its id, which reports its end to the site.
+
+Overrides `twisted.web.server.Request` of Twisted 26.10. Twisted's own reports a finished request alone, so that a log
+would miss each client that leaves. Its body goes to a file without a limit, and is whole when the request is
+processed (twisted#4688).
+"""
 
 from typing import TYPE_CHECKING, Any, cast
 

@@ -1,4 +1,10 @@
-"""A request that is spared what nobody here asks it for."""
+"""A request that leaves out what the service does not ask of it.
+
+Overrides `twisted.web.server.Request` of Twisted 26.10. Twisted's own reads query and cookies into dictionaries before
+they are asked for (twisted#4519), and sets the Date of the request, where RFC 9110, section 6.6.1, wants that of the
+response. Its reason phrases lack some statuses. Upstream could take date and phrases: `setResponseCode` with `_date`
+and `PHRASES` depends on nothing else here.
+"""
 
 from functools import lru_cache
 from http import HTTPStatus
