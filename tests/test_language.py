@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 ROOMS = (
     "README.md",
+    "app/latebin/answers",
     "app/latebin/cli",
     "app/latebin/compare",
     "app/latebin/core",
@@ -25,9 +26,11 @@ ROOMS = (
     "app/latebin/site/index_page.py",
     "app/latebin/site/pages.py",
     "app/latebin/site/static",
+    "app/latebin/styles",
     "app/latebin/testing",
     "app/latebin/timing",
     "app/rpy",
+    "tests/answers",
     "tests/bench",
     "tests/cli",
     "tests/compare",
@@ -36,6 +39,7 @@ ROOMS = (
     "tests/docs.py",
     "tests/load",
     "tests/site",
+    "tests/styles",
     "tests/support",
     "tests/system/test_compare_page.py",
     "tests/system/test_readme.py",

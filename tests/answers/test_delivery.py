@@ -29,7 +29,7 @@ def bodies(wire: Wire) -> list[bytes]:
 
 
 def test_at_body(house: House, style: str) -> None:
-    """With at=body the headers come at once, and say only what was asked; the body comes when it is due."""
+    """The headers come at once, and the body when it is due, with at=body."""
     wire = sent(house, style, "/delayed?delay=1s&at=body&status=503")
     assert wire.received.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nServer-Timing: asked;dur=1000.000\r\n" in wire.received
@@ -49,7 +49,7 @@ def test_chunks_over(house: House, style: str) -> None:
 
 
 def test_framing_chunked(house: House, style: str) -> None:
-    """Chunked, each piece is a chunk and nothing tells the length."""
+    """Each piece is a chunk, and no header has the length, with framing=chunked."""
     wire = sent(house, style, "/delayed?delay=0&type=bytes&size=4&chunks=2&framing=chunked")
     house.clock.advance(0)
     assert b"Content-Length" not in wire.received
@@ -79,7 +79,7 @@ def test_pausing(house: House, style: str) -> None:
 
 
 def test_resuming_before_the_next_piece(house: House, style: str) -> None:
-    """A client that stops reading and goes on between two pieces changes nothing about the second."""
+    """A client that pauses and resumes between two pieces leaves the second as it was."""
     wire = sent(house, style, "/delayed?delay=0&type=bytes&size=2&chunks=2&over=1s")
     house.clock.advance(0)
     wire.producer.pauseProducing()
@@ -90,7 +90,7 @@ def test_resuming_before_the_next_piece(house: House, style: str) -> None:
 
 
 def test_pipelined_behind_a_large_body(house: House, style: str) -> None:
-    """What was asked behind a large body is answered behind it."""
+    """A request behind a large body is answered after that body."""
     wire = house.wire()
     large = Case("", f"/delayed?delay=0&type=bytes&size={3 * PIECE + 1}").request(style)
     wire.send(large + Case("", "/delayed?delay=0&type=text").request(style))
@@ -107,13 +107,13 @@ FAULTS = {
     "badchunk": b"HTTP/1.1 200 OK\r\n.*\r\n\r\n1a\r\n<html><body>Sorry to keep \r\n400\r\nSorry",
     "hang": b"HTTP/1.1 200 OK\r\n.*\r\nContent-Length: 52\r\n.*\r\n\r\n",
 }
-"""What is left of an answer after each fault."""
+"""The bytes that are left of an answer after each fault."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["first", "second"])
 def test_fault(house: House, style: str, fault: str, before: bytes) -> None:
-    """A fault leaves its bytes and no others, after the wait, also behind another answer on the connection."""
+    """A fault leaves its bytes and no others when the wait is over."""
     wire = house.wire()
     with capturedLogs() as events:
         wire.send(before)
@@ -133,14 +133,14 @@ def test_fault(house: House, style: str, fault: str, before: bytes) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_for_none(house: House, style: str, fault: str) -> None:
-    """A fault with a share of 0 happens to nobody."""
+    """A fault never happens when its share is 0."""
     wire = sent(house, style, f"/delayed?delay=0&fault={fault}:0")
     house.clock.advance(0)
     assert bodies(wire) == [b"<html><body>Sorry to keep you waiting.</body></html>"]
 
 
 def test_leaving_what_hangs(house: House, style: str) -> None:
-    """A client that gives up on an answer that hangs takes the last timer with it."""
+    """A client that gives up on an answer that hangs cancels the last timer."""
     wire = sent(house, style, "/delayed?delay=0&fault=hang")
     house.clock.advance(0)
     assert len(house.clock.getDelayedCalls()) == 1
@@ -150,7 +150,7 @@ def test_leaving_what_hangs(house: House, style: str) -> None:
 
 @asynchronous
 async def test_slow_reader(style: str) -> None:
-    """A large body stays where it is while the client does not read, and is whole when it has."""
+    """A large body stays in the service until the client reads, and arrives whole."""
     size = 16 * 1024**2
     async with served() as service:
         client = await connect(service)
@@ -190,13 +190,13 @@ STANDARD = {
     "badchunk": IncompleteRead,
     "hang": IncompleteRead,
 }
-"""What http.client makes of each fault; of `hang`, once the longest delay has passed."""
+"""The exception of http.client for each fault; for `hang`, after the longest delay."""
 
 
 @pytest.mark.parametrize("fault", STANDARD)
 @asynchronous
 async def test_fault_seen_by_http_client(style: str, fault: str) -> None:
-    """The standard library's client, on a connection that it keeps alive, sees what the fault's name promises."""
+    """The standard library's client sees the fault of the name on a connection kept alive."""
     async with served(default_delay=0, max_delay=0.1) as service:
         with pytest.raises(STANDARD[fault]):
             await threads.deferToThread(ask, service, f"{PREFIXES[style]}/delayed?delay=10ms&fault={fault}")
@@ -217,7 +217,7 @@ async def test_fault_seen_by_treq(style: str, fault: str) -> None:
 
 @asynchronous
 async def test_hang_seen_by_treq(style: str) -> None:
-    """Of an answer that hangs, treq sees the headers and no end, until it gives up."""
+    """Treq sees headers and no end when an answer hangs."""
     async with served() as service:
         response = await service.get(f"{PREFIXES[style]}/delayed?delay=10ms&fault=hang")
         assert response.code == 200
@@ -251,21 +251,21 @@ def headers(plan: Plan, measured: float | None = None) -> dict[bytes, bytes]:
 
 
 def test_timing() -> None:
-    """The delay is told in milliseconds, as measured and as asked; before the wait, only as asked."""
+    """Server-Timing has milliseconds, measured and asked; before the wait, only those asked."""
     plan = Plan(wait=0.25)
     assert headers(plan, 0.2506)[b"Server-Timing"] == b"delay;dur=250.600, asked;dur=250.000"
     assert headers(plan)[b"Server-Timing"] == b"asked;dur=250.000"
 
 
 def test_length() -> None:
-    """A body that is not chunked has its length told."""
+    """A body has Content-Length when it is not chunked."""
     assert headers(Plan(1.0))[b"Content-Length"] == b"52"
     assert b"Content-Length" not in headers(Plan(1.0, chunked=True))
 
 
 @pytest.mark.parametrize(("status", "length"), [(204, None), (304, None), (205, b"0")])
 def test_without_a_body(status: int, length: bytes | None) -> None:
-    """A status that has no body has no Content-Type either, and a length only where it has to say that it is 0."""
+    """A status without a body has no Content-Type, and a length only for 205."""
     found = headers(Plan(1.0, status=status, body=None))
     assert b"Content-Type" not in found
     assert found.get(b"Content-Length") == length

@@ -75,7 +75,7 @@ def test_release(waiting: Waiting) -> None:
 
 
 def test_end(waiting: Waiting) -> None:
-    """An answer goes at once, with a problem in its place, when it is ended by its id."""
+    """An answer goes at once, as a problem, when it is ended by its id."""
     answer, _, results = waiting.wait(5)
     waiting.pending.end(1, STOPPING)
     assert (results, answer.refusal, len(waiting.pending)) == (["late"], STOPPING, 0)
@@ -96,7 +96,7 @@ def test_later_and_earlier(waiting: Waiting) -> None:
 @pytest.mark.parametrize(("end", "error"), [("fire", AlreadyCalled), ("cancel", AlreadyCancelled)])
 @pytest.mark.parametrize("method", ["cancel", "release", "getTime"])
 def test_once(waiting: Waiting, end: str, error: type[Exception], method: str) -> None:
-    """An answer that waits no longer refuses to be cancelled, released or asked for its time."""
+    """An answer refuses each method of a delayed call when it no longer waits."""
     answer, d, results = waiting.wait(5)
     d.addErrback(results.append)
     waiting.clock.advance(5) if end == "fire" else d.cancel()
@@ -115,7 +115,7 @@ def test_getDelayedCalls(waiting: Waiting) -> None:
 
 
 def test_due_by(waiting: Waiting) -> None:
-    """The registry knows whether an answer is due by a moment until that answer is given."""
+    """The registry reports an answer as due by a moment until it is given."""
     assert not waiting.pending.due_by(3.0)
     waiting.wait(5)
     waiting.wait(3)
@@ -125,7 +125,7 @@ def test_due_by(waiting: Waiting) -> None:
 
 
 def test_capacity() -> None:
-    """Registries that share a capacity fill it together, and an answer that leaves gives its part back."""
+    """Registries that share a capacity fill it together; an answer that leaves frees a place."""
     capacity = Capacity(2)
     first, second, unlimited = (Waiting(pending=PendingAnswers(each)) for each in (capacity, capacity, Capacity()))
     first.wait(5)
@@ -143,7 +143,7 @@ def test_due() -> None:
 
 
 def test_answered() -> None:
-    """An answer has a measured time, and the fault of its plan, from the moment it is given."""
+    """An answer has a measured time and its plan's fault when it is given."""
     answer = PendingAnswer(Plan(0.25, fault="reset"), Clock(), PendingAnswers(Capacity()), 10.0)
     assert (answer.measured, answer.fault) == (None, None)
     assert answer.answered(10.5) == answer.measured == 0.5

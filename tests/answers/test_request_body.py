@@ -46,7 +46,7 @@ def test_length(source: Source) -> None:
 
 
 def test_kept(upload: StreamedBody, source: Source, consumer: Any) -> None:
-    """What comes before anybody wants it is kept up to a window, then the source is held until it is wanted."""
+    """Bytes are kept up to a window, then the source is held, without a consumer."""
     upload.write(b"x" * (WINDOW - 1))
     assert not source.held
     upload.write(b"y")
@@ -57,7 +57,7 @@ def test_kept(upload: StreamedBody, source: Source, consumer: Any) -> None:
 
 
 def test_paused(upload: StreamedBody, source: Source, consumer: Any) -> None:
-    """What comes in a pause is kept up to a window as well."""
+    """Bytes that come during a pause are kept up to a window."""
     upload.startProducing(consumer)
     upload.pauseProducing()
     upload.write(b"x" * WINDOW)
@@ -70,7 +70,7 @@ def test_paused(upload: StreamedBody, source: Source, consumer: Any) -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 def test_whole(upload: StreamedBody, consumer: Any, paused: bool) -> None:  # noqa: FBT001  # both ways
-    """A body is produced once all of it has come and was passed on, and it never passes on nothing."""
+    """A body is produced when all of it was passed on, without empty writes."""
     produced: list[object] = []
     upload.startProducing(consumer).addCallback(produced.append)
     if paused:
@@ -84,7 +84,7 @@ def test_whole(upload: StreamedBody, consumer: Any, paused: bool) -> None:  # no
 
 
 def test_starved(upload: StreamedBody, consumer: Any) -> None:
-    """It is the client who is waited for, unless something of the body is here, or all of it."""
+    """The client is waited for when all bytes so far were passed on."""
     assert upload.starved
     upload.write(b"x")
     assert not upload.starved
@@ -98,7 +98,7 @@ def test_starved(upload: StreamedBody, consumer: Any) -> None:
 
 
 def test_closed(upload: StreamedBody, source: Source, consumer: Any) -> None:
-    """When the request is over, what was kept and what still comes is dropped, and whoever was to have it is told."""
+    """The rest is dropped, and the consumer notified, when the request is over."""
     failures: list[Any] = []
     upload.startProducing(consumer).addErrback(failures.append)
     upload.pauseProducing()
@@ -113,7 +113,7 @@ def test_closed(upload: StreamedBody, source: Source, consumer: Any) -> None:
 
 
 def test_stopped(upload: StreamedBody, source: Source, consumer: Any) -> None:
-    """A consumer that wants no more is told no more, and the rest is dropped."""
+    """A consumer that has stopped gets no more, and the rest is dropped."""
     fired: list[object] = []
     upload.startProducing(consumer).addBoth(fired.append)
     upload.stopProducing()

@@ -30,7 +30,7 @@ def test_given_and_built_in(scenarios: Scenarios) -> None:
 
 
 def test_put_and_delete(scenarios: Scenarios) -> None:
-    """A scenario is as it was at the start, or gone, when its change is deleted."""
+    """A scenario returns to its state at the start, or goes, when it is deleted."""
     scenarios.put("payments", "delay=1s")
     scenarios.put("mine", "delay=2s")
     assert (delay(scenarios, "payments"), delay(scenarios, "mine")) == ("1s", "2s")
@@ -58,7 +58,7 @@ def test_a_refused_change_changes_nothing(scenarios: Scenarios) -> None:
 
 
 def test_most(scenarios: Scenarios) -> None:
-    """A new scenario is refused, and an old one can be replaced, when there are as many as there may be."""
+    """A new scenario is refused, and an old one replaced, when the number is reached."""
     for number in range(MOST - len(list(scenarios))):
         scenarios.put(f"s{number}", "delay=0")
     with pytest.raises(Refused) as refused:

@@ -9,7 +9,7 @@ def test_counts_each_pair() -> None:
 
 
 def test_is_bounded() -> None:
-    """Of more pairs than are counted, the one that was used the longest ago starts anew, and no other."""
+    """Only the least recently used pair starts anew when there are too many."""
     turns = SeedCounter()
     for seed in range(MAX_KEYS):
         turns.next(seed, "1s")

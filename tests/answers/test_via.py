@@ -99,7 +99,7 @@ async def ask(service: Served, target: str, *headers: str) -> Client:
 
 
 class Echo(Resource):
-    """A real server of Twisted's, which tells what it was asked."""
+    """A real server of Twisted's, which returns the request that it got."""
 
     isLeaf = True
 
@@ -125,7 +125,7 @@ async def echo() -> AsyncIterator[int]:
 @asynchronous
 @pytest.mark.parametrize("method", ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT"])
 async def test_passed_on(via: str, method: str) -> None:
-    """Method, path, query and body reach a real server, and its status, headers and body come back, late."""
+    """A whole request reaches a real server, and its whole answer comes back late."""
     async with echo() as port, before(port, path="/base") as service:
         started = reactor.seconds()
         url = service.url(f"{via}/a%2fb//c%20d/%FF;e?f=%2F&g&f=1+1")
@@ -142,7 +142,7 @@ async def test_passed_on(via: str, method: str) -> None:
 
 @asynchronous
 async def test_truth(via: str) -> None:
-    """What is measured and asked is added to what the upstream tells of its own time."""
+    """Delay and asked time are added to the upstream's own Server-Timing."""
     async with echo() as port, before(port) as service:
         response = await treq.get(
             service.url(via), headers=Headers({"Latebin-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
@@ -156,7 +156,7 @@ async def test_truth(via: str) -> None:
 
 @asynchronous
 async def test_headers(via: str) -> None:
-    """Headers are passed on but for those of one hop, with the upstream's own Host."""
+    """Headers are passed on, except those of one hop, with the upstream's own Host."""
     async with both() as (up, service):
         await ask(
             service,
@@ -196,7 +196,7 @@ async def test_headers(via: str) -> None:
 
 @asynchronous
 async def test_answer_headers(via: str) -> None:
-    """The answer's headers are the upstream's but for those of one hop; nothing is said for it."""
+    """The answer's headers are the upstream's, except those of one hop, and no others."""
     async with both() as (up, service):
         client = await ask(service, via)
         peer = await up.asked()
@@ -240,7 +240,7 @@ async def test_redirect(via: str) -> None:
 
 @asynchronous
 async def test_encoded(via: str) -> None:
-    """What the upstream has compressed arrives as it is."""
+    """A body that the upstream has compressed arrives as it is."""
     async with both() as (up, service):
         client = await ask(service, via)
         peer, body = await up.asked(), gzip.compress(b"squeezed")
@@ -312,7 +312,7 @@ UPLOADS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 @asynchronous
 @pytest.mark.parametrize("framing", UPLOADS)
 async def test_upload_is_streamed(via: str, framing: str) -> None:
-    """The upstream has the first bytes of a body before the client has sent the last."""
+    """The upstream has a body's first bytes before the client has sent the last."""
     header, framed = UPLOADS[framing]
     async with both() as (up, service):
         client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\n".encode() + header + b"\r\n\r\n")
@@ -331,7 +331,7 @@ async def test_upload_is_streamed(via: str, framing: str) -> None:
 
 @asynchronous
 async def test_expectation(via: str) -> None:
-    """A body that is announced first is asked for, and what is asked once is not asked again."""
+    """A client that expects 100 is asked for its body, and asked once."""
     async with both() as (up, service):
         head = f"PUT {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         client = await send(service, head.encode())
@@ -379,7 +379,7 @@ class Flood:
 
 
 async def settled(figure: Callable[[], int]) -> int:
-    """Wait until a figure has begun to grow, and then for a hundred looks has not."""
+    """Wait until a figure has begun to grow, and then stays for a hundred looks."""
     seen: list[int] = []
 
     def still() -> bool:
@@ -392,7 +392,7 @@ async def settled(figure: Callable[[], int]) -> int:
 
 @asynchronous
 async def test_slow_reader(via: str) -> None:
-    """A client that does not read leaves the answer with the upstream; once it reads, it gets all of it."""
+    """An answer waits at the upstream while its client does not read, and arrives whole."""
     size = 64 * MEGABYTE
     async with both() as (up, service):
         client = await connect(service)
@@ -416,7 +416,7 @@ async def test_slow_reader(via: str) -> None:
 
 @asynchronous
 async def test_slow_upstream(via: str) -> None:
-    """An upstream that does not read leaves the body with the client; once it reads, it gets all of it."""
+    """A body waits at the client while the upstream does not read, and arrives whole."""
     size = 64 * MEGABYTE
     async with both() as (up, service):
         head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
@@ -460,7 +460,7 @@ def problem(client: Client) -> bytes:
 
 @asynchronous
 async def test_refused(via: str) -> None:
-    """An upstream that nobody listens for is 502, after the delay, and says so in the log alone."""
+    """An upstream without a listener is 502 after the delay; only the log has why."""
     async with upstream() as up:
         port = up.port
     async with before(port) as service:
@@ -472,7 +472,7 @@ async def test_refused(via: str) -> None:
 
 @asynchronous
 async def test_unknown_host(via: str) -> None:
-    """An upstream whose name nobody knows is 502."""
+    """An upstream with an unknown name is 502."""
     async with before(0, upstreams={"up": "http://nowhere.invalid"}) as service:
         client = await ask(service, via, "Connection: close")
         await client.lost
@@ -523,7 +523,7 @@ async def test_gone_in_an_upload(via: str, answer: bytes) -> None:
     ],
 )
 async def test_malformed(via: str, answer: bytes) -> None:
-    """An answer that is none is 502, however much of it there was, and its connection is closed."""
+    """A malformed answer of any length is 502, and its connection is closed."""
     async with both() as (up, service):
         client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         peer = await up.asked()
@@ -537,7 +537,7 @@ async def test_malformed(via: str, answer: bytes) -> None:
 
 @asynchronous
 async def test_late(via: str) -> None:
-    """An upstream that does not begin to answer in time is 504, and is not kept waiting for."""
+    """An upstream that is late with its answer is 504 and is given up."""
     async with both(upstream_timeout=0.05) as (up, service):
         client = await ask(service, via, "Connection: close")
         peer = await up.asked()
@@ -579,7 +579,7 @@ async def test_slow_client_is_not_a_late_upstream(via: str) -> None:
 @asynchronous
 @pytest.mark.parametrize("framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
 async def test_broken_off(via: str, framing: bytes) -> None:
-    """An answer that breaks off breaks off for the client as well, and the log says whose doing it was."""
+    """An answer breaks off for the client when the upstream's does, as the log says."""
     with capturedLogs() as events:
         async with both() as (up, service):
             client = await ask(service, via)
@@ -639,7 +639,7 @@ async def test_leaving_in_the_delay(via: str) -> None:
 
 @asynchronous
 async def test_answered_instead(via: str) -> None:
-    """A status or a fault is answered in place of the upstream, which is not asked."""
+    """A status or a fault is answered without a request to the upstream."""
     async with both() as (up, service):
         client = await ask(service, via, "Latebin-Status: 503", "Connection: close")
         await client.lost
@@ -675,7 +675,7 @@ SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 @asynchronous
 @pytest.mark.parametrize("asked", ["Latebin-Status: 503", "Latebin-Delay: soon"])
 async def test_answered_before_the_body_is_whole(via: str, asked: str) -> None:
-    """What follows an early answer is the rest of the body and never a request; after it, the connection goes on."""
+    """The bytes after an early answer are the rest of the body, not a request."""
     async with both() as (_, service):
         length = 1 + len(SMUGGLED)
         head = f"POST {via} HTTP/1.1\r\nHost: a\r\n{asked}\r\nContent-Length: {length}\r\n\r\n1"
@@ -691,7 +691,7 @@ async def test_answered_before_the_body_is_whole(via: str, asked: str) -> None:
 @asynchronous
 @pytest.mark.parametrize("body", [b"", b"no more of that"])
 async def test_upstream_answers_early(via: str, body: bytes) -> None:
-    """The answer of an upstream that has not the whole body is passed back, and the rest of the body is dropped."""
+    """An upstream's early answer is passed back, and the rest of the body dropped."""
     async with both() as (up, service):
         length = 1 + len(SMUGGLED)
         head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n1"
@@ -739,7 +739,7 @@ async def test_malformed_body(via: str) -> None:
 
 @asynchronous
 async def test_malformed_body_in_the_middle_of_an_answer(via: str) -> None:
-    """A body that turns out malformed when its answer has begun cuts the answer off; no other answer is put into it."""
+    """A malformed body cuts the answer off, without another, when the answer has begun."""
     async with both() as (up, service):
         head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
         client = await send(service, head.encode())
@@ -754,7 +754,7 @@ async def test_malformed_body_in_the_middle_of_an_answer(via: str) -> None:
 
 @asynchronous
 async def test_pipelining(via: str) -> None:
-    """A request behind one with a body is answered after it, and reaches the upstream after it."""
+    """A request behind one with a body is answered after it, also by the upstream."""
     async with both() as (up, service):
         first = f"POST {via}/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody".encode()
         client = await send(service, first + f"GET {via}/2 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -770,7 +770,7 @@ async def test_pipelining(via: str) -> None:
 
 @asynchronous
 async def test_sent_in_the_log(via: str) -> None:
-    """An answer that was passed back is in the access log like any other, with its status and its bytes."""
+    """An answer that was passed back is in the access log with status and bytes."""
     with capturedLogs() as events:
         async with both() as (up, service):
             client = await ask(service, f"{via}/x?y", "Connection: close")

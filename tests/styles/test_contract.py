@@ -25,7 +25,7 @@ def stack(every_stack: str) -> str:
 
 @pytest.fixture
 def house(request: pytest.FixtureRequest, stack: str, house: House) -> House:
-    """Skip a case or a conversation whose promise the stack does not keep, and show why."""
+    """Skip a case or a conversation that the stack does not promise, and show why."""
     given = request.node.callspec.params
     subject = given.get("case") or given.get("conversation")
     if stack == "stock" and subject is not None and subject.needs_tuned:
@@ -34,7 +34,7 @@ def house(request: pytest.FixtureRequest, stack: str, house: House) -> House:
 
 
 def exchange(house: House, case: Case, style: str) -> bytes:
-    """Send a case to a style, let its time pass, and give back the bytes of the answer."""
+    """Send a case to a style, let its time pass, and return the answer's bytes."""
     wire = house.wire()
     wire.send(case.request(style))
     house.clock.advance(case.wait)
@@ -69,7 +69,7 @@ def test_answer(house: House, style: str, case: Case) -> None:
 
 
 def converse(house: House, conversation: Conversation, style: str) -> Wire:
-    """Have a conversation with a style on a connection of its own, and let each of its requests have its time."""
+    """Have a conversation with a style, and let each of its requests have its time."""
     wire = house.wire()
     for data, cases in conversation.batches(style):
         wire.send(data)
@@ -86,7 +86,7 @@ def converse(house: House, conversation: Conversation, style: str) -> Wire:
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
 def test_same_bytes(house: House, conversation: Conversation) -> None:
-    """Both styles say the same in a conversation, to the byte, and end it in the same way."""
+    """Both styles send the same bytes, and end alike, when they have a conversation."""
     received, connected = [], []
     for style in PREFIXES:
         wire = converse(house, conversation, style)
@@ -100,7 +100,7 @@ def test_same_bytes(house: House, conversation: Conversation) -> None:
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
 def test_answers(house: House, style: str, conversation: Conversation) -> None:
-    """A conversation has the answers that are promised, and then the connection takes another request or does not."""
+    """A conversation has the promised answers, and its connection goes on or ends as promised."""
     wire = converse(house, conversation, style)
     statuses = re.findall(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ", wire.received)
     assert tuple(map(int, statuses)) == conversation.statuses
@@ -111,7 +111,7 @@ def test_answers(house: House, style: str, conversation: Conversation) -> None:
 
 @pytest.mark.parametrize("name", [each.name for each in CONVERSATIONS if each.needs_tuned])
 def test_needs_tuned(every_stack: str, name: str) -> None:
-    """A conversation is marked when a style breaks its promise on the stock stack, and none does on the tuned one."""
+    """A conversation is marked when only the stock stack breaks its promise."""
     [conversation] = [each for each in CONVERSATIONS if each.name == name]
     given = []
     for style in PREFIXES:
@@ -129,7 +129,7 @@ def answers_more(wire: Wire, style: str) -> bool:
 
 
 def test_every_name_is_another() -> None:
-    """A conversation is known by its name wherever it is told of."""
+    """A conversation is known by its name wherever it is reported."""
     names = [conversation.name for conversation in CONVERSATIONS]
     assert len(names) == len(set(names))
 
@@ -153,7 +153,7 @@ def test_every_fault(kind: str) -> None:
 
 
 def test_an_own_url_may_differ() -> None:
-    """The prefix in a URL that an answer tells is no difference, and neither is what it adds to the length."""
+    """The prefix of a style in a URL is not a difference, nor its length."""
     klein = b'HTTP/1.1 200 OK\r\nDate: now\r\nContent-Length: 26\r\n\r\n"http://localhost/delay/1"\n'
     resource = b'HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 30\r\n\r\n"http://localhost/raw/delay/1"\n'
     assert comparable(klein, "klein") == comparable(resource, "resource")
@@ -162,7 +162,7 @@ def test_an_own_url_may_differ() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.late], ids=lambda case: case.name)
 def test_truth(house: House, style: str, case: Case) -> None:
-    """An answer says what was asked and what was measured, and has the body that was promised, with its length."""
+    """An answer has the asked and the measured time, and the promised body."""
     response = parsed(exchange(house, case, style), case.method)
     milliseconds = f"{case.wait * 1000:.3f}"
     assert response.getheader("Server-Timing") == f"delay;dur={milliseconds}, asked;dur={milliseconds}"
@@ -176,7 +176,7 @@ def test_truth(house: House, style: str, case: Case) -> None:
     "case", [case for case in CASES if case.status >= 400 and not case.late], ids=lambda case: case.name
 )
 def test_problem(house: House, style: str, case: Case) -> None:
-    """A refusal is problem+json that can be shown to nobody as markup."""
+    """A refusal is problem+json that no browser shows as markup."""
     response = parsed(exchange(house, case, style), case.method)
     assert response.getheader("Content-Type") == "application/problem+json"
     if case.status == 405:
@@ -184,7 +184,7 @@ def test_problem(house: House, style: str, case: Case) -> None:
 
 
 def test_leaving(house: House, style: str) -> None:
-    """A client that leaves takes its timer and its place among the pending with it, and no error is logged."""
+    """A client that leaves takes its timer and its place along, without an error logged."""
     wire, service = house.wire(), house.service(style)
     with capturedLogs() as events:
         wire.send(Case("", "/delayed").request(style))
@@ -198,7 +198,7 @@ def test_leaving(house: House, style: str) -> None:
 
 
 def test_leaving_in_the_middle_of_a_request(house: House, style: str) -> None:
-    """A client that leaves before its request is whole was promised nothing, and is not in the log."""
+    """A client that leaves before its request is whole is not in the log."""
     with capturedLogs() as events:
         wire = house.wire()
         wire.send(Case("", "/delayed").request(style)[:-2])
@@ -207,7 +207,7 @@ def test_leaving_in_the_middle_of_a_request(house: House, style: str) -> None:
 
 
 def test_pipelining(house: House, style: str) -> None:
-    """A second request on the same connection is answered after the first, though it asks for less."""
+    """A second request is answered after the first when it asks for less."""
     wire = house.wire()
     wire.send(Case("", "/delayed/2s").request(style) + Case("", "/delayed/1s").request(style))
     house.clock.advance(1.5)
@@ -228,21 +228,21 @@ def test_keeping_the_connection(house: House, style: str) -> None:
 
 
 def test_failure_of_the_service(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody foresaw is a 500 that tells the caller nothing of it, and a traceback in the log."""
+    """An unforeseen failure is a plain 500, and a traceback in the log."""
 
     def fails(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("nobody foresaw this")
+        raise ZeroDivisionError("unforeseen")
 
     monkeypatch.setattr("latebin.answers.service.deliver", fails)
     with capturedLogs() as events:
         answer = exchange(house, Case("", "/delayed/1s", wait=1.0), style)
     assert parsed(answer, "GET").status == 500
-    assert b"foresaw" not in answer
+    assert b"unforeseen" not in answer
     assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
 
 
 def test_failure_in_the_middle_of_an_answer(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where an answer has begun, a failure breaks the connection off: nothing is added to what was sent."""
+    """A failure resets the connection, and adds no bytes, when the answer has begun."""
 
     def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -274,7 +274,7 @@ segments = st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byt
 @example(target="%2f1s")
 @settings(max_examples=300)
 def test_same_bytes_wherever(target: str) -> None:
-    """Whatever follows /delayed, both styles answer it alike."""
+    """Both styles answer alike, for any text after /delayed."""
     # One test for both stacks: pytest-twisted runs no test of hypothesis that is parametrized.
     for house in HOUSES:
         answers = []
@@ -297,7 +297,10 @@ def test_host(house: House, style: str, host: str) -> None:
 
 @pytest.mark.parametrize("host", ["a" * 64, "a..b", "\xfc", "a b", "<b>", "a\r\nHost: b", "[::1", ".", "-\x00-"])
 def test_bad_host(house: House, style: str, host: str) -> None:
-    """A Host that is none, or that comes twice, is refused alike, though only Klein's router would look at it."""
+    """A Host that is malformed or comes twice is refused alike by both styles.
+
+    Only Klein's router would look at it.
+    """
     assert status_with_host(house.wire(), style, f"Host: {host}\r\n") == b"400"
 
 

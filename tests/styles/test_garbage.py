@@ -8,10 +8,10 @@ from latebin.compare.contract import Case
 from tests.support.wire import House
 
 ANSWERS = 1_000
-"""Less than one object for each is what the rest of the process leaves; the least cycle of an answer has eight."""
+"""A limit below one object an answer: the least cycle of an answer has eight objects."""
 
 HISTORY = 200
-"""So many events `twisted.logger` keeps, with the connections they are about, for as long as nobody observes it."""
+"""Events that `twisted.logger` keeps, with their connections, as long as it has no observer."""
 
 KINDS = {
     "answers": Case("", "/delayed/1s"),
@@ -32,12 +32,15 @@ KINDS = {
 }
 
 if sys.version_info < (3, 13):
-    # There, telling a request leaves 33 objects behind; on 3.13 it leaves none.
+    # There, an echo leaves 33 objects behind; on 3.13 it leaves 0.
     del KINDS["echoes"]
 
 
 def garbage(house: House, style: str, case: Case, *, leave: bool) -> int:
-    """Count what the cyclic collector finds behind many answers, each on a connection of its own."""
+    """Count the objects that the cyclic collector finds behind many answers.
+
+    Each answer has a connection of its own.
+    """
     for _ in range(ANSWERS):
         wire = house.wire()
         wire.send(case.request(style))
@@ -48,7 +51,7 @@ def garbage(house: House, style: str, case: Case, *, leave: bool) -> int:
 
 @pytest.fixture(autouse=True)
 def _collector_is_off(house: House, style: str) -> None:
-    """What is made once and kept is made before, and everything that is there is left out."""
+    """Make all that is made once, and leave everything that exists out of the count."""
     for case in KINDS.values():
         garbage_of_one(house, style, case)
     for _ in range(HISTORY):
@@ -74,8 +77,8 @@ def test_garbage(house: House, style: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["answers", "pieces"])
-def test_garbage_of_those_who_left(house: House, style: str, kind: str) -> None:
-    """Neither do a thousand clients that left."""
+def test_garbage_of_disconnects(house: House, style: str, kind: str) -> None:
+    """A thousand clients that left leave next to nothing for the cyclic collector."""
     try:
         assert garbage(house, style, KINDS[kind], leave=True) < ANSWERS
     finally:

@@ -38,14 +38,14 @@ def service() -> Service:
 def http(style: str, service: Service) -> Any:
     """A real client against one style under Twisted's own Site, in memory.
 
-    Its methods are set when it is made, so no type can tell them.
+    Its methods are set when it is made, so its type does not have them.
     """
     return StubTreq(root(style, service))
 
 
 @pytest.mark.parametrize("method", ["DELETE", "GET", "PATCH", "POST", "PUT"])
 def test_answer(http: Any, service: Service, method: str) -> None:
-    """A style needs nothing but Twisted's Site to answer late, whatever is sent in the body."""
+    """A style needs nothing except Twisted's Site to answer late, with any body."""
     form = {"delay": "1s"} if method == "POST" else None
     response = outcome(http.request(method, "http://localhost/delayed", data=form))
     service.clock.advance(4.999)  # type: ignore[attr-defined]  # the fixture's clock is a Clock
@@ -77,7 +77,7 @@ def test_disconnect(http: Any, service: Service) -> None:
 
 
 class Echo(Resource):
-    """An upstream that tells what it was asked."""
+    """An upstream that returns the request that it got."""
 
     isLeaf = True
 
@@ -86,7 +86,7 @@ class Echo(Resource):
 
 
 def test_via(style: str) -> None:
-    """A style needs nothing but Twisted's Site to pass a request on, and gives its answer back."""
+    """A style needs nothing except Twisted's Site to pass a request on."""
     clock, upstream = Clock(), RequestTraversalAgent(Echo())
     service = Service(clock, Settings(upstreams={"up": "http://up"}), agent=upstream)
     http: Any = StubTreq(root(style, service))
@@ -100,15 +100,18 @@ def test_via(style: str) -> None:
 
 
 def definitions(module: str) -> list[str]:
-    """Give what a style file defines in its classes, in its order, by names that do not depend on the style."""
+    """List the definitions in the classes of a style file, in its order.
+
+    The names do not depend on the style.
+    """
     found = source.definitions((STYLES / f"{module}.py").read_text())
     return [each.common for each in found if "." in each.name]
 
 
 def test_pair() -> None:
-    """Read next to each other, the two files have the same definitions in the same order.
+    """The two files have the same definitions in the same order.
 
-    Only the raw file has more: what Klein does by itself.
+    Only the raw file has more, for all that Klein does by itself.
     """
     klein, resource = definitions("klein"), definitions("resource")
     assert [name for name in resource if name in klein] == klein

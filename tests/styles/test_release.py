@@ -16,7 +16,7 @@ def asked(house: House, style: str, query: str = "delay=1m") -> Wire:
 
 
 def test_release(house: House, style: str) -> None:
-    """An answer comes at once, as planned, when it is released; the figures say how long it waited."""
+    """An answer comes at once, as planned and measured, when it is released."""
     wire, other = asked(house, style), asked(house, style)
     house.service(style).pending.release(1)
     head, _, body = wire.received.partition(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""The address of a client: of the connection's other end, or as trusted proxies report it."""
+"""The address of a client: the connection's other end, or as trusted proxies report it."""
 
 from collections.abc import Collection
 
@@ -16,11 +16,11 @@ def address(host: str, port: int) -> IAddress:
 
 
 def believe(request: ServedRequest, networks: Collection[Network]) -> None:
-    """Set client, scheme and host of a request to those that trusted proxies report; believe nothing else.
+    """Set client, scheme and host of a request as trusted proxies report them.
 
     Args:
-        request: the request, of which nothing has been asked yet.
-        networks: those of the trusted proxies.
+        request: the request, before any of the three is read. A report of another peer is ignored.
+        networks: the networks of the trusted proxies.
     """
     peer = getattr(request.getClientAddress(), "host", None)
     found = believed(request.requestHeaders.getRawHeaders, peer, networks)

@@ -1,4 +1,4 @@
-"""An answer on its way: its body in pieces, at their times, as fast as the client reads, and its faults."""
+"""The delivery of an answer: headers, timed pieces of the body, and faults."""
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -11,13 +11,12 @@ from latebin.core.plan import Plan
 
 
 def begin(request: Answering, plan: Plan, measured: float | None) -> None:
-    """Set the status and the headers of an answer as planned, and say how late it is.
+    """Set the status and the headers of an answer as planned, with its timing.
 
     Args:
-        request: what is answered.
-        plan: what was promised.
-        measured: seconds from the request to the answer, by the service's own clock; None where the headers are sent
-            before the wait, and so cannot tell.
+        request: the request that is answered.
+        plan: the answer's plan.
+        measured: seconds from the request to the answer, by the service's own clock; None before the wait.
     """
     request.setResponseCode(plan.status)
     for name, value in plan.headers:
@@ -28,7 +27,7 @@ def begin(request: Answering, plan: Plan, measured: float | None) -> None:
 
 
 def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
-    """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms), as in `begin`."""
+    """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms)."""
     text = f"asked;dur={plan.asked_ms:.3f}"
     if measured is not None:
         text = f"delay;dur={measured * 1000:.3f}, {text}"
@@ -36,17 +35,17 @@ def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
 
 
 def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    """Send the body of an answer whose headers are set, or what is to go wrong in its place.
+    """Send the body of an answer whose headers are set, or its fault.
 
     Args:
         request: the request to answer; its client may read as slowly as it likes.
-        plan: what was promised.
-        clock: what the pieces are timed by.
+        plan: the answer's plan.
+        clock: the clock that the pieces are timed by.
         longest: seconds after which an answer that hangs is given up.
 
     Returns:
-        A Deferred of what is left for the style to write before it finishes the request. Cancelling it stops whatever
-        is under way. After a fault it never fires: the client's leaving is what ends it.
+        A Deferred of the bytes that the style has yet to write before it finishes the request. Cancelling the Deferred
+        stops the delivery. After a fault the Deferred never fires: the client's disconnect cancels it.
     """
     if plan.fault is not None:
         return FAULTS[plan.fault](request, plan, clock, longest)
@@ -62,8 +61,8 @@ def apologize(request: ServedRequest) -> bytes:
     """Answer a request that the service failed to answer.
 
     Returns:
-        The body of a problem; none where an answer has begun already: then only breaking the connection off tells the
-        client that it is not whole.
+        The body of a problem; no bytes where an answer has begun already. Then the connection is reset, because only
+        that shows the client that the answer is not whole.
     """
     if request.startedWriting:
         abort(request)

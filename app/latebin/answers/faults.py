@@ -1,4 +1,4 @@
-"""The faults that are done in the place of an answer."""
+"""The faults that take the place of an answer."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ def _half(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Deferred[b
 
 
 def _until_gone(request: ServedRequest) -> Deferred[bytes]:
-    """Close the connection; nothing is left to wait for but that it is lost, which cancels what is returned."""
+    """Close the connection; the Deferred never fires, and the disconnect cancels it."""
     request.loseConnection()
     return Deferred()
 
@@ -68,4 +68,4 @@ FAULTS: Final = {
     "badchunk": _badchunk,
     "hang": _hang,
 }
-"""How each of `latebin.core.faults.KINDS` is done, to a connection of HTTP/1.1 or to a stream of HTTP/2."""
+"""The function for each of `latebin.core.faults.KINDS`, on a connection of HTTP/1.1 or a stream of HTTP/2."""

@@ -1,4 +1,4 @@
-"""Bodies that are forms, read by Werkzeug's parser: httpbin's own, so that a form means here what it means there."""
+"""Bodies that are forms, read by Werkzeug's parser as httpbin reads them."""
 
 from functools import cache
 from io import BytesIO
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from werkzeug.formparser import FormDataParser
 
 MAX_PARTS: Final = 1000
-"""Fields and files in a form: more of them keep the parser busy for longer than others can wait."""
+"""Fields and files in a form: a larger number keeps the parser busy for longer than other requests can wait."""
 
 MAX_FIELD: Final = 500_000
-"""Bytes of a field in multipart/form-data that is no file."""
+"""Bytes of a field in multipart/form-data, files excepted."""
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -31,10 +31,10 @@ _TOO_LARGE: Final = Problem(
 
 
 def understand(content_type: str, body: bytes) -> Content:
-    """Take a body for what its Content-Type says: a form, or mere bytes.
+    """Read a body as its Content-Type says: as a form, or as mere bytes.
 
     Args:
-        content_type: the header; empty where there is none.
+        content_type: the header; empty for a request without it.
         body: the whole body.
 
     Raises:
@@ -59,7 +59,10 @@ def understand(content_type: str, body: bytes) -> Content:
 def _in_memory(
     total_content_length: int | None, content_type: str | None, filename: str | None, content_length: int | None = None
 ) -> BytesIO:
-    """Give a file its place: where the whole body was before, whose size is bounded already."""
+    """Return a new file in memory for an uploaded file.
+
+    The whole body was in memory before, and its size is bounded already.
+    """
     return BytesIO()
 
 

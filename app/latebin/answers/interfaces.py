@@ -1,4 +1,4 @@
-"""The interfaces of a request and of its site, by which the rest of the house knows them.
+"""The interfaces of a request and of its site, as the other packages use them.
 
 `latebin.overrides.stack` says which classes provide them.
 """
@@ -45,7 +45,7 @@ class BodySink(Protocol):
 
 
 class BodySource(Protocol):
-    """A connection that a body comes from, and that can be left unread for a while."""
+    """The connection that a body comes from, which can be left unread for a while."""
 
     def hold(self) -> None: ...
     def release(self) -> None: ...
@@ -133,8 +133,8 @@ class Connections(Protocol):
 class Host(Protocol):
     """The site as its connections and requests see it.
 
-    It picks the sink of a body, assigns the id of a request, learns of a disconnect, and counts the connections that
-    end by an error.
+    The site picks the sink of a body, assigns the id of a request and learns of a disconnect. It also counts the
+    connections that end by an error.
     """
 
     settings: "Settings"
@@ -177,5 +177,6 @@ def dismiss(request: ServedRequest, reply: "Reply", end: "End" = "aborted") -> N
 
 
 def abort(request: ServedRequest) -> None:
-    """Reset the connection of a request; over HTTP/2, where a request has no transport, its stream."""
+    """Reset the connection of a request, or its stream over HTTP/2."""
+    # Over HTTP/2 a request has no transport, and its channel is the stream.
     cast("ITCPTransport", request.transport or request.channel).abortConnection()

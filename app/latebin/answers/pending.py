@@ -1,4 +1,4 @@
-"""The answers that wait, each with what it waits for, and how many there may be."""
+"""The pending answers: what each waits for, and how many there may be."""
 
 from collections.abc import Callable
 from functools import partial
@@ -46,7 +46,7 @@ class PendingAnswers:
     """The registry of one style's pending answers, by their ids.
 
     Attributes:
-        capacity: what each pending answer takes a part of.
+        capacity: the limit that each pending answer counts towards.
     """
 
     capacity: Capacity
@@ -104,18 +104,18 @@ class PendingAnswers:
 @implementer(IReactorTime, IDelayedCall)
 @attrs.define(eq=False)
 class PendingAnswer:
-    """One answer from its acceptance to its end, and the clock that its `deferLater` is given.
+    """One answer from its acceptance to its end, which is the clock of its `deferLater`.
 
     `deferLater(answer, answer.wait, ...)` asks this clock for the one delayed call that it ever has, which is the
     answer itself. So this class decides what an answer waits for, and no style changes with it. Here it is time alone.
 
-    It is an object beside the request because CPython keeps attributes within an instance only as long as its class has
-    no more than thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 25.
+    An answer is an object beside the request. CPython keeps attributes within an instance only as long as its class has
+    at most thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 25.
 
     Attributes:
         plan: how the request is answered; requests that ask for the same may share it.
-        clock: what measures the wait, in seconds.
-        registry: where the answer is known while it waits.
+        clock: the clock that measures the wait, in seconds.
+        registry: the registry that has the answer while it waits.
         accepted: when the request was accepted, in seconds of the clock.
         target: the URL that a forwarded request is passed on to.
         measured: seconds from the acceptance to the answer; None before the answer.
@@ -145,7 +145,7 @@ class PendingAnswer:
 
     @property
     def fault(self) -> str | None:
-        """The fault that was done in the place of an answer; None if none was, or the answer still waits."""
+        """The fault that took the place of the answer; None before or without it."""
         return None if self.measured is None else self.plan.fault
 
     def answered(self, now: float) -> float:
@@ -211,5 +211,5 @@ class PendingAnswer:
     def _leave(self, end: int) -> None:
         self.registry.leave(self._number)
         self._number = end
-        # The Deferred that is called refers to this object, to cancel it: the two would be a cycle.
+        # The Deferred refers to this object, to cancel it: a reference back would make a cycle of the two.
         self._call = self._go = None

@@ -14,22 +14,27 @@ if TYPE_CHECKING:
 
 
 PIECE: Final = 128 * 1024
-"""Bytes written at once: more than Twisted buffers before it asks a producer to pause, so that whoever has written a
-piece of this size is told when it has left. Where many answers share a connection, it says itself how many are that."""
+"""Bytes written at once: more than Twisted buffers before it asks a producer to pause.
+
+So the transport pauses the producer after each piece, and resumes it when the piece has left. A connection that many
+answers share sets a size of its own.
+"""
 
 SMALL: Final = 16 * 1024
-"""Bytes of the largest body that is written without a look at whether the client takes it."""
+"""Bytes of the largest body that is written at once, whether or not the client reads."""
 
 
 @implementer(IPushProducer)
 class Delivery:
-    """A body that is written piece by piece: each when it is due, and when the client has read what came before.
+    """A body that is written piece by piece, as time and the client allow.
+
+    A piece is written when it is due and the client has read the pieces before it.
 
     Args:
-        request: what is written to.
-        plan: what was promised: the body, its chunks, and the time from the first to the last.
-        clock: what the chunks are timed by.
-        size: how many bytes of the body to write; all of them, unless it is said.
+        request: the request whose answer this is.
+        plan: the answer's plan: the body, its chunks, and the time from the first to the last.
+        clock: the clock that the chunks are timed by.
+        size: how many bytes of the body to write; None for all of them.
     """
 
     def __init__(self, request: ServedRequest, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
@@ -49,8 +54,8 @@ class Delivery:
         """Write what is due, and the rest later.
 
         Returns:
-            A Deferred that fires with no bytes when all has been taken by the transport; cancelling it stops the
-            writing.
+            A Deferred that fires with no bytes when the transport has taken the whole body. Cancelling the Deferred
+            stops the writing.
         """
         sent = self._sent = Deferred(lambda _: self.stopProducing())
         self._request.registerProducer(self, streaming=True)
@@ -86,7 +91,7 @@ class Delivery:
             self._finish()
 
     def _finish(self) -> None:
-        # The Deferred knows this object, to be cancelled by it: let go of it, lest the two be a cycle.
+        # The Deferred refers to this object, to cancel it: a reference back would make a cycle of the two.
         sent, self._sent = self._sent, None
         if sent is not None:
             sent.callback(b"")
@@ -103,7 +108,10 @@ class Delivery:
         self._produce()
 
     def _write(self) -> None:
-        """Write a piece; of a large chunk the remainder first, so that the transport asks for a pause at the last."""
+        """Write a piece; the remainder of a large chunk goes first.
+
+        So the last piece has the full size, and the transport asks for a pause after it.
+        """
         end = min((self._chunk + 1) * self._body.size // self._plan.chunks, self._size)
         start, self._at = self._at, self._at + ((end - self._at) % self._piece or min(self._piece, end - self._at))
         if self._at == end:

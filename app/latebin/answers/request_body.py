@@ -1,4 +1,4 @@
-"""A request body on its way through: taken as it comes, and no faster than it is passed on."""
+"""The sinks of a request body: passed on as it comes, dropped, or kept."""
 
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -16,23 +16,25 @@ if TYPE_CHECKING:
 
 
 WINDOW: Final = 64 * 1024
-"""Bytes that are taken before anybody wants them, as many as one read gives. Up to here the connection is read, and so
-a client that leaves is noticed."""
+"""Bytes that are kept before a consumer takes them, as many as one read gives.
+
+Up to this number the connection is read, so that a disconnect is noticed.
+"""
 
 
 @implementer(IBodyProducer)
 class StreamedBody:
-    """A body as a file that the request's connection writes to, and as a producer that another connection reads from.
+    """A body as a file that the client's connection writes, and a producer for another.
 
     Args:
         length: bytes, as announced; None for a chunked body, which announces nothing.
-        source: what is held while nobody takes the bytes.
+        source: the client's connection, which is held while no consumer takes the bytes.
         most: bytes that the body may have.
 
     Attributes:
         announced: the length.
         length: the same, as `IBodyProducer` has it.
-        moved: what is called, if anything is, whenever bytes were passed on, and at the end.
+        moved: a function that is called whenever bytes were passed on, and at the end; None for no call.
     """
 
     def __init__(self, length: int | None, source: BodySource, most: int) -> None:
@@ -48,16 +50,16 @@ class StreamedBody:
 
     @property
     def starved(self) -> bool:
-        """Whether it is the client who is waited for: all that it sent was passed on, and more is to come."""
+        """Whether the client is waited for: all bytes so far were passed on."""
         return not (self._whole or self._paused or self._kept)
 
     @property
     def full(self) -> bool:
-        """Whether more has come than there may be."""
+        """Whether the body is over the limit."""
         return self._room < 0
 
     def write(self, data: bytes) -> int:
-        """Take bytes from the client; hold it when they are more than a window."""
+        """Take bytes from the client; hold the connection at a window of them."""
         self._room -= len(data)
         if self._source is not None and not self.full:
             self._kept.append(data)
@@ -71,7 +73,10 @@ class StreamedBody:
         self._pass_on()
 
     def close(self) -> None:
-        """Drop what still comes, as the request is over or is answered without; whoever was to have it is told."""
+        """Drop the rest of the body, and cancel the Deferred of a consumer.
+
+        The request is over, or is answered without the body.
+        """
         consumer = self._consumer
         self.stopProducing()
         if consumer is not None:
@@ -84,11 +89,11 @@ class StreamedBody:
         return 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Give nothing: it is for a consumer, not to be read."""
+        """Return no bytes: the body is for a consumer, and not for a reader."""
         return b""
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Pass the body on; what is returned fires when all of it was."""
+        """Pass the body on; the Deferred fires when all of it was."""
         self._consumer = consumer
         self.resumeProducing()
         return self._produced
@@ -102,7 +107,7 @@ class StreamedBody:
         self._balance()
 
     def stopProducing(self) -> None:
-        """Pass nothing on any more, and drop what still comes."""
+        """Stop passing the body on, and drop the rest."""
         self._kept.clear()
         self._balance()
         self._source = self._consumer = None
@@ -116,7 +121,7 @@ class StreamedBody:
             self._consumer.write(data)
         if self.moved is not None:
             self.moved()
-        # The write may have made the consumer ask for no more.
+        # The write may have made the consumer stop the producer.
         if self._whole and self._consumer is not None:
             self._consumer = None
             self._produced.callback(None)
@@ -129,7 +134,7 @@ class StreamedBody:
 
 
 class DroppedBody:
-    """Where most bodies go: read off the connection, as HTTP wants it, counted, and kept nowhere.
+    """The sink of most bodies: it reads and counts them, and keeps nothing.
 
     Args:
         most: bytes that a body may have.
@@ -143,7 +148,7 @@ class DroppedBody:
 
     @property
     def full(self) -> bool:
-        """Whether it is known by now that the body is too large."""
+        """Whether the body is over the limit, by its announcement or its bytes."""
         return max(self.announced or 0, self._size) > self._most
 
     def write(self, data: bytes, /) -> int:
@@ -160,21 +165,21 @@ class DroppedBody:
         return b""
 
     def close(self) -> None:
-        """Have nothing to let go of."""
+        """Do nothing: no bytes were kept."""
 
 
 NO_BODY: Final = DroppedBody(0, 0)
-"""The body of a request that has none, which is to say of nearly all."""
+"""The sink of a request without a body, as nearly all are."""
 
 
 class KeptBody(DroppedBody):
-    """Where bodies go that are answered with: kept in memory, but for what is beyond a limit.
+    """The sink of a body that the answer needs: in memory, up to a limit.
 
     Args:
         most: bytes that a body may have.
         announced: bytes that it will have, if that is known.
-        limit: bytes that are kept; one more is, which tells that the body is longer.
-        file: what keeps them; memory, unless it is said.
+        limit: bytes that are kept, and one more, which shows that the body is longer.
+        file: the file that keeps the bytes; None for one in memory.
     """
 
     def __init__(self, most: int, announced: int | None, limit: int, file: "IO[bytes] | None" = None) -> None:
@@ -196,5 +201,5 @@ class KeptBody(DroppedBody):
         return self._kept.read(size)
 
     def close(self) -> None:
-        """Keep nothing any longer."""
+        """Drop the bytes that were kept."""
         self._kept.close()

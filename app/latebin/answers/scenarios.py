@@ -1,4 +1,4 @@
-"""The scenarios of a service: those given at the start, and those there are now."""
+"""The scenarios of a service: those of its start, and those of now."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,7 +13,7 @@ from latebin.core.scenarios import BUILT_IN, MOST, Given, Scenario, missing, rea
 from latebin.core.settings import Settings
 
 LONGEST: Final = 600.0
-"""Seconds of the longest delay that a built-in scenario may ask for; a draw above the operator's is cut as any."""
+"""Seconds of the longest delay that a built-in scenario may ask for; each draw is cut at the operator's limit."""
 
 FULL: Final = Problem(409, "There are as many scenarios as there may be.", parameter="name", accepted=f"at most {MOST}")
 
@@ -32,7 +32,7 @@ class Scenarios:
 
     @cached_property
     def _first(self) -> Mapping[str, Scenario]:
-        # What is built in stays within limits of its own, whatever those of the operator are.
+        # Built-in scenarios have their own limit of a delay, above any of the operator's.
         wide = attrs.evolve(self.settings, max_delay=max(self.settings.max_delay, LONGEST))
         built_in = {name: read(name, each.query, wide) for name, each in BUILT_IN.items()}
         return built_in | {name: read(name, each, self.settings) for name, each in self.settings.scenarios.items()}
@@ -61,15 +61,17 @@ class Scenarios:
         return found is not None and any("upstream" in rule.arguments for rule in found.rules)
 
     def put(self, name: str, given: Given, etag: str | None = None) -> Scenario:
-        """Make a scenario or replace it, from the next request on; an answer that waits stays as it was planned.
+        """Make a scenario or replace it, from the next request on.
+
+        An answer that waits stays as it was planned.
 
         Args:
-            name: of the scenario.
-            given: as `latebin.core.scenarios.read` takes it.
-            etag: of the scenario to replace, as `etag_of` gives it; `*` for any; None to replace without a look.
+            name: the scenario's name.
+            given: the scenario as `latebin.core.scenarios.read` takes it.
+            etag: the tag of the scenario to replace, by `etag_of`; `*` for any scenario; None for no check.
 
         Raises:
-            Refused: 400 for a scenario that cannot be read, 409 above the most, 412 for another ETag.
+            Refused: 400 for an invalid scenario, 409 for one more than `MOST`, 412 for another ETag.
         """
         self._check(name, etag)
         scenario = read(name, given, self.settings)
@@ -79,10 +81,10 @@ class Scenarios:
         return scenario
 
     def delete(self, name: str, etag: str | None = None) -> Scenario | None:
-        """Set a scenario back to what it was at the start; one that was not there then is gone.
+        """Set a scenario back to its state at the start, or remove it.
 
         Returns:
-            The scenario of the start; None where there was none.
+            The scenario of the start; None if this one was added since.
 
         Raises:
             Refused: 404, no scenario has this name; 412 for another ETag.
@@ -110,6 +112,9 @@ class Scenarios:
 
 
 def etag_of(scenario: Scenario) -> str:
-    """Return the entity tag of a scenario: the same for scenarios that were given in the same way (RFC 9110, 8.8.3)."""
+    """Return the entity tag of a scenario (RFC 9110, section 8.8.3).
+
+    Scenarios that were given in the same way have the same tag.
+    """
     given = dumps([scenario.name, scenario.given], sort_keys=True, default=str)
     return f'"{blake2b(given.encode(), digest_size=12).hexdigest()}"'

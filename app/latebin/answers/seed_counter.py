@@ -1,14 +1,14 @@
-"""Which request of its seed and expression a request is."""
+"""The turn of a request among those of its seed and expression."""
 
 from collections import OrderedDict
 from typing import Final
 
 MAX_KEYS: Final = 10_000
-"""How many pairs of seed and expression are counted; of more, the one that was used the longest ago starts anew."""
+"""Pairs of seed and expression that are counted; beyond that, the least recently used pair starts anew."""
 
 
 class SeedCounter:
-    """Counts the requests of each seed and expression, from 1, in the order in which they arrive."""
+    """A counter, from 1, of the requests of each seed and expression."""
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[int | None, str], int] = OrderedDict()
@@ -17,8 +17,11 @@ class SeedCounter:
         """Count a request.
 
         Args:
-            seed: None for the requests that have none.
+            seed: the seed; None for requests without a seed.
             expression: the canonical text of the delay.
+
+        Returns:
+            The request's number among those of its seed and expression, in their order of arrival.
         """
         key = seed, expression
         turn = self._counts.pop(key, 0) + 1

@@ -1,4 +1,4 @@
-"""The service behind both styles: it accepts a request, and answers it when its wait is over."""
+"""The service behind both styles, which accepts requests and answers them late."""
 
 import random
 from collections.abc import Callable, Hashable, Iterator
@@ -39,15 +39,17 @@ def _source() -> Source:
 
 @attrs.frozen(eq=False)
 class Service:
-    """The part of the service that does not depend on the style; each style has one of its own.
+    """The part of the service that does not depend on the style.
+
+    Each style has a service of its own. Styles that are served together share capacity and scenarios.
 
     Attributes:
-        clock: what measures every delay.
-        settings: what the operator chose.
-        source: what every draw comes from.
-        agent: what requests are passed on through; None where there is no upstream.
-        capacity: how much may be pending; styles that are served together share it.
-        scenarios: the scenarios there are; styles that are served together share them.
+        clock: the clock that measures every delay.
+        settings: the operator's choices.
+        source: the source of every draw.
+        agent: the agent that passes requests on; None where there is no upstream.
+        capacity: the limit of pending answers.
+        scenarios: the scenarios.
         pending: the answers of this style that wait.
     """
 
@@ -71,15 +73,15 @@ class Service:
         """Plan the answer to a request; send the headers now if only the body waits.
 
         Args:
-            request: what is asked; the answer is set on it as `pending_answer`.
-            endpoint: which of the endpoints it came to.
-            argument: the segment that follows in the path, decoded; None where there is none.
+            request: the request; its attribute `pending_answer` is set.
+            endpoint: the endpoint that the request came to.
+            argument: the segment that follows in the path, decoded; None for a path that ends before it.
 
         Returns:
             The answer, which is the clock to wait for it by.
 
         Raises:
-            Refused: the request asks for something that there is not, or too many answers are pending.
+            Refused: the request is invalid, or too many answers are pending.
         """
         # Before anything is read: a request that is refused for want of capacity takes no draw from the others.
         if self.capacity.full:
@@ -112,18 +114,18 @@ class Service:
         return deliver(request, planned, self.clock, self.settings.max_delay)
 
     def predict(self, request: ServedRequest) -> Reply:
-        """Answer at once what to expect of a delay.
+        """Predict the delays that the parameters ask for.
 
         Raises:
-            Refused: the request asks for something that there is not.
+            Refused: the request is invalid.
         """
         return json_page(plan.predict(_query(request), self.settings).as_json())
 
     def _plan(self, request: ServedRequest, endpoint: Endpoint, argument: str | None) -> tuple[Plan, bytes]:
-        """Read what a request asks for.
+        """Read the arguments of a request.
 
         Returns:
-            The plan, and the URL to pass the request on to; empty where it is answered here.
+            The plan, and the URL to pass the request on to; empty for a request that is answered here.
         """
         if endpoint == "delayed":
             return self._delayed(request, argument)(), b""
@@ -141,7 +143,7 @@ class Service:
         return self._scenario(request, name, 0 if whole else mounted(request.uri, b"as"))
 
     def _delayed(self, request: ServedRequest, path_delay: str | None) -> Callable[[], Plan]:
-        """Read a URL, and remember it: a test asks for the same one again and again."""
+        """Read a URL, and remember its arguments for the same URL."""
         query, fields = _query(request), list(_fields(request))
         if fields:
             return self._prepared(plan.read_arguments(query, path_delay, self.settings, fields))
@@ -156,9 +158,9 @@ class Service:
         """Plan the answer of a scenario to a request.
 
         Args:
-            request: whose path and headers choose the rule.
-            name: of the scenario.
-            before: the segments of the path before the client's own.
+            request: the request, whose path and headers choose the rule.
+            name: the scenario's name.
+            before: the number of segments of the path before the client's own.
         """
         scenario = self.scenarios.find(name)
         rule = scenario.rule(lambda: _matched(request, before))
@@ -207,9 +209,10 @@ class Service:
 
 
 def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:
-    """Refuse a request; after its headers, only the end of the connection shows that the answer is not whole."""
+    """Refuse a request, or reset its connection if the headers are sent."""
     if not request.startedWriting:
         raise Refused(problem)
+    # After the headers, only the end of the connection shows that the answer is not whole.
     request.broken = True
     abort(request)
     return Deferred()
@@ -236,28 +239,28 @@ def _body(request: ServedRequest, longest: int) -> bytes:
     request.content.seek(0)
     body = request.content.read(longest + 1)
     if len(body) > longest:
-        raise Refused(too_large("The body is too large to be told of.", longest))
+        raise Refused(too_large("The body is too large to be echoed.", longest))
     return body
 
 
 def _server(request: ServedRequest) -> str:
     address = request.getHost()
-    # A UNIX socket has no host; whoever connects to it is on this machine.
+    # A UNIX socket has no host; its clients are on this machine.
     host, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _fields(request: ServedRequest) -> Iterator[tuple[str, str]]:
-    """Give the parameters in request headers, by their names."""
+    """Find the parameters in request headers, with their names."""
     for name, values in request.requestHeaders.getAllRawHeaders():
-        # Twisted spells every name in this way, in whichever way the client did.
+        # Twisted spells every name in this way, however the client spelt it.
         if name.startswith(b"Latebin-"):
             for value in values:
                 yield name.decode("latin-1").lower().removeprefix(PREFIX), value.decode("latin-1")
 
 
 def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[str], list[str]]]:
-    """Give method, path and headers of a request as the rules of a scenario match them."""
+    """Return the method, path and headers that the rules of a scenario match."""
 
     def values(name: str) -> list[str]:
         given = request.requestHeaders.getRawHeaders(name.encode("latin-1"), [])
@@ -267,7 +270,7 @@ def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[s
 
 
 def _unless_forwarded(request: ServedRequest, planned: Plan) -> Plan:
-    """Drop the body of a request that is answered here, though it was to be passed on."""
+    """Drop the body of a request that turns out to be answered here."""
     if not planned.forwarded and isinstance(request.content, StreamedBody):
         request.content.close()
     return planned

@@ -1,4 +1,4 @@
-"""Another Deferred to wait for: a request that is passed on to a real service, and its answer that is passed back."""
+"""Another Deferred to wait for: the answer of a real service to a forwarded request."""
 
 from collections.abc import Collection, Iterator
 from typing import Any, Final, cast
@@ -27,39 +27,39 @@ from latebin.core.parameters import PREFIX
 log = Logger()
 
 STATUSES: Final = range(200, 600)
-"""What can be passed back; any other number is no status of a final answer (RFC 9110, section 15)."""
+"""Statuses that can be passed back: those of a final answer (RFC 9110, section 15)."""
 
 _HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
-"""What is meant for the next hop alone (RFC 9110, section 7.6.1), besides `Proxy-*` and what `Connection` names."""
+"""Headers for one hop (RFC 9110, section 7.6.1), besides `Proxy-*` and those that `Connection` names."""
 
 _OUR_OWN: Final = frozenset({b"host", b"content-length", b"expect", HEADER.lower()})
-"""What is said anew to the upstream. An expectation was met when the body was asked for (section 10.1.1)."""
+"""Headers that are made anew for the upstream; an expectation was met already (section 10.1.1)."""
 
 UNREACHABLE: Final = Problem(502, "The upstream gave no answer that could be passed on.")
 
 TOO_LATE: Final = Problem(504, "The upstream did not begin to answer in time.")
 
 
-class Untouched(proxyForInterface(IResponse, "original")):  # type: ignore[misc]  # a class that is made when it is run
-    """An answer that shows no headers, so that treq finds nothing to decode and no cookie to keep."""
+class OpaqueResponse(proxyForInterface(IResponse, "original")):  # type: ignore[misc]  # a class that is made when it is run
+    """An answer without headers: treq finds nothing to decode and no cookie to keep."""
 
     headers = property(lambda _: Headers())
 
 
 @implementer(IAgent)
-class Verbatim:
-    """What treq asks through: it sends the request as the caller wrote it, and keeps the answer as it came.
+class FixedRequestAgent:
+    """The agent that treq uses: it keeps the caller's request and the upstream's answer verbatim.
 
-    treq by itself would write the URL anew, ask for gzip, decode it, and read the cookies.
+    treq by itself would write the URL anew, ask for gzip, decode the answer, and read its cookies.
 
     Args:
-        agent: what sends it.
-        method: as the caller sent it.
+        agent: the agent that sends the request.
+        method: the method as the caller sent it.
         uri: the whole URL, percent-encoded as the caller sent it.
-        headers: all that is sent but for Host and the framing.
+        headers: all headers except Host and those of the framing.
 
     Attributes:
-        answer: the answer, once there is one.
+        answer: the answer; None before it comes.
     """
 
     def __init__(self, agent: IAgent, method: bytes, uri: bytes, headers: Headers) -> None:
@@ -75,25 +75,27 @@ class Verbatim:
 
     def _keep(self, answer: IResponse) -> IResponse:
         self.answer = answer
-        return cast("IResponse", Untouched(answer))
+        return cast("IResponse", OpaqueResponse(answer))
 
 
 class Forward:
-    """A request that is passed on, and its answer that is passed back, each as fast as the other side takes it.
+    """A request that is passed on, and its answer that is passed back.
+
+    Each goes as fast as the other side takes it.
 
     Args:
-        request: what is passed on; its answer is the upstream's, whose `Server-Timing` gets one value more.
-        uri: the whole URL that is asked.
-        agent: what asks.
-        clock: what the timeout goes by.
-        timeout: seconds without any progress after which an upstream that has not begun to answer is given up. While
-            the client is the one who is waited for, they are not counted.
+        request: the request that is passed on. The upstream's answer gets one value more in its `Server-Timing`.
+        uri: the whole URL at the upstream.
+        agent: the agent that passes the request on.
+        clock: the clock of the timeout.
+        timeout: seconds without any progress after which an upstream that has not begun to answer is given up. The time
+            that the client's own bytes take does not count.
         timing: the `Server-Timing` header of this service.
 
     Attributes:
-        sent: fires with no bytes when all of the answer has been taken by the transport; fails with `Refused`, 502 or
-            504, if there is no answer. If the answer breaks off, so does the client's connection, and it never fires.
-            Cancelling it closes the connection to the upstream.
+        sent: a Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it
+            fails with `Refused`, 502 or 504. If the answer breaks off, the client's connection is reset and the
+            Deferred never fires. Cancelling it closes the connection to the upstream.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Forward:
         self._timeout = timeout
         self._late = self._over = False
         self._download: Download | None = None
-        self._agent = Verbatim(agent, request.method, uri, passed_on(request))
+        self._agent = FixedRequestAgent(agent, request.method, uri, forwarded_headers(request))
         self._body = _body(request, clock)
         self._call = clock.callLater(timeout, self._expired)
         self._ask(uri)
@@ -128,7 +130,7 @@ class Forward:
             data=self._body,
             allow_redirects=False,
             unbuffered=True,
-            # It would take the global reactor; and asks for no more than the time.
+            # treq would take the global reactor; it uses nothing of this clock except the time.
             reactor=cast("Any", self._clock),
         )
         self._asked.addBoth(self._stopped).addCallback(self._begin).addErrback(self._failed)
@@ -153,13 +155,13 @@ class Forward:
         answer = cast("IResponse", self._agent.answer)
         if answer.code not in STATUSES:
             answer.deliverBody(Closing())
-            raise ValueError(f"{answer.code} is no status")
+            raise ValueError(f"{answer.code} is not the status of a final answer")
         _start(self._request, answer, self._timing)
         self._download = Download(self._request, self.sent)
         self._download.begin(answer)
 
     def _failed(self, failure: Failure) -> None:
-        # Of a client that has left we are told after its connection is.
+        # The Deferred of a client that has left fires after its connection is lost.
         if self._over or self._request.channel is None:
             return
         reason = repr(failure.value)
@@ -175,7 +177,7 @@ class Forward:
 
 
 class Closing(Protocol):
-    """What takes an answer that nobody wants: it closes the connection."""
+    """A protocol that closes the connection of an unwanted answer."""
 
     def connectionMade(self) -> None:
         cast("IPushProducer", self.transport).stopProducing()
@@ -183,11 +185,13 @@ class Closing(Protocol):
 
 @implementer(IPushProducer)
 class Download(Protocol):
-    """The body of an answer, written to the client as it comes, and left with the upstream while the client is slow.
+    """The body of an answer, passed to the client as fast as the client reads.
+
+    While the client is slow, the rest of the body stays with the upstream.
 
     Args:
-        request: what is written to; its headers are set.
-        sent: fires with no bytes when all has been taken by the transport.
+        request: the client's request; the headers of its answer are set.
+        sent: a Deferred that fires with no bytes when the transport has taken the whole body.
     """
 
     def __init__(self, request: ServedRequest, sent: Deferred[bytes]) -> None:
@@ -196,9 +200,9 @@ class Download(Protocol):
         self._paused = self._ended = self._registered = False
 
     def begin(self, answer: IResponse) -> None:
-        """Take the body; as long as there is more to come, the headers do not wait for it."""
+        """Take the body; send the headers before it, unless it is whole already."""
         answer.deliverBody(self)
-        # Not before: whatever was paused until now, taking the body resumes.
+        # Not before: taking the body resumes a producer that was paused until now.
         if not self._ended:
             self._request.write(b"")
             self._registered = True
@@ -209,7 +213,10 @@ class Download(Protocol):
             self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End as the upstream did; an answer without any framing ends with its connection (RFC 9112, section 6.3)."""
+        """End as the upstream did.
+
+        An answer without any framing ends with its connection (RFC 9112, section 6.3).
+        """
         if self._ended:
             return
         self._ended = True
@@ -256,8 +263,11 @@ class Download(Protocol):
         self._registered = False
 
 
-def passed_on(request: ServedRequest) -> Headers:
-    """Give the headers that a request is passed on with, its id too; Host and the framing are added when it is sent."""
+def forwarded_headers(request: ServedRequest) -> Headers:
+    """Return the headers that a request is passed on with, and its id.
+
+    The agent adds Host and the framing.
+    """
     headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
     if given := request_id(request):
         headers.addRawHeader(HEADER, given.encode("ascii"))
@@ -267,11 +277,11 @@ def passed_on(request: ServedRequest) -> Headers:
 
 def _start(request: ServedRequest, answer: IResponse, timing: tuple[bytes, bytes]) -> None:
     request.setResponseCode(answer.code)
-    request.defaultContentType = None  # what the upstream does not say is not said for it
+    request.defaultContentType = None  # an answer without a Content-Type stays without one
     headers = request.responseHeaders
     for name in (b"Server", timing[0]):
         headers.removeHeader(name)
-    # An upstream that returns the id returns ours, and one that has made its own is not to hide it.
+    # The id of the answer stays ours: an upstream may return an id of its own.
     for name, values in _kept(answer.headers, {HEADER.lower()}):
         headers.setRawHeaders(name, values)
     headers.addRawHeader(*timing)
@@ -280,7 +290,7 @@ def _start(request: ServedRequest, answer: IResponse, timing: tuple[bytes, bytes
 
 
 def _kept(headers: Headers, others: Collection[bytes] = ()) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Leave out what is for one hop alone, what asks for a delay, and some others, named in small letters."""
+    """Leave out the headers of one hop, the parameters, and some others, in lower case."""
     named = b",".join(headers.getRawHeaders(b"Connection", [])).lower().split(b",")
     dropped = _HOP_BY_HOP.union(others, (name.strip() for name in named))
     for name, values in headers.getAllRawHeaders():
@@ -289,7 +299,10 @@ def _kept(headers: Headers, others: Collection[bytes] = ()) -> Iterator[tuple[by
 
 
 def _body(request: ServedRequest, clock: IReactorTime) -> IBodyProducer | None:
-    """Give the body as a producer: as it comes where it is streamed, otherwise the file that it was received into."""
+    """Return the body as a producer; None for no body.
+
+    A streamed body is a producer itself; any other is in a file by now.
+    """
     content: Any = request.content
     if isinstance(content, StreamedBody):
         return content

@@ -20,7 +20,7 @@ from latebin.core.http.reply import METHODS, Refused, allow
 
 @attrs.frozen(eq=False)
 class DelayedKlein:
-    """Answers late: a route returns a Deferred, and Klein sends its result."""
+    """The routes that answer late: each returns a Deferred, and Klein sends its result."""
 
     service: Service = attrs.field(factory=Service)
 
@@ -29,7 +29,7 @@ class DelayedKlein:
     router.url_map.merge_slashes = False
     log = Logger()
 
-    # Before the handlers below: Klein asks those for what this one raises.
+    # Before the handlers below: Klein calls those for the exceptions that this one raises.
     @router.handle_errors(NotFound)
     def not_found(self, request: IRequest, failure: Failure) -> Deferred[bytes]:
         late = cast("ServedRequest", request)

@@ -16,13 +16,13 @@ from latebin.core.http.reply import Refused, Reply, allow
 
 
 class RawResource(Resource):
-    """Answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
+    """A resource that answers late: the original example, with its Deferred and its `NOT_DONE_YET`.
 
-    Every failure ends in one errback, which tells them apart.
+    Every failure ends in one errback, which distinguishes them.
 
     Args:
-        service: the part that does not depend on the style; by default one of its own, on the process's clock.
-        argument: the segment of the path that the endpoint takes; None where there is none.
+        service: the part that does not depend on the style; None for a new service on the process's clock.
+        argument: the segment of the path that the endpoint takes; None for an endpoint without one.
     """
 
     log = Logger()
@@ -38,7 +38,7 @@ class RawResource(Resource):
     def render(self, request: ServedRequest) -> int:
         try:
             self._render(request)
-        except Exception:  # noqa: BLE001  # whatever it is, the errback below answers it
+        except Exception:  # noqa: BLE001  # the errback below answers every failure
             fail().addErrback(self._failed, request)
         return NOT_DONE_YET
 
@@ -87,14 +87,17 @@ class RawResource(Resource):
 
 
 class NotFoundResource(RawResource):
-    """The answer at a path without a resource of its own; there may be one below."""
+    """The answer at a path without a resource of its own.
+
+    There may be a resource below that path.
+    """
 
     def _render(self, request: ServedRequest) -> None:
         self._notFound(request)
 
 
 class DelayedResource(RawResource):
-    """Answers after the delay in the path or in the query."""
+    """The endpoint that answers after the delay in the path or in the query."""
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         if request.prepath == [b""]:
@@ -110,7 +113,7 @@ class DelayedResource(RawResource):
 
 
 class DelayResource(RawResource):
-    """Echoes the request as JSON, as httpbin's `/delay/SECONDS` does."""
+    """The endpoint that echoes the request as JSON, as httpbin's `/delay/SECONDS` does."""
 
     def render_GET(self, request: ServedRequest) -> int:
         return self._wait(request, self.service.accept(request, "delay", self.argument))
@@ -119,7 +122,7 @@ class DelayResource(RawResource):
 
 
 class DripResource(RawResource):
-    """Sends bytes one by one, as httpbin's `/drip` does."""
+    """The endpoint that sends bytes one by one, as httpbin's `/drip` does."""
 
     def render_GET(self, request: ServedRequest) -> int:
         return self._wait(request, self.service.accept(request, "drip"))
@@ -128,7 +131,7 @@ class DripResource(RawResource):
 
 
 class ViaResource(RawResource):
-    """Passes a request on to an upstream, late, and its answer back."""
+    """The endpoint that passes a request on to an upstream, late, and its answer back."""
 
     isLeaf = True
 
@@ -140,18 +143,18 @@ class ViaResource(RawResource):
 
 
 class ScenarioResource(ViaResource):
-    """Answers every method and path as the scenario of this name says."""
+    """The endpoint that answers every method and path by the scenario of this name."""
 
     def render_GET(self, request: ServedRequest) -> int:
         return self._wait(request, self.service.accept(request, "as", self.argument))
 
 
 class SegmentResource(NotFoundResource):
-    """Makes a resource below of the next segment of the path: `/delay/SECONDS`, `/via/NAME`.
+    """A resource that makes another of the path's next segment: `/delay/SECONDS`, `/via/NAME`.
 
     Args:
-        service: what the resource below is given.
-        below: its class.
+        service: the service of the other resource.
+        below: the class of the other resource.
     """
 
     def __init__(self, service: Service, below: type[RawResource]) -> None:
@@ -165,7 +168,7 @@ class SegmentResource(NotFoundResource):
 
 
 class PredictResource(RawResource):
-    """Answers at once what to expect of a delay."""
+    """The endpoint that predicts a delay, at once."""
 
     def render_GET(self, request: ServedRequest) -> int:
         self._send(request, self.service.predict(request))
