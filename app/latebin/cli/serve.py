@@ -1,25 +1,15 @@
 """The command that serves: its settings have a flag and a variable each."""
 
+import gc
 import os
-import signal
 import sys
-from collections.abc import Callable, Collection
-from functools import partial
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, cast
 
-import attrs
 import click
 from click.core import ParameterSource
-from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import StandardIOEndpoint, serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.task import react
-from twisted.logger import Logger, globalLogBeginner
-from twisted.python.failure import Failure
 
 from latebin.cli import scenarios
 from latebin.cli.environment import TOKEN
@@ -33,15 +23,8 @@ from latebin.core.language.trace import Trace
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import LOG_FORMATS, STACKS, Settings
 from latebin.overrides.stack import choose
-from latebin.server.machine import cores, most_pending, raise_descriptors
-from latebin.server.signals import Signals
-from latebin.server.workers import BOARD, WorkersFailedError, inherited
-from latebin.telemetry.counters import shared
-from latebin.telemetry.log import Lines, observer
-from latebin.telemetry.metrics import WIDTH
-
-if TYPE_CHECKING:
-    from latebin.server.listening import Hurry
+from latebin.server.machine import cores
+from latebin.server.worker_config import read
 
 
 class HostType(click.ParamType[str]):
@@ -60,14 +43,16 @@ class EndpointType(click.ParamType[str]):
 
     name = "endpoint"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def check(self, reactor: object, value: str, param: click.Parameter, ctx: click.Context) -> None:
+        """Refuse what Twisted cannot parse; that imports Twisted, so all options are read before."""
+        from twisted.internet.endpoints import StandardIOEndpoint, serverFromString  # noqa: PLC0415
+
         try:
-            endpoint = serverFromString(_reactor(ctx), str(value))
+            endpoint = serverFromString(reactor, value)
         except Exception as error:  # noqa: BLE001  # each endpoint's parser, plugins too, raises what it likes
             self.fail(f"{value!r} is not a Twisted server endpoint such as tcp:8080: {error}", param, ctx)
         if isinstance(endpoint, StandardIOEndpoint):
             self.fail(f"{value!r} is not an endpoint that a client can connect to.", param, ctx)
-        return str(value)
 
 
 class ScenarioEndpointType(click.ParamType[tuple[str, str]]):
@@ -79,7 +64,11 @@ class ScenarioEndpointType(click.ParamType[tuple[str, str]]):
         name, equals, endpoint = str(value).partition("=")
         if not equals:
             self.fail(f"{value!r} is not NAME=ENDPOINT such as payments=tcp:9001.", param, ctx)
-        return name, EndpointType().convert(endpoint, param, ctx)
+        return name, endpoint
+
+    def check(self, reactor: object, value: tuple[str, str], param: click.Parameter, ctx: click.Context) -> None:
+        """Refuse what Twisted cannot parse, as for other endpoints."""
+        EndpointType().check(reactor, value[1], param, ctx)
 
 
 class OriginType(click.ParamType[str]):
@@ -134,11 +123,6 @@ class PendingType(click.ParamType["int | None"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         return None if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
-
-
-def _reactor(context: click.Context | None) -> ReactorBase:
-    """Return the reactor of the chosen stack; `--stack` is read before the other options."""
-    return choose(context.params["stack"] if context else DEFAULTS.stack).reactor()
 
 
 @click.command("serve")
@@ -235,7 +219,6 @@ def _reactor(context: click.Context | None) -> ReactorBase:
     "--stack",
     default=DEFAULTS.stack,
     type=click.Choice(STACKS),
-    is_eager=True,
     help="Twisted's and Klein's own classes, or tuned ones in their place.",
 )
 @click.pass_context
@@ -253,6 +236,7 @@ def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen:
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _check_scenarios(settings)
+    _check_endpoints(context, settings)
     _run(settings)
 
 
@@ -288,6 +272,15 @@ def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
     return upstreams
 
 
+def _check_endpoints(context: click.Context, settings: Settings) -> None:
+    for option in context.command.params:
+        if isinstance(option.type, EndpointType | ScenarioEndpointType):
+            for value in context.params[str(option.name)]:
+                stack = choose(settings.stack)
+                stack.prepare(settings)
+                option.type.check(stack.reactor(), value, option, context)
+
+
 def _listen(context: click.Context) -> tuple[str, ...]:
     """Decide between --listen and --host with --port; a flag wins over a variable."""
     listen = context.get_parameter_source("listen")
@@ -302,47 +295,21 @@ def _listen(context: click.Context) -> tuple[str, ...]:
 def worker_command() -> None:
     """Run one of several workers, started by `latebin serve --workers`."""
     try:
-        inheritance = inherited(sys.stdin.buffer)
+        config = read(sys.stdin.buffer)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _begin_log(inheritance.settings, BOARD, inheritance.worker)
-    react(_when_running, (partial(_listening(inheritance.settings).accept, inheritance),))
+    _serving(config.settings).work(config)
 
 
-def _run(settings: Settings) -> NoReturn:
-    raise_descriptors()
-    settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
-    board = shared(WIDTH, settings.workers) if settings.workers > 1 else None
-    _begin_log(settings, board)
-    if settings.control == "open":
-        Logger().warn("every client that reaches this service can change its scenarios: --control open")
-    react(_when_running, (partial(_listening(settings).serve, settings, board=board),))
+def _run(settings: Settings) -> None:
+    _serving(settings).serve(settings)
 
 
-def _listening(settings: Settings) -> ModuleType:
-    """Import all that serves; that imports Klein, which installs Twisted's reactor where none is installed."""
-    choose(settings.stack).reactor()
-    return import_module("latebin.server.listening")
+def _serving(settings: Settings) -> Any:
+    """Import Twisted and all that serves, as sparingly as the settings allow.
 
-
-def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
-    lines = Lines(sys.stdout.fileno(), lock)
-    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
-
-
-def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], "Deferred[Hurry]"]) -> Deferred[object]:
-    """Serve until a signal stops the reactor; the Deferred fails at a second signal."""
-    # Only a running reactor handles signals, so the URLs are logged when it runs.
-    running: Deferred[object] = Deferred()
-    reactor.callWhenRunning(running.callback, None)
-    served = running.addCallback(lambda _: start(reactor)).addErrback(_unable)
-    return served.addCallback(lambda hurry: Signals(reactor, hurry).hurried)
-
-
-def _unable(failure: Failure) -> NoReturn:
-    # Twisted wraps what the system says of an address, but not of a lock or a number.
-    failure.trap(CannotListenError, OSError, OverflowError, WorkersFailedError)
-    click.echo(f"latebin: {failure.value}", err=True)
-    raise SystemExit(2 if failure.check(OverflowError) else 1)
+    The garbage collector is off until the process collects on a schedule of its own: modules are not garbage.
+    """
+    choose(settings.stack).prepare(settings)
+    gc.disable()
+    return import_module("latebin.server.process")

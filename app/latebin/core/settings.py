@@ -1,5 +1,6 @@
 """The configuration of a service, as one frozen value."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +14,9 @@ from latebin.core.language.trace import Trace
 LOG_FORMATS: Final = ("text", "json")
 
 STACKS: Final = ("stock", "tuned")
+
+_PLAIN: Final = re.compile("(haproxy:)?(tcp|tcp6|unix):")
+"""The beginning of the description of an endpoint without TLS; of any other endpoint, TLS may be a part."""
 
 
 @attrs.frozen
@@ -75,6 +79,15 @@ class Settings:
     control: str = attrs.field(default="auto", validator=attrs.validators.in_(MODES))
     control_token: str | None = attrs.field(default=None, repr=False)
     stack: str = attrs.field(default="tuned", validator=attrs.validators.in_(STACKS))
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS may be needed.
+
+        It may be for an upstream, and for an endpoint that is not plain TCP or a UNIX socket.
+        """
+        endpoints = *self.listen, *self.admin_listen, *(endpoint for _, endpoint in self.scenario_listen)
+        return not all(map(_PLAIN.match, endpoints)) or any(url.startswith("https:") for url in self.upstreams.values())
 
     def __attrs_post_init__(self) -> None:
         if self.default_delay > self.max_delay:

@@ -4,10 +4,9 @@ Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own process
 there (twisted#4688), and reads addresses and TLS state anew for each request.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import ISSLTransport
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
@@ -83,9 +82,9 @@ class Channel(LimitedChannel):
             self.persistent = self.persistent and not self.requests[0].startedWriting
             return
         self.loseConnection()
-        if isinstance(self.transport, TLSMemoryBIOProtocol):
+        if ISSLTransport.providedBy(self.transport):
             # Who is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, section 6.1).
-            self.transport.transport.loseConnection()
+            cast("Any", self.transport).transport.loseConnection()
 
     def hold(self) -> None:
         """Leave what the client sends unread. Meanwhile it is not the client who is idle."""

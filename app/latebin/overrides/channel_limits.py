@@ -5,7 +5,7 @@ the connection or answers a bare 400 where 408, 413, 414 and 431 say more (RFC 9
 call for each idle connection.
 """
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
@@ -19,7 +19,6 @@ from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
 from latebin.overrides.channel_output import WriteThroughChannel
 from latebin.overrides.failures import EndedError
-from latebin.overrides.tls import ClosingTLSTransport
 
 if TYPE_CHECKING:
     from latebin.core.ends import End
@@ -38,9 +37,6 @@ LARGE_HEADERS: Final = Problem(
 )
 
 SLOW_HEADERS: Final = Problem(408, "The headers of the request did not come in time.", parameter="headers")
-
-HALF_CLOSABLE: Final = (Connection, ClosingTLSTransport)
-"""Transports whose sending half can be closed alone."""
 
 SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.", parameter="body")
 
@@ -168,9 +164,9 @@ class LimitedChannel(WriteThroughChannel):
         """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
         self._lingering, self._missing = True, None
         self.setTimeout(self.site.settings.body_timeout)
-        if isinstance(self.transport, HALF_CLOSABLE):
+        if _half_closable(self.transport):
             # It may itself wait for the end of what it is sent.
-            self.transport.loseWriteConnection()
+            cast("Any", self.transport).loseWriteConnection()
 
     def _refuse(self, problem: Problem) -> None:
         """Answer what has begun to come, and may be no request."""
@@ -184,7 +180,12 @@ class LimitedChannel(WriteThroughChannel):
         self._refuse(problem)
         self._deaf = True
         self.clearLineBuffer()
-        if isinstance(self.transport, HALF_CLOSABLE):
+        if _half_closable(self.transport):
             self._linger()
         else:
             self.loseConnection()
+
+
+def _half_closable(transport: object) -> bool:
+    """Return whether the sending half of a transport can be closed alone."""
+    return isinstance(transport, Connection) or getattr(transport, "half_closable", False)

@@ -11,13 +11,13 @@ from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
 
 from latebin.overrides.failures import by_client, report
-from latebin.overrides.http2 import HTTP2Channel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport, ITransport
 
     from latebin.core.ends import End
     from latebin.overrides.channel import Channel
+    from latebin.overrides.http2 import HTTP2Channel
     from latebin.overrides.request import Request
 
 
@@ -67,6 +67,8 @@ class Connection(_GenericHTTPChannelProtocol):
         first: Any = self._channel
         first._networkProducer.unregisterProducer()  # noqa: SLF001  # it is for this class to take back
         first.setTimeout(None)
+        from latebin.overrides.http2 import HTTP2Channel  # noqa: PLC0415  # for services that listen for TLS
+
         channel: Any = HTTP2Channel(self.site.reactor)
         channel.requestFactory, channel.site, channel.factory = self._requestFactory, self._site, self._factory
         channel.timeOut, channel.callLater = self._timeOut, self._callLater

@@ -1,11 +1,8 @@
 """Whose doing an exception is that was raised while bytes were taken in."""
 
+import sys
 from typing import TYPE_CHECKING, Final
 
-from h2.exceptions import H2Error
-from hpack.exceptions import HPACKError
-from hyperframe.exceptions import HyperframeError
-from OpenSSL.SSL import Error as TLSError
 from twisted.internet.error import ConnectionAborted
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -13,8 +10,14 @@ from twisted.python.failure import Failure
 if TYPE_CHECKING:
     from latebin.core.ends import End
 
-CLIENT_ERRORS: Final = (ValueError, H2Error, HPACKError, HyperframeError, TLSError)
-"""Raised by parsers at bytes that mean nothing; anything else is a mistake of the service."""
+CLIENT_ERRORS: Final = {
+    "builtins": "ValueError",
+    "h2.exceptions": "H2Error",
+    "hpack.exceptions": "HPACKError",
+    "hyperframe.exceptions": "HyperframeError",
+    "OpenSSL.SSL": "Error",
+}
+"""Raised by parsers at bytes that mean nothing, by module; anything else is a mistake of the service."""
 
 
 class EndedError(ConnectionAborted):
@@ -31,7 +34,9 @@ class EndedError(ConnectionAborted):
 
 def by_client(failure: Failure) -> bool:
     """Return whether bytes that a client may not send are the reason."""
-    return isinstance(failure.value, CLIENT_ERRORS)
+    # A module that is not imported has raised nothing: without TLS, most of these are not.
+    modules = ((sys.modules.get(name), error) for name, error in CLIENT_ERRORS.items())
+    return isinstance(failure.value, tuple(getattr(module, error) for module, error in modules if module is not None))
 
 
 def report(log: Logger, failure: Failure, peer: object) -> None:

@@ -6,6 +6,7 @@ port removes the path of the socket, and shuts down a socket that other processe
 `numberAccepts` that stays what it is set to.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet import tcp, unix
@@ -13,10 +14,12 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 
 from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
 from latebin.overrides.stack import AdoptingReactor, StockListening
-from latebin.overrides.tls import SSL, TLSReactor
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamServerEndpoint
+
+SSL: Final = "ssl:"
+"""The beginning of the description of an endpoint of TLS."""
 
 AT_ONCE: Final = 1
 """Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between.
@@ -52,6 +55,9 @@ class TunedListening(StockListening):
         if description.startswith(HAPROXY):
             return self.endpoint(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
         if description.startswith(SSL):
+            from latebin.overrides.tls import TLSReactor  # noqa: PLC0415  # with pyOpenSSL, for an endpoint of TLS
+
+            import_module("latebin.overrides.http2")  # now, so that the first connection does not wait for it
             reactor = TLSReactor(reactor)
         return super().endpoint(reactor, description)
 

@@ -10,14 +10,21 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
-from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from latebin.core.settings import Settings
+from latebin.overrides import imports
 
 if TYPE_CHECKING:
     from klein import Klein
     from twisted.internet.base import ReactorBase
-    from twisted.internet.interfaces import IOpenSSLContextFactory, IProtocol, IStreamServerEndpoint
+    from twisted.internet.interfaces import (
+        IListeningPort,
+        IOpenSSLContextFactory,
+        IProtocol,
+        IProtocolFactory,
+        IReactorSocket,
+        IStreamServerEndpoint,
+    )
     from twisted.internet.tcp import Port
     from twisted.web.iweb import IAgent
     from twisted.web.resource import IResource
@@ -35,7 +42,7 @@ class Listening(Protocol):
         """
         ...
 
-    def adopt(self, reactor: IReactorSocket, descriptor: int) -> object:
+    def adopt(self, reactor: "IReactorSocket", descriptor: int) -> object:
         """Return a reactor for one endpoint, which adopts a socket that listens already, where it would bind one."""
         ...
 
@@ -56,6 +63,7 @@ class Stack:
         agent: gives the function that makes, on a reactor, the agent by which `/via` passes requests on.
         ports: gives the ways to listen.
         reactor: gives the reactor of the process; installs it if none is installed.
+        prepare: spares the process imports that its settings do not need, as long as Twisted is not imported.
     """
 
     protocol: "Callable[[], Callable[[], IProtocol] | None]"
@@ -64,6 +72,7 @@ class Stack:
     agent: "Callable[[], Callable[[Any], IAgent]]"
     ports: Callable[[], Listening]
     reactor: "Callable[[], ReactorBase]"
+    prepare: Callable[[Settings], None]
 
 
 @attrs.frozen
@@ -77,12 +86,12 @@ class AdoptingReactor:
         descriptor: of the socket, which listens already; the port has a duplicate of it.
     """
 
-    reactor: IReactorSocket
+    reactor: "IReactorSocket"
     descriptor: int
 
     def listenTCP(
-        self, port: object, factory: IProtocolFactory, backlog: int = 0, interface: str = ""
-    ) -> IListeningPort:
+        self, port: object, factory: "IProtocolFactory", backlog: int = 0, interface: str = ""
+    ) -> "IListeningPort":
         """Accept TCP connections; backlog and address stay as they were bound."""
         reactor: Any = self.reactor  # it declares an enumeration and a class, and takes any family and factory
         return cast("IListeningPort", reactor.adoptStreamPort(self.descriptor, self.family(), factory))
@@ -90,12 +99,14 @@ class AdoptingReactor:
     def listenSSL(
         self,
         port: object,
-        factory: IProtocolFactory,
+        factory: "IProtocolFactory",
         contextFactory: "IOpenSSLContextFactory",
         backlog: int = 0,
         interface: str = "",
-    ) -> IListeningPort:
+    ) -> "IListeningPort":
         """Accept TLS connections over TCP."""
+        from twisted.protocols.tls import TLSMemoryBIOFactory  # noqa: PLC0415  # for an endpoint of TLS
+
         return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, isClient=False, wrappedFactory=factory))
 
     def family(self) -> int:
@@ -108,9 +119,11 @@ class StockListening:
     """Twisted's own ways to listen."""
 
     def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
+        from twisted.internet.endpoints import serverFromString  # noqa: PLC0415  # as `Stack` says
+
         return cast("IStreamServerEndpoint", serverFromString(reactor, description))
 
-    def adopt(self, reactor: IReactorSocket, descriptor: int) -> AdoptingReactor:
+    def adopt(self, reactor: "IReactorSocket", descriptor: int) -> AdoptingReactor:
         return AdoptingReactor(reactor, descriptor)
 
     def lend(self, port: "Port") -> None:
@@ -186,6 +199,7 @@ STOCK: Final = Stack(
     agent=_stock_agent,
     ports=StockListening,
     reactor=_stock_reactor,
+    prepare=lambda _: None,
 )
 """Twisted's and Klein's own classes."""
 
@@ -196,6 +210,7 @@ TUNED: Final = Stack(
     agent=_tuned_agent,
     ports=_tuned_ports,
     reactor=_tuned_reactor,
+    prepare=lambda settings: imports.prepare(secure=settings.secure),
 )
 """The classes of this room."""
 

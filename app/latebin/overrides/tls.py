@@ -16,9 +16,6 @@ from twisted.python.failure import Failure
 
 from latebin.overrides.failures import report
 
-SSL: Final = "ssl:"
-"""The beginning of the description of an endpoint that this module listens for."""
-
 LINGER: Final = 2.0
 """Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""
 
@@ -38,6 +35,9 @@ class ClosingTLSTransport(BufferingTLSTransport):
     """
 
     log = Logger()
+
+    half_closable = True
+    """Whether the sending half can be closed alone; `LimitedChannel` asks."""
 
     # TCP, or what has all of its methods.
     transport: Any

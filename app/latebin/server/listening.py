@@ -23,7 +23,8 @@ from latebin.core.settings import Settings
 from latebin.overrides.stack import Listening, choose
 from latebin.server.drain import Drain
 from latebin.server.warmup import warm_up
-from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, WorkerConfig, Workers
+from latebin.server.worker_config import WorkerConfig
+from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, Workers
 from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH

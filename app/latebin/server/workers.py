@@ -5,9 +5,8 @@ import os
 import pickle
 import sys
 from collections.abc import Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
-import attrs
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.error import ProcessExitedAlready, ReactorNotRunning
@@ -27,6 +26,7 @@ from zope.interface import implementer
 
 from latebin.core.language.duration import render
 from latebin.core.settings import Settings
+from latebin.server.worker_config import WorkerConfig
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH, clear_gauges
 
@@ -51,34 +51,6 @@ ATTEMPTS: Final = 3
 
 class WorkersFailedError(Exception):
     """The workers cannot be started."""
-
-
-@attrs.frozen
-class WorkerConfig:
-    """What a worker is given by its parent, beside the descriptors.
-
-    Attributes:
-        settings: the parent's, so that they cannot differ.
-        worker: the number of the worker, from 0.
-    """
-
-    settings: Settings
-    worker: int
-
-
-def inherited(pipe: BinaryIO) -> WorkerConfig:
-    """Read, in a worker, what its parent gave it.
-
-    Raises:
-        ValueError: this process was not started by such a parent.
-    """
-    try:
-        given = pickle.load(pipe)  # noqa: S301  # the pipe's other end is the process that started this one
-    except (EOFError, pickle.UnpicklingError) as error:
-        raise ValueError("a worker is started by `latebin serve --workers`") from error
-    if not isinstance(given, WorkerConfig):
-        raise ValueError(f"{given!r} is nothing to inherit")  # noqa: TRY004  # it is wrong input, as above
-    return given
 
 
 class Worker(ProcessProtocol):

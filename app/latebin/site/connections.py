@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.protocols.tls import TLSMemoryBIOProtocol
 
 from latebin.answers.interfaces import ServedRequest, dismiss
 from latebin.timing.activity import Activity
@@ -195,9 +194,9 @@ class WatchedConnection(ProtocolWrapper):
             self._end_streams()
         elif not self._begun:
             self.loseConnection()
-            if isinstance(self.transport, TLSMemoryBIOProtocol):
+            if self.transport is not None and ISSLTransport.providedBy(self.transport):
                 # A client that is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, 6.1).
-                cast("ITCPTransport", self.transport.transport).loseConnection()
+                cast("Any", self.transport).transport.loseConnection()
 
     def abort(self) -> None:
         cast("ITCPTransport", self.transport).abortConnection()
