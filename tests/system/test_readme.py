@@ -94,11 +94,12 @@ def test_example(process: ServiceProcess, command: str, output: str) -> None:
 
 
 def test_first_screen() -> None:
-    """The first screen starts the service and shows three requests."""
+    """The first screen starts the service, and shows three requests and a scenario."""
     screen = "\n".join(README.splitlines()[:40]) + "\n```\n"
     assert "latebin serve" in blocks(screen, "sh")[0]
     queries = [re.sub(r".*localhost:8080/delayed|'.*$", "", command) for command, _ in examples(screen)]
-    assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]
+    assert queries[:3] == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]
+    assert "/as/payments/" in screen
     assert len(README.splitlines()) <= 250
 
 

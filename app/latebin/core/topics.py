@@ -9,6 +9,7 @@ TOPICS: Final = {
     "seeds": "the same draws again, and the function that defines them",
     "predictions": "percentiles and the share that a timeout cuts, before any request",
     "faults": "answers that break, and statuses for a share of the requests",
+    "scenarios": "plans with a name, for any client and any path, changed while the service runs",
     "via": "a real service behind a delay",
     "httpbin": "the two endpoints of httpbin, and every difference",
     "compare": "Klein or raw: in a browser, by a command, in figures",
