@@ -40,7 +40,7 @@ def test_refused(house: House, style: str) -> None:
     ("delay", "times"), [("250ms", "asked=250.0ms measured=250.0ms"), ("soon", "asked=- measured=-")]
 )
 def test_text(house: House, prefix: str, delay: str, times: str) -> None:
-    """What is written is what the event itself says, to whatever observer formats it."""
+    """An event's line is the text that the event itself has for any observer."""
     with capturedLogs() as events:
         house.wire().send(f"GET {prefix}/delayed/{delay} HTTP/1.1\r\n\r\n".encode())
         house.clock.advance(0.25)
@@ -50,7 +50,7 @@ def test_text(house: House, prefix: str, delay: str, times: str) -> None:
 
 
 def test_site(house: House) -> None:
-    """What belongs to neither style is in the log as the site's."""
+    """An answer of neither style is in the log as the site's."""
     with capturedLogs() as events:
         house.wire().send(b"GET /healthz HTTP/1.1\r\n\r\n")
     assert [access[0] for access in accesses(events)] == ["site"]

@@ -103,7 +103,7 @@ for _ in range(50):
 
 
 def test_lines_are_whole() -> None:
-    """Processes that share a pipe write lines far longer than it holds, and none is broken into by another."""
+    """Lines stay whole when processes write lines longer than their shared pipe holds."""
     with tempfile.TemporaryFile() as lock:
         reading, writing = os.pipe()
         writers = [

@@ -40,7 +40,7 @@ def test_page_methods(house: House, method: str, status: bytes) -> None:
 
 
 def test_answers(house: House, style: str) -> None:
-    """Answers are counted by style, method and status; a method that somebody made up is `other`."""
+    """Answers are counted by style, method and status; an invented method is `other`."""
     path = f"{PREFIXES[style]}/delayed/0"
     for target, method in [(path, "GET"), (path, "GET"), (f"{path}?status=503", "POST"), (path, "BREW")]:
         ask(house, target, method)
@@ -53,13 +53,13 @@ def test_answers(house: House, style: str) -> None:
 
 
 def test_site(house: House) -> None:
-    """What belongs to neither style is the site's."""
+    """An answer of neither style is the site's."""
     ask(house, "/healthz")
     assert figures(house)["latebin_answers_total", "GET", "200", "site"] == 1
 
 
 def test_refused(house: House, style: str) -> None:
-    """What was refused is told apart from a status that was asked for."""
+    """A refusal is counted apart when its status can be asked for as well."""
     ask(house, f"{PREFIXES[style]}/delayed/soon")
     ask(house, f"{PREFIXES[style]}/delayed/0?status=400")
     house.clock.advance(0)
@@ -69,7 +69,7 @@ def test_refused(house: House, style: str) -> None:
 
 
 def test_pending(house: House, style: str) -> None:
-    """Who waits is counted until the answer."""
+    """An answer is pending until it is given."""
     ask(house, f"{PREFIXES[style]}/delayed/1s")
     assert figures(house)["latebin_pending", style] == 1
     house.clock.advance(1)
@@ -88,7 +88,7 @@ def test_left(house: House, style: str) -> None:
 
 
 def test_faults(house: House, style: str) -> None:
-    """A fault is counted by its kind, and its connection's end is nobody's leaving."""
+    """A fault is counted by its kind, and not as a client that left."""
     ask(house, f"{PREFIXES[style]}/delayed/0?fault=close")
     house.clock.advance(0)
     samples = figures(house)
@@ -109,7 +109,7 @@ def test_broken(house: House, style: str) -> None:
 
 
 def test_cut(house: House, style: str) -> None:
-    """A delay that was drawn too long is counted, whether it was waited for or not."""
+    """A delay that was drawn too long is counted, even if the client left."""
     target = f"{PREFIXES[style]}/delayed?delay=mix(50%25:9m,50%25:11m)&seed=7&n=3"
     ask(house, target)
     wire = house.wire()
@@ -179,7 +179,7 @@ def test_what_ends_a_rest(looking: House, event: str) -> None:
 
 
 def test_process(looking: House) -> None:
-    """The process tells what it uses."""
+    """The process's usage is in the figures."""
     samples = figures(looking)
     assert samples["process_cpu_seconds_total",] > 0
     assert samples["process_resident_memory_bytes",] > 1_000_000
@@ -188,24 +188,24 @@ def test_process(looking: House) -> None:
 
 
 def test_build(house: House) -> None:
-    """What runs is told by its versions."""
+    """The versions that run are in the figures."""
     body = house.root.metrics.page().body.decode()
     versions = r'klein="24\.\S+",python="3\.\S+",twisted="\S+",version="\d+\.\d+\.\d+"'
     assert re.search(rf"^latebin_build_info{{{versions}}} 1\.0$", body, re.MULTILINE)
 
 
 def test_workers_add_up() -> None:
-    """Each worker tells the sum over all; one that died leaves what it counted, and takes what only the living have."""
-    clock, board = Clock(), SharedCounters(WIDTH, 2)
+    """Each worker exposes the sum of all; counters of dead workers stay, gauges go."""
+    clock, counters = Clock(), SharedCounters(WIDTH, 2)
     waiting = [{"klein": range(3), "resource": range(1)}, {"klein": range(4), "resource": range(0)}]
-    first, second = (Metrics(clock, pending, board, number) for number, pending in enumerate(waiting))
+    first, second = (Metrics(clock, pending, counters, number) for number, pending in enumerate(waiting))
     for metrics in (first, second):
         metrics.start()
     for metrics in (first, second):
         samples = read(metrics.page().body)
         assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (7, 2)
     second.stop()
-    clear_gauges(board.row(1))
+    clear_gauges(counters.row(1))
     samples = read(first.page().body)
     assert (samples["latebin_pending", "klein"], samples["latebin_workers",]) == (3, 1)
     assert samples["latebin_worker_starts_total",] == 2
@@ -229,13 +229,13 @@ def test_a_worker_that_rested_is_seen_by_another() -> None:
 
 def test_a_worker_goes_on_where_the_one_before_it_died() -> None:
     """CPU time that a worker's predecessor used stays used."""
-    board = SharedCounters(WIDTH)
-    used = [cpu_after_a_life(board) for _ in range(3)]
+    counters = SharedCounters(WIDTH)
+    used = [cpu_after_a_life(counters) for _ in range(3)]
     assert used[2] - used[1] > used[0]
 
 
-def cpu_after_a_life(board: SharedCounters) -> float:
-    metrics = Metrics(Clock(), {"klein": (), "resource": ()}, board)
+def cpu_after_a_life(counters: SharedCounters) -> float:
+    metrics = Metrics(Clock(), {"klein": (), "resource": ()}, counters)
     metrics.start()
     metrics.stop()
     return read(metrics.page().body)["process_cpu_seconds_total",]

@@ -35,11 +35,11 @@ class Connection(Protocol):
         ...
 
     def end(self) -> None:
-        """Close the connection as soon as nothing is under way on it, which may be at once."""
+        """Close the connection as soon as nothing is under way on it."""
         ...
 
     def abort(self) -> None:
-        """Close the connection, whatever is under way."""
+        """Close the connection, also in the middle of an answer."""
         ...
 
 
@@ -99,7 +99,7 @@ class Connections:
         return ended
 
     def dismiss(self, reply: "Reply") -> int:
-        """Answer every waiting request at once with one reply; break off the answers that have begun.
+        """Answer each waiting request with a reply; break off answers that have begun.
 
         Returns:
             The number of requests whose own answers were not given.
@@ -110,7 +110,7 @@ class Connections:
         return len(requests)
 
     def abort(self) -> None:
-        """Close them all, whatever is under way."""
+        """Close all connections, also in the middle of an answer."""
         for connection in list(self._open):
             _attempt(connection.abort)
 
@@ -121,7 +121,9 @@ class Connections:
 
 
 def make_last(request: ServedRequest) -> None:
-    """Let the connection of a request end with its answer, and say so in the answer unless that has begun.
+    """Make an answer the last of its connection, with a header if possible.
+
+    An answer that has begun gets no header for that.
 
     Over HTTP/2, an answer ends its stream alone; the connection closes when it is idle (RFC 9113, section 9.1).
     """
@@ -139,7 +141,7 @@ class Watching(Protocol):
     reactor: IReactorTime
 
     @property
-    def requestFactory(self) -> Any: ...  # noqa: ANN401  # whatever makes requests of a channel and more
+    def requestFactory(self) -> Any: ...  # noqa: ANN401  # any callable that makes requests of a channel and more
 
     def left(self, request: ServedRequest, /) -> None: ...
 
@@ -222,15 +224,18 @@ class WatchedConnection(ProtocolWrapper):
         self._begun.discard(request)
 
     def _unfinished(self, failure: "Failure", request: ServedRequest) -> None:
-        """Report a disconnect, unless the answer was dismissed for another, or the request has not come as a whole."""
+        """Report a disconnect before the answer was whole.
+
+        There is nothing to report if the answer was dismissed for another, or the request has not come as a whole.
+        """
         self._begun.discard(request)
         if request.site is not None and not failure.check(CancelledError):
             self._site.left(request)
 
 
 def _attempt(end: Callable[[], object]) -> None:
-    """End a connection or an answer; one that cannot be ended keeps no other from it."""
+    """End a connection or an answer; one whose end fails keeps no other from it."""
     try:
         end()
-    except Exception:  # noqa: BLE001  # whatever it is, it is in the log
+    except Exception:  # noqa: BLE001  # every failure is in the log
         log.failure("a connection could not be ended")

@@ -32,11 +32,11 @@ _MEDIA: Final = Problem(
 
 
 class ControlResource(AnswerResource):
-    """One path below `/control`, open to those whom the gate lets in.
+    """One path below `/control`, for the requests that its gate lets in.
 
     Args:
-        scenarios: what can be changed.
-        settings: the limits, and how many workers there are.
+        scenarios: the scenarios, which can be changed here.
+        settings: the limits, and the number of workers.
         gate: decides which requests may pass.
         path: the segments of the path so far.
     """

@@ -1,4 +1,4 @@
-"""The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
+"""The factory of connections: a site for a root, on one of the stacks."""
 
 from secrets import token_hex
 from tempfile import SpooledTemporaryFile
@@ -36,19 +36,19 @@ IN_MEMORY: Final = 100_000
 
 
 class ServiceSite(server.Site):
-    """A `Site` that keeps few bodies and streams others, writes the access log, and counts what the metrics tell.
+    """A `Site` that picks a sink for each body, logs the answers and counts them.
 
     Args:
         resource: the root, of the service or of its administration.
-        clock: the clock by which requests were promised their answers.
-        reactor: what the idle timeouts go by; the clock, if there is no other.
+        clock: the clock that measures the answers.
+        reactor: the clock of the idle timeouts; None for `clock`.
         settings: the size of the largest body that is kept, and the proxies that are trusted.
 
     Attributes:
-        connections: those that are open.
-        identify: gives a request its id, as `RequestIds` does.
-        settings: as they were given.
-        timeouts: how long its connections are waited for.
+        connections: the open connections.
+        identify: a function that gives a request its id, as `RequestIds` does.
+        settings: the settings as they were given.
+        timeouts: the timeouts of the connections.
     """
 
     noisy = False
@@ -87,10 +87,10 @@ class ServiceSite(server.Site):
         self._metrics.stop()
 
     def body(self, target: bytes, length: int | None) -> BodySink:
-        """Decide from the path what becomes of a body.
+        """Pick the sink of a body by the path.
 
         Args:
-            target: the request target; nobody has looked at it yet.
+            target: the request target, before any check.
             length: bytes, as announced; None for a body that comes without an announcement.
         """
         path = unquote_to_bytes(target.partition(b"?")[0])
@@ -98,12 +98,12 @@ class ServiceSite(server.Site):
         return KeptBody(most, length, MAX_BODY) if path.startswith(KEPT) else DroppedBody(most, length)
 
     def streams(self, target: bytes) -> bool:
-        """Return whether the body of a request is passed on as it arrives, by its target."""
+        """Return whether the body of a request to this target is streamed."""
         name = self._root.scenario_of(target)
         return streams(target) if name is None else self._root.scenarios.forwards(name)
 
     def getResourceFor(self, request: ServedRequest) -> IResource:
-        """Find the resource of a request; a request that was refused before it was whole goes to none of the tree."""
+        """Find the resource of a request; an early refusal skips the tree."""
         if self.connections.ending:
             make_last(request)
         if self._cors is not None and (preflight := _share(self._cors, request)) is not None:
@@ -127,23 +127,26 @@ class ServiceSite(server.Site):
 
 
 class StockSite(ServiceSite):
-    """A `ServiceSite` whose connections and requests are Twisted's own, and know nothing of the service.
+    """A `ServiceSite` whose connections and requests are Twisted's own.
 
-    What the service wants to know of a request is set on it when it is received; connections are watched from outside.
+    The service's attributes are set on a request when it is received; its connection is watched from outside.
     """
 
     def buildProtocol(self, addr: IAddress | None) -> WatchedConnection:  # type: ignore[override]  # as above
         return WatchedConnection(WrappingFactory(self), cast("IProtocol", super().buildProtocol(addr)), self)
 
     def getContentFile(self, length: int | None) -> BodySink:
-        """Keep every body, a large one in a file: Twisted's request asks by its length alone, None if unknown."""
+        """Keep every body, a large one in a file.
+
+        Twisted's request asks by the length alone, which is None for an unknown one.
+        """
         if length == 0:
             return NO_BODY
         most = self.settings.max_body
         return KeptBody(most, length, most, SpooledTemporaryFile(IN_MEMORY))
 
     def getResourceFor(self, request: ServedRequest) -> IResource:
-        """Find the resource of a request, when it has its id, its client and its refusal, if it is too large."""
+        """Set id, client and refusal of a request, and find its resource."""
         headers, networks = request.requestHeaders, self.settings.proxy_headers
         request.request_id = self.assign(headers.getRawHeaders(HEADER), headers.getRawHeaders(PARENT))
         request.setHeader(HEADER, request.request_id)
@@ -174,12 +177,12 @@ def site(
 
 
 def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> ServiceSite:
-    """Make what is listened for on the port of a scenario, which shares all else with the service."""
+    """Make the site for a scenario's port, which shares all else with the service."""
     return make_site(ScenarioRoot(cast("Root", service.resource), name), clock, service.settings)
 
 
 def _share(cors: Cors, request: ServedRequest) -> Reply | None:
-    """Let the pages of allowed origins read the answer to a request; answer it now if it is a preflight."""
+    """Let pages of allowed origins read the answer, or answer a preflight now."""
     if request.path.startswith(b"/control"):
         # A page of another origin never changes the service.
         return None
@@ -193,7 +196,7 @@ def _share(cors: Cors, request: ServedRequest) -> Reply | None:
 
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
-    """Make what is listened for at `--admin-listen`, for a service that was made with settings that say so."""
+    """Make the site for `--admin-listen`."""
     return make_site(AdminRoot(cast("Root", service.resource)), clock, Settings(stack=service.settings.stack))
 
 
@@ -203,6 +206,6 @@ def make_site(
     settings: Settings,
     reactor: IReactorTime | None = None,
 ) -> ServiceSite:
-    """Make the site of a root, as `ServiceSite` has it, on the stack that the settings name."""
+    """Make the site of a root, on the stack that the settings name."""
     watched = choose(settings.stack).protocol() is None
     return (StockSite if watched else ServiceSite)(resource, clock, reactor, settings)

@@ -1,4 +1,4 @@
-"""The root: Klein at `/`, the raw tree at `/raw`, and the pages that belong to neither."""
+"""The root: Klein at `/`, the raw tree at `/raw`, and the common pages."""
 
 from typing import Any, Final
 
@@ -45,22 +45,24 @@ _KLEIN: Final = frozenset({b"delayed", b"delay", b"drip", b"via", b"as", b"predi
 
 
 class Root(Resource):
-    """Sends a request to the style it is for; a request to one style costs the other nothing.
+    """The root resource, which sends each request to its style or page.
+
+    A request to one style costs the other nothing.
 
     Args:
-        klein: what the Klein routes are given.
-        resource: what the raw resources are given.
-        settings: what the pages tell.
-        counters: where all workers count; without it, this process is the only one.
-        worker: which of them this is.
+        klein: the service of the Klein routes.
+        resource: the service of the raw resources.
+        settings: the settings that the pages show.
+        counters: the counters of all workers; None for a service without other workers.
+        worker: the number of this worker.
 
     Attributes:
-        metrics: the figures at `/metrics`; it is for the site to count its answers there.
-        asked: how many requests there have been.
-        activity: what the looks at an idle service become regular by.
-        connections: those of the site, which tells of them; the service takes traffic until they are to end.
+        metrics: the figures at `/metrics`, in which the site counts its answers.
+        asked: the number of requests so far.
+        activity: brings the looks at an idle service back to their interval.
+        connections: the site's connections; the service takes traffic until they are to end.
         scenarios: the scenarios, which both styles share.
-        settings: as they were given.
+        settings: the settings as they were given.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class Root(Resource):
         return sum(map(len, self._pending))
 
     def due_by(self, moment: float) -> bool:
-        """Tell whether an answer of either style is due by a moment, in seconds of the service's clock."""
+        """Return whether an answer is due by a moment, in seconds of the service's clock."""
         return any(pending.due_by(moment) for pending in self._pending)
 
     def getChildWithDefault(self, path: bytes, request: ServedRequest) -> IResource:
@@ -126,7 +128,7 @@ class Root(Resource):
             self.activity.begin()
 
     def scenario(self, name: str, request: ServedRequest) -> IResource:
-        """Send a request to a scenario, in Klein; all of its path is the client's own."""
+        """Send a request to a scenario in Klein, with all of its path."""
         refusal = _bad_host(request)
         if refusal is not None:
             return ReplyResource(refusal)
@@ -174,14 +176,14 @@ class ScenarioRoot(Resource):
 
 
 class AdminRoot(Resource):
-    """What those ask who look after the service, on an address of their own.
+    """The root resource of the operator's own address: health, metrics and the like.
 
     Args:
-        root: the service.
+        root: the root of the service.
 
     Attributes:
-        metrics: the service's, where the answers given here are counted as well.
-        connections: those of the address alone, which do not end with the service's.
+        metrics: the service's figures, in which the answers given here are counted as well.
+        connections: the connections of this address alone, which do not end with the service's.
     """
 
     def __init__(self, root: Root) -> None:
@@ -232,7 +234,10 @@ def root(
 
 
 def _hide_from_routers(path: bytes, request: ServedRequest) -> None:
-    """Cut off the client's own path, behind the name of an upstream or a scenario: no router may read or refuse it."""
+    """Cut off the path behind the name of an upstream or a scenario.
+
+    That part is the client's own: no router may read or refuse it.
+    """
     if path in _OPEN:
         del request.postpath[1:]
     elif path == b"raw" and request.postpath[:1] and request.postpath[0] in _OPEN:
@@ -240,7 +245,10 @@ def _hide_from_routers(path: bytes, request: ServedRequest) -> None:
 
 
 def _unroutable(path: bytes, request: ServedRequest) -> Reply | None:
-    """Refuse what Klein's router would raise on or read its own way, so that both styles meet the same requests."""
+    """Refuse a path that Klein's router would raise on or read in its own way.
+
+    So both styles get the same requests.
+    """
     if _PERCENT in request.path or not request.path.isascii():
         try:
             segments = b"/".join([path, *request.postpath]).decode("utf-8")

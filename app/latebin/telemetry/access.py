@@ -1,4 +1,4 @@
-"""The access log: one event for each answer and one for each client that left, whichever style it was."""
+"""The access log: one event for each answer and each disconnect, in every style."""
 
 import time
 from collections.abc import Callable
@@ -16,26 +16,33 @@ NAMESPACE: Final = "latebin.access"
 _FORMAT: Final = "{{style}} {{method}} {{target}} {{status}} {} sent={{sent}}B {{address}} {{request_id}}"
 
 FORMAT: Final = _FORMAT.format("asked={asked_ms}ms measured={measured_ms}ms")
-"""How an event reads as text, for whatever observer formats it."""
+"""The text of an event, for any observer that formats it."""
 
 UNPROMISED: Final = _FORMAT.format("asked=- measured=-")
-"""The same where nothing was answerd."""
+"""The same for a request without a pending answer."""
 
 
 class AccessLog:
-    """Tells `twisted.logger` how each request ended.
+    """The end of each request, as an event for the observers of `twisted.logger`.
 
-    An event has, beside the library's own keys: `style`, `method`, `path`, `query`, `status` (a number, the fault
-    that ended it, `broken` if it was an upstream that ended it, or one of `latebin.core.ends.ENDS`),
-    `asked_ms` and `measured_ms` (None where nothing was answerd; measured until the client left, if it did), `sent`
-    (bytes of body), `address` and `request_id`. What a caller sent is escaped: an event holds printable ASCII only.
+    An event has, beside the library's own keys:
 
-    An event goes straight to the publisher: `Logger.info` checks each time that its level is one of the levels, which
-    takes longer than all the rest.
+    - `style`, `method`, `path` and `query`.
+    - `status`: a number, the fault that ended the answer, `broken` if an upstream ended it, or one of
+      `latebin.core.ends.ENDS`.
+    - `asked_ms` and `measured_ms`: None for a request without a pending answer. After a disconnect, the time until it
+      is the measured one.
+    - `sent`: bytes of body.
+    - `address` and `request_id`.
+
+    All that a caller sent is escaped: an event holds printable ASCII only.
+
+    An event goes straight to the publisher. `Logger.info` would check each time that its level is one of the levels,
+    which takes longer than all the rest.
 
     Args:
-        clock: the clock by which requests were answerd their answers.
-        publish: where the events go.
+        clock: the clock that measures the answers.
+        publish: the function that the events go to.
     """
 
     def __init__(self, clock: IReactorTime, publish: Callable[[LogEvent], None] = globalLogPublisher) -> None:
@@ -43,11 +50,11 @@ class AccessLog:
         self._publish = publish
 
     def answered(self, request: ServedRequest) -> None:
-        """Tell of an answer that was given."""
+        """Log an answer that was given."""
         self._emit(request, request.code)
 
     def left(self, request: ServedRequest) -> None:
-        """Tell of a connection that was lost before the answer was whole: by the client's leaving, or by a fault."""
+        """Log a connection that was lost before the answer was whole, with its end."""
         answer = request.pending_answer
         fault = None if answer is None else answer.fault
         self._emit(request, "broken" if request.broken else fault or request.end)

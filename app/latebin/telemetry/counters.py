@@ -1,4 +1,4 @@
-"""Where every worker counts and any of them can add up the whole: memory that their processes share."""
+"""Counters in memory that the processes of all workers share."""
 
 import os
 import sys
@@ -12,13 +12,15 @@ _CELL: Final = 8
 
 
 class SharedCounters:
-    """Rows of numbers, one for each worker, which alone writes to it: nothing is lost when it dies, however it dies.
+    """Rows of numbers, one for each worker.
+
+    Only the worker writes to its row. The memory outlives the worker, so that no count is lost with the process.
 
     Args:
         width: numbers in a row.
         rows: workers.
-        descriptor: of the memory, as `shared` gives it, for every process to open its own counters on; without it,
-            the memory is this process's own.
+        descriptor: the memory, as `shared` returns it, on which each process opens counters. The default is memory of
+            this process alone.
     """
 
     def __init__(self, width: int, rows: int = 1, descriptor: int = -1) -> None:
@@ -26,7 +28,7 @@ class SharedCounters:
         self._rows = [cells[start : start + width] for start in range(0, width * rows, width)]
 
     def row(self, number: int) -> "memoryview[float]":
-        """Give the cells of a worker, to be written to in place."""
+        """Return the cells of a worker, to be written to in place."""
         return self._rows[number]
 
     def total(self, start: int, stop: int) -> Sequence[float]:
@@ -39,13 +41,13 @@ class SharedCounters:
 
 
 def shared(width: int, rows: int) -> int:
-    """Make memory for a SharedCounters of several processes, all zeros.
+    """Make memory for the SharedCounters of several processes, all zeros.
 
     Returns:
-        A descriptor that other processes can inherit, memfd_create(2); where there is none, of a file without a name.
+        A descriptor that other processes can inherit: of memfd_create(2) on Linux, elsewhere of a file without a name.
     """
     if sys.platform == "linux":
-        descriptor = os.memfd_create("latebin-board")
+        descriptor = os.memfd_create("latebin-counters")
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())

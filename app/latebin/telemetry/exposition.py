@@ -65,7 +65,7 @@ class _AllWorkers(Collector):
             yield self._histogram(family)
         for family in GAUGES:
             yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
-        yield InfoMetricFamily("latebin_build", "What is running.", BUILD)
+        yield InfoMetricFamily("latebin_build", "The versions that run.", BUILD)
 
     def _by_status(self, family: Family) -> Metric:
         """Leave out the statuses that no answer had: their zeros would be 10,000 lines."""

@@ -1,4 +1,4 @@
-"""What the service tells Prometheus: how it answered, how late it was, and how busy it is, over all of its workers."""
+"""The metrics of the service for Prometheus, over all of its workers."""
 
 from array import array
 from bisect import bisect_left
@@ -21,7 +21,7 @@ from latebin.timing.activity import Activity, RegularLook
 STYLES: Final = ("klein", "resource", "site")
 
 METHODS: Final = (*ALLOWED, "other")
-"""Methods by which answers are told apart: a caller can make up as many as it likes, and they share one."""
+"""Methods that answers are counted by; a caller can make up any other, and those share one label."""
 
 STATUSES: Final = (*map(str, range(200, 600)), "other")
 
@@ -41,14 +41,14 @@ time, memory and descriptors of a worker that only sends, or is idle, are at mos
 
 @attrs.frozen
 class Family:
-    """A metric as it is kept in a row of a board: a cell, or a few, for each combination of its labels.
+    """A metric in a row of counters, with its cells for each combination of labels.
 
     Attributes:
-        name: without the `_total` of a counter.
-        text: what it is, as the exposition says it.
+        name: the metric's name, without the `_total` of a counter.
+        text: its description in the exposition.
         labels: the values that each label can have.
         depth: cells of one combination.
-        zeros: whether a 0 is told, or means that the platform does not tell.
+        zeros: whether a 0 is exposed; if not, it means that the platform does not report the figure.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Family:
 
     @property
     def width(self) -> int:
-        """How many cells it takes."""
+        """The number of cells that the metric takes."""
         return self.depth * prod(map(len, self.labels.values()))
 
 
@@ -108,7 +108,7 @@ START: Final = {family.name: end - family.width for family, end in zip(_FAMILIES
 """The first cell of each family in a worker's row, by the family's name."""
 
 WIDTH: Final = _ENDS[-1]
-"""How many cells of a board a worker needs."""
+"""The number of cells in a worker's row of the counters."""
 
 _ANSWERS: Final = START["latebin_answers"]
 _REFUSED: Final = START["latebin_refused"]
@@ -135,41 +135,41 @@ _OTHER_STATUS: Final = len(STATUSES) - 1
 
 
 class Metrics:
-    """Counts what one worker does, into its row of the board; tells what all of them did.
+    """The metrics of one worker, and the page with those of all.
 
     Args:
-        clock: the clock by which requests were answerd their answers.
-        pending: the answers that are waited for, by style.
-        board: where all workers count; without it, this is the only one.
-        worker: the number of this one's row.
-        activity: what brings the looks back to their interval; without requests they become rare.
+        clock: the clock that measures the answers.
+        pending: the pending answers, by style.
+        counters: the counters of all workers; None for a service without other workers.
+        worker: the number of this worker's row.
+        activity: brings the looks back to their interval; without requests they become rare.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         pending: Mapping[str, Sized],
-        board: SharedCounters | None = None,
+        counters: SharedCounters | None = None,
         worker: int = 0,
         activity: Activity | None = None,
     ) -> None:
-        board = board or SharedCounters(WIDTH)
+        counters = counters or SharedCounters(WIDTH)
         self._pending = [pending[style] for style in STYLES[:2]]
-        self._cells = board.row(worker)
+        self._cells = counters.row(worker)
         self._meter = Meter()
         self._look = RegularLook(clock, activity or Activity(), INTERVAL, self._looked)
         self._sites = 0
         self._cpu_before = 0.0
-        self._board = board
+        self._counters = counters
 
     def start(self) -> None:
-        """Begin to look at the event loop and at this process, for the first site that is served."""
+        """Begin to look at the event loop and the process, for the first site."""
         self._sites += 1
         if self._sites > 1:
             return
         self._meter.open()
         self._cells[_STARTS] += 1
-        # Those who had this row before have used some, and a counter does not go back.
+        # Earlier workers with this row have used CPU time, and a counter does not go back.
         self._cpu_before = self._cells[_CPU]
         self._publish()
         self._look.start()
@@ -198,7 +198,7 @@ class Metrics:
             cells[_REFUSED + style * len(STATUSES) + status] += 1
 
     def left(self, request: ServedRequest) -> None:
-        """Count a connection that was lost before the answer was whole: by the client, an upstream or a fault."""
+        """Count a connection that was lost before the answer was whole, by its end."""
         cells, style, answer = self._cells, _STYLE[request.style], request.pending_answer
         fault = None if answer is None else answer.fault
         if request.broken:
@@ -221,11 +221,11 @@ class Metrics:
         self._cells[_ERRORS + _CAUSE[cause]] += 1
 
     def page(self) -> Reply:
-        """Tell the figures of all workers, in Prometheus' text format 0.0.4."""
+        """Return the figures of all workers, in Prometheus' text format 0.0.4."""
         from latebin.telemetry.exposition import CONTENT_TYPE, expose  # noqa: PLC0415  # 20 ms, for the first scrape
 
         self._publish()
-        return page(CONTENT_TYPE, expose(self._board))
+        return page(CONTENT_TYPE, expose(self._counters))
 
     def _observe(self, histogram: int, seconds: float) -> None:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
@@ -237,7 +237,7 @@ class Metrics:
         return any(self._pending)
 
     def _publish(self) -> None:
-        """Let the other workers see what is true of this one now."""
+        """Update the gauges of this worker in its row, for all workers."""
         usage = self._meter.read()
         self._cells[_CPU] = self._cpu_before + usage.cpu
         living = *map(len, self._pending), 1, usage.resident, usage.descriptors, usage.most_descriptors
@@ -245,9 +245,9 @@ class Metrics:
 
 
 def clear_gauges(cells: "memoryview[float]") -> None:
-    """Forget what was true of a worker only while it lived; what it counted stays counted.
+    """Set the gauges of a worker that has died to 0; its counters stay.
 
     Args:
-        cells: its row of the board.
+        cells: the worker's row of the counters.
     """
     cells[_LIVING:WIDTH] = array("d", bytes(cells[_LIVING:WIDTH].nbytes))

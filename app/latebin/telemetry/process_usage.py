@@ -1,4 +1,4 @@
-"""What this process uses of its machine: CPU time, memory, descriptors."""
+"""The usage of this process: CPU time, memory, descriptors."""
 
 import contextlib
 import os
@@ -16,13 +16,13 @@ _DESCRIPTORS: Final = Path("/proc/self/fd")
 
 @attrs.frozen
 class Usage:
-    """What a process has used, or uses now.
+    """The resources that a process has used, or uses now.
 
     Attributes:
         cpu: seconds of CPU time, in the system too, since it started.
-        resident: bytes of memory that are in RAM; 0 where the platform does not tell.
-        descriptors: how many are open; 0 where the platform does not tell.
-        most_descriptors: how many may be open (RLIMIT_NOFILE's soft limit), getrlimit(2).
+        resident: bytes of memory that are in RAM; 0 where the platform does not report it.
+        descriptors: the number of open descriptors; 0 where the platform does not report it.
+        most_descriptors: the number that may be open (RLIMIT_NOFILE's soft limit), getrlimit(2).
     """
 
     cpu: float
@@ -32,13 +32,13 @@ class Usage:
 
 
 class Meter:
-    """Reads the usage of this process over and over, and needs no new descriptor for it when there is none left."""
+    """A meter of this process's usage, which needs no new descriptor at each reading."""
 
     def __init__(self) -> None:
         self._statm = -1
 
     def open(self) -> None:
-        """Open the descriptor that is kept; what is read before tells of no memory."""
+        """Open the meter's descriptor; readings before that have 0 for the memory."""
         with contextlib.suppress(OSError):
             self._statm = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -49,7 +49,7 @@ class Meter:
         )
 
     def close(self) -> None:
-        """Close the descriptor that is kept; what is read later tells of no memory."""
+        """Close the meter's descriptor; readings after that have 0 for the memory."""
         if self._statm >= 0:
             os.close(self._statm)
             self._statm = -1
