@@ -241,7 +241,7 @@ def test_refusals_are_told(line: Line) -> None:
     assert [access[:5] for access in accesses(events)] == [("site", "-", "-", "", 400)]
 
 
-OPTIONS = ("--header-timeout", "300ms", "--body-timeout", "300ms", "--max-body", "64k")
+OPTIONS = ("--header-timeout", "1s", "--body-timeout", "1s", "--max-body", "64k")
 
 
 @pytest.fixture(scope="module")

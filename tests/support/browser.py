@@ -20,7 +20,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 CHROMIUM: Final = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 CHROMEDRIVER: Final = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
 
-BOUND: Final = 30
+BOUND: Final = 60
 """The longest time, in seconds, to wait for a condition."""
 
 FLAGS: Final = (

@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.protocol import Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.web.client import HTTPConnectionPool
 
 from latebin.core.settings import Settings
@@ -21,7 +21,7 @@ from latebin.server.listening import endpoints
 from latebin.site.factory import site
 from latebin.timing import wakers
 
-BOUND = 30
+BOUND = 60
 """The longest time, in seconds, to wait for a condition."""
 
 
@@ -93,10 +93,16 @@ class Served:
 
 
 @asynccontextmanager
-async def served(**chosen: Any) -> AsyncIterator[Served]:
-    settings, clock = Settings(port=0, **chosen), wakers.for_reactor(cast("Any", reactor))
+async def served(clock: Clock | None = None, **chosen: Any) -> AsyncIterator[Served]:
+    """Serve on a free port.
+
+    Args:
+        clock: the clock of all delays and timeouts; without it, they go by the reactor.
+        chosen: settings.
+    """
+    settings = Settings(port=0, **chosen)
     agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
-    factory: Any = site(settings, clock, agent)
+    factory: Any = site(settings, clock or wakers.for_reactor(cast("Any", reactor)), agent)
     port: Any = await serverFromString(reactor, endpoints(settings)[0]).listen(factory)
     accepted, root = Accepted(port), factory.resource
     pool = HTTPConnectionPool(reactor, persistent=False)

@@ -86,7 +86,7 @@ def test_pace(page: Page) -> None:
         };
         look();
     """)
-    page.ask("500ms")
+    page.ask("3s")
     page.until_both("answered")
     seen = [tuple(side) for frame in page.script("return seen") for side in frame]
     waiting = [position for state, position in seen if state == "waiting"]
