@@ -13,6 +13,7 @@ from latebin.cli.serve import serve_command
 from latebin.core.endpoints import ENDPOINTS, HEADINGS, parameters
 from latebin.core.ends import ENDS
 from latebin.core.faults import KINDS
+from latebin.core.scenarios import BUILT_IN
 from latebin.core.topics import TOPICS
 from latebin.telemetry.metrics import BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, Family
 from tests.support.process import ROOT
@@ -44,6 +45,11 @@ def fault_rows() -> Iterator[Row]:
         yield f"`{kind}`", meaning
 
 
+def scenario_rows() -> Iterator[Row]:
+    for name, each in BUILT_IN.items():
+        yield f"`{name}`", each.meaning, f"`{each.query}`", each.source
+
+
 def end_rows() -> Iterator[Row]:
     for end, reason in ENDS.items():
         yield f"`{end}`", reason
@@ -52,8 +58,8 @@ def end_rows() -> Iterator[Row]:
 def setting_rows() -> Iterator[Row]:
     for each in serve_command.params:
         if isinstance(each, click.Option):
-            default = "" if each.multiple else f"`{each.default}`"
-            yield f"`{each.opts[0]}`", f"`{each.envvar}`", default, str(each.help)
+            default = each.to_info_dict()["default"]
+            yield f"`{each.opts[0]}`", f"`{each.envvar}`", "" if default is None else f"`{default}`", str(each.help)
 
 
 def metric_rows() -> Iterator[Row]:
@@ -89,6 +95,7 @@ TABLES = (
     table(("path", "what it does", "methods", "under `/raw` too", "example"), endpoint_rows()),
     table(HEADINGS, parameter_rows()),
     table(("fault", "what happens"), fault_rows()),
+    table(("scenario", "kind of service", "parameters", "source of the figures"), scenario_rows()),
     table(("end", "reason"), end_rows()),
     table(("flag", "variable", "default", "meaning"), setting_rows()),
     table(("metric", "type", "labels", "meaning"), metric_rows()),

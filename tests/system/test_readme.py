@@ -36,13 +36,10 @@ def blocks(text: str, *kinds: str) -> list[str]:
     return [found[2] for found in BLOCK.finditer(text) if found[1] in kinds]
 
 
-def examples(text: str) -> list[tuple[str, str]]:
-    """Give the commands of the console blocks, each with its output."""
-    return [
-        example
-        for block in blocks(text, "console")
-        for example in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-    ]
+def examples(text: str) -> list[tuple[tuple[str, str], ...]]:
+    """Give the commands of each console block, with their outputs."""
+    pattern = re.compile(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)
+    return [tuple(pattern.findall(block)) for block in blocks(text, "console")]
 
 
 EXAMPLES = list(dict.fromkeys(example for text in TEXTS.values() for example in examples(text)))
@@ -71,15 +68,22 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         yield process
 
 
-@pytest.mark.parametrize(("command", "output"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
-def test_example(process: ServiceProcess, command: str, output: str) -> None:
-    """An example prints the output on the page, where `...` stands for any text."""
+@pytest.mark.parametrize("example", EXAMPLES, ids=[commands[0][0] for commands in EXAMPLES])
+def test_example(process: ServiceProcess, example: tuple[tuple[str, str], ...]) -> None:
+    """The commands of a block print its output; `...` stands for any text."""
     assert shutil.which("curl"), "the examples need curl"
-    command = command.replace("localhost:8080", f"127.0.0.1:{process.port}").replace(
-        "curl ", "curl --no-progress-meter "
-    )
+    for command, output in example:
+        done = run(command.replace("localhost:8080", f"127.0.0.1:{process.port}"))
+        expected = re.escape(f"{output.rstrip()}\n").replace(re.escape("..."), ".*")
+        assert re.fullmatch(expected, re.sub(r"[ \r]*\n", "\n", done.stdout.rstrip() + "\n"))
+        assert (done.returncode != 0) == output.startswith("curl: (")
+
+
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command line as a terminal does, with both outputs in one."""
+    command = command.replace("curl ", "curl --no-progress-meter ")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-c", command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -88,17 +92,14 @@ def test_example(process: ServiceProcess, command: str, output: str) -> None:
         check=False,
         env=environment(PATH=path),
     )
-    expected = re.escape(output).replace(re.escape("..."), ".*")
-    assert re.fullmatch(expected, re.sub(r"[ \r]*\n", "\n", done.stdout.rstrip() + "\n"))
-    assert (done.returncode != 0) == output.startswith("curl: (")
 
 
 def test_first_screen() -> None:
     """The first screen starts the service, and shows three requests and a scenario."""
-    screen = "\n".join(README.splitlines()[:40]) + "\n```\n"
+    screen = "\n".join(README.splitlines()[:45])
     assert "latebin serve" in blocks(screen, "sh")[0]
-    queries = [re.sub(r".*localhost:8080/delayed|'.*$", "", command) for command, _ in examples(screen)]
-    assert queries[:3] == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]
+    queries = [re.sub(r".*localhost:8080/delayed|'.*$", "", command) for command, _ in examples(screen)[0]]
+    assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]
     assert "/as/payments/" in screen
     assert len(README.splitlines()) <= 250
 
@@ -135,12 +136,27 @@ def test_links(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
-@pytest.mark.parametrize("line", LINES, ids=" ".join)
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: tuple[str, ...]) -> None:
-    """A command accepts the command line of a page."""
+def test_paths() -> None:
+    """Each path that the page for contributors names exists below the package or the project."""
+    paths = re.findall(r"`([a-z_/.0-9]+(?:/|\.py|\.md))`", TEXTS["contributing.md"])
+    assert len(paths) > 20
+    assert [path for path in paths if not any((place / path).exists() for place in (ROOT, ROOT / "app/latebin"))] == []
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Change to a directory with the files that the command lines of the pages name."""
     monkeypatch.chdir(tmp_path)
     for name in ("key.pem", "cert.pem"):
         certificate(tmp_path / name)
+    [scenarios] = blocks(TEXTS["scenarios.md"], "toml")
+    (tmp_path / "scenarios.toml").write_text(scenarios)
+
+
+@pytest.mark.parametrize("line", LINES, ids=" ".join)
+@pytest.mark.usefixtures("directory")
+def test_command_line(line: tuple[str, ...]) -> None:
+    """A command accepts the command line of a page."""
     _, name, *arguments = line
     command = cli.get_command(cli.make_context("latebin", [name]), name)
     assert command is not None
@@ -151,11 +167,9 @@ SERVING = [line[2:] for line in LINES if line[1] == "serve"]
 
 
 @pytest.mark.parametrize("arguments", SERVING, ids=" ".join)
-def test_serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+@pytest.mark.usefixtures("directory")
+def test_serving(arguments: tuple[str, ...]) -> None:
     """The settings of an example go together: only an added one is refused."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("key.pem", "cert.pem"):
-        certificate(tmp_path / name)
     stopping = ["--default-delay", "2s", "--max-delay", "1s"]
     refused = CliRunner().invoke(serve_command, [*arguments, *stopping])
     assert "Error: the default delay, 2s, is above the longest, 1s" in refused.output
