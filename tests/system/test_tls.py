@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from latebin.testing.process import ServiceProcess
-from tests.overrides.test_http2_conformance import AUTHORITY, METHOD, SCHEME, START, headers, initial, window
+from tests.overrides.test_http2_conformance import AUTHORITY, METHOD, SCHEME, START, data, headers, initial, window
 from tests.support.process import until
 from tests.support.tls import MutePeer, serving_tls
 
@@ -13,6 +13,17 @@ from tests.support.tls import MutePeer, serving_tls
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     with serving_tls(tmp_path_factory.mktemp("tls"), "--max-body", "64k", "--body-timeout", "300ms") as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service of the libraries' own classes."""
+    with serving_tls(tmp_path_factory.mktemp("tls"), "--stack", "stock") as process:
+        yield process
+
+
+GOAWAY = bytes((7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1))
+"""The frame from its type on: of stream 0, with no stream served, for a protocol error."""
 
 
 def ask(target: str, *headers: str) -> bytes:
@@ -40,6 +51,28 @@ def test_close(process: ServiceProcess, prefix: str, target: str, headers: tuple
     with MutePeer(process.port) as peer:
         peer.send(ask(prefix + target, *headers))
         peer.receive_all()
+        assert peer.notified
+
+
+@pytest.mark.parametrize("fault", ["close", "truncate", "garbage", "badchunk"])
+def test_stock(stock: ServiceProcess, prefix: str, fault: str) -> None:
+    """A connection of the libraries' own classes ends by close_notify and FIN, too."""
+    with MutePeer(stock.port) as peer:
+        peer.send(ask(f"{prefix}/delayed/0?fault={fault}"))
+        peer.receive_all()
+        assert peer.notified
+    with MutePeer(stock.port) as peer:
+        peer.send(ask(f"{prefix}/delayed/0", "Connection: close"))
+        assert peer.receive_all().startswith(b"HTTP/1.1 200 ")
+        assert peer.notified
+
+
+@pytest.mark.parametrize("kind", ["process", "stock"])
+def test_http2(request: pytest.FixtureRequest, kind: str) -> None:
+    """A connection of HTTP/2 ends by GOAWAY, close_notify and FIN when its client breaks the protocol."""
+    with MutePeer(request.getfixturevalue(kind).port, "h2") as peer:
+        peer.send(START + data(stream=0))
+        assert GOAWAY in peer.receive_all()
         assert peer.notified
 
 

@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
+from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import Host, ReceivedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
 from latebin.overrides.channel_output import WriteThroughChannel
-from latebin.overrides.failures import EndedError
 
 if TYPE_CHECKING:
     from latebin.core.ends import End

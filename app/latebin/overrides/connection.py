@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from latebin.overrides.failures import by_client, report
+from latebin.answers.failures import by_client, report
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITCPTransport, ITransport

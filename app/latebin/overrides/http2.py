@@ -29,9 +29,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web._http2 import H2Connection, H2Stream
 
+from latebin.answers.failures import EndedError, by_client, report
 from latebin.answers.request_body import WINDOW
 from latebin.overrides.channel_limits import SLOW_BODY
-from latebin.overrides.failures import EndedError, by_client, report
 from latebin.overrides.http2_frames import Frames
 
 if TYPE_CHECKING:

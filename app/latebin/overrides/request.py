@@ -12,13 +12,13 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
 from latebin.answers.client_address import believe
+from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
 from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
 from latebin.core.http.reply import too_large
 from latebin.core.http.request_id import HEADER, PARENT
 from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.channel_output import WriteThroughChannel
-from latebin.overrides.failures import EndedError
 from latebin.overrides.request_lean import LeanRequest
 
 if TYPE_CHECKING:

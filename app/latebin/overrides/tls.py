@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from latebin.overrides.failures import report
+from latebin.answers.failures import report
 
 LINGER: Final = 2.0
 """Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""

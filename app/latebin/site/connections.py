@@ -10,14 +10,16 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, I
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 
+from latebin.answers.failures import by_client, report
 from latebin.answers.interfaces import ServedRequest, dismiss
 from latebin.timing.activity import Activity
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, ITCPTransport
-    from twisted.python.failure import Failure
 
+    from latebin.core.ends import End
     from latebin.core.http.reply import Reply
 
 log = Logger()
@@ -144,6 +146,7 @@ class Watching(Protocol):
     def requestFactory(self) -> Any: ...  # noqa: ANN401  # any callable that makes requests of a channel and more
 
     def left(self, request: ServedRequest, /) -> None: ...
+    def connection_error(self, cause: str, /) -> None: ...
 
 
 class WatchedConnection(ProtocolWrapper):
@@ -181,11 +184,33 @@ class WatchedConnection(ProtocolWrapper):
         self._site.connections.opened(self)
         super().makeConnection(transport)
 
+    def dataReceived(self, data: bytes) -> None:
+        """Pass on the bytes that come; an exception that they cause ends this connection alone."""
+        try:
+            super().dataReceived(data)
+        except Exception:  # noqa: BLE001  # whatever a byte can cause
+            failure = Failure()
+            report(log, failure, self.getPeer())
+            client = by_client(failure)
+            self._site.connection_error("client" if client else "service")
+            self.abort("protocol_error" if client else "failed")
+
+    def loseConnection(self) -> None:
+        """Close the connection; over TLS, FIN follows close_notify at once (RFC 8446, section 6.1)."""
+        if self.transport is None or not ISSLTransport.providedBy(self.transport):
+            super().loseConnection()
+            return
+        # TLS closes nothing as long as there is a producer, which the HTTP/2 connection is to its end.
+        tls = cast("Any", self.transport)
+        tls.unregisterProducer()
+        super().loseConnection()
+        tls.transport.loseConnection()
+
     def connectionLost(self, reason: "Failure" = connectionDone) -> None:
-        super().connectionLost(reason)
+        _attempt(partial(super().connectionLost, reason))
         # Over HTTP/2, Twisted does not say it to a request whose stream was closed by the service.
         for request in list(self._begun):
-            cast("Any", request).connectionLost(reason)
+            _attempt(partial(cast("Any", request).connectionLost, reason))
         if self._look is not None and self._look.active():
             self._look.cancel()
         self._channel = None
@@ -196,11 +221,10 @@ class WatchedConnection(ProtocolWrapper):
             self._end_streams()
         elif not self._begun:
             self.loseConnection()
-            if self.transport is not None and ISSLTransport.providedBy(self.transport):
-                # A client that is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, 6.1).
-                cast("Any", self.transport).transport.loseConnection()
 
-    def abort(self) -> None:
+    def abort(self, end: "End" = "aborted") -> None:
+        for request in self._begun:
+            request.end = end
         cast("ITCPTransport", self.transport).abortConnection()
 
     def _end_streams(self) -> None:
