@@ -107,9 +107,12 @@ class Request(LeanRequest):
             source: where it comes from.
         """
         self._check_size()
+        if self.refusal is not None:
+            # It is answered, and has no channel any more.
+            return
         channel: Any = self.channel
         host: Host = channel.site
-        if self.refusal is None and host.streams(self._parts()[1]):
+        if host.streams(self._parts()[1]):
             self.content = StreamedBody(self.content.announced, source, self._most())
             self._process_as_it_is()
 
