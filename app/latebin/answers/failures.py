@@ -40,7 +40,7 @@ def by_client(failure: Failure) -> bool:
 
 
 def report(log: Logger, failure: Failure, peer: object) -> None:
-    """Log the end of a connection: in a line if it is the client's doing, else with the traceback.
+    """Log the end of a connection, with the traceback unless the client caused it.
 
     Args:
         log: the logger of what ends.
