@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWar
 @pytest.mark.parametrize("kind", [Wire, TLSWire])
 @pytest.mark.parametrize("place", ["lineReceived", "allContentReceived", "connectionLost"])
 def test_exception(stack: str, kind: Any, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception ends its connection on each stack when bytes cause it, whatever drains."""
+    """An exception ends its connection on each stack when bytes cause it."""
     house = make_house(stack)
     wire = kind(house.site, house.clock)
 

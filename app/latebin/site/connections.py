@@ -188,7 +188,7 @@ class WatchedConnection(ProtocolWrapper):
         """Pass on the bytes that come; an exception that they cause ends this connection alone."""
         try:
             super().dataReceived(data)
-        except Exception:  # noqa: BLE001  # whatever a byte can cause
+        except Exception:  # noqa: BLE001  # every exception that a byte can cause
             failure = Failure()
             report(log, failure, self.getPeer())
             client = by_client(failure)
