@@ -5,7 +5,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
-from latebin.answers.producer import SMALL, Delivery, wanted_body
+from latebin.answers.producer import SMALL, Delivery
 from latebin.core.http.reply import BROKEN, Answering
 from latebin.core.plan import Plan
 
@@ -49,7 +49,7 @@ def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: fl
     """
     if plan.fault is not None:
         return FAULTS[plan.fault](request, plan, clock, longest)
-    body = wanted_body(request, plan)
+    body = None if request.method == b"HEAD" else plan.body
     if body is None:
         return succeed(b"")
     if plan.chunks == 1 and body.size <= SMALL:

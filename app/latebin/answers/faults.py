@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.interfaces import ServedRequest, abort
-from latebin.answers.producer import Delivery, wanted_body
+from latebin.answers.producer import Delivery
 from latebin.core.faults import GARBAGE, HALF_CHUNK
 from latebin.core.plan import Plan
 
@@ -14,7 +14,7 @@ from latebin.core.plan import Plan
 def _half(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
     """Send the headers and half of the body, if there is one."""
     request.write(b"")
-    body = wanted_body(request, plan)
+    body = None if request.method == b"HEAD" else plan.body
     if body is None:
         return succeed(b"")
     return Delivery(request, plan, clock, body.size // 2).start()

@@ -117,7 +117,3 @@ class Delivery:
         if self._at == end:
             self._chunk += 1
         self._request.write(self._body.piece(start, self._at))
-
-
-def wanted_body(request: ServedRequest, plan: Plan) -> "Body | None":
-    return None if request.method == b"HEAD" else plan.body
