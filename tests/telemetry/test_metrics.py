@@ -1,22 +1,14 @@
 import re
 from collections.abc import Iterator
-from math import inf
 
-import attrs
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from twisted.internet.task import Clock
 
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.site.factory import site
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.exposition import _number
 from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
 from latebin.timing.activity import REST
 from tests.support.samples import figures, read
@@ -37,39 +29,6 @@ def test_page(house: House) -> None:
     families = list(text_string_to_metric_families(body.decode()))
     assert "latebin_lateness_seconds" in {family.name for family in families}
     assert all(family.documentation and family.type != "unknown" for family in families)
-
-
-@attrs.frozen
-class Parsed(Collector):
-    """A page as Prometheus' own client reads it."""
-
-    page: bytes
-
-    def collect(self) -> Iterator[Metric]:
-        yield from text_string_to_metric_families(self.page.decode())
-
-
-def test_format(house: House, style: str) -> None:
-    """The page is what Prometheus' own client writes when it has the same figures."""
-    for target in ("delayed/0", "delayed/0?status=503", "delayed/soon", "delayed/1s"):
-        ask(house, f"{PREFIXES[style]}/{target}")
-    house.clock.advance(0.0001)
-    page = house.root.metrics.page().body
-    registry = CollectorRegistry()
-    registry.register(Parsed(page))
-    assert page == generate_latest(registry)
-    house.clock.advance(1)
-
-
-@pytest.mark.parametrize("value", [0, 1, 0.25, 1e-7, 123456.7, 999999, 1e6, 1234567.5, 67268608, 9999999999, 1e16, inf])
-def test_numbers(value: float) -> None:
-    """A number reads as Prometheus' own client writes it when it is of any size."""
-    assert _number(value) == floatToGoString(value)
-
-
-def test_large_numbers() -> None:
-    """An exponent has two digits when the number has more than ten."""
-    assert _number(10_000_000_000) == "1e+10"
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", b"200 OK"), ("OPTIONS", b"204 "), ("POST", b"405 ")])
