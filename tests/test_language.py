@@ -20,6 +20,7 @@ ROOMS = (
     "app/latebin/deploy",
     "app/latebin/docs",
     "app/latebin/load",
+    "app/latebin/overrides",
     "app/latebin/site",
     "app/latebin/styles",
     "app/latebin/telemetry/access.py",

@@ -21,26 +21,31 @@ IDLE_CONNECTIONS: Final = 100
 """Connections to one upstream that are kept open for the next request."""
 
 IDLE_TIMEOUT: Final = 15
-"""Seconds that a connection is kept open: fewer than common servers wait, so that it is we who close it. One that they
-close under a POST cannot be tried again."""
+"""Seconds that a connection is kept open: fewer than common servers wait, so that this side closes it.
+
+A POST cannot be tried again if the server closes the connection under it.
+"""
 
 
 class Overlapping(proxyForInterface(IClientRequest, "request")):  # type: ignore[misc]  # a class made when it is run
-    """A request that counts as written once its headers are, so that it can be answered while its body is on its way.
+    """A request that counts as written once its headers are.
 
-    Twisted's client looks at no answer before the last byte is sent: a refusal would be lost with the connection on
-    which the rest of the body is refused, and what is no answer at all would be waited for without end.
+    So it can be answered while its body is on its way. Twisted's client delivers no answer before the last byte is
+    sent. An early refusal would be lost with the connection, and a malformed answer waited for without end.
     """
 
     _whole = False
 
     @property
     def persistent(self) -> bool:
-        """Whether another request may follow on the connection: not while there is more to come of this one."""
+        """Whether another request may follow: not before this one is whole."""
         return self._whole and bool(self.request.persistent)
 
     def writeTo(self, transport: "ITCPTransport") -> Deferred[None]:
-        """Write the headers, and the body as it comes; one that does not come whole aborts the connection."""
+        """Write the headers, and the body as it comes.
+
+        A body that does not come whole aborts the connection.
+        """
         self.request.writeTo(transport).addCallbacks(self._written, lambda _: transport.abortConnection())
         return succeed(None)
 
@@ -56,7 +61,7 @@ class Connection(HTTP11ClientProtocol):
 
 
 class ClientFactory(_HTTP11ClientFactory):
-    """What the pool opens a connection with."""
+    """The factory of the pool's connections."""
 
     noisy = False
 
@@ -65,7 +70,7 @@ class ClientFactory(_HTTP11ClientFactory):
 
 
 class Pool(HTTPConnectionPool):
-    """Connections that are kept open for a while after a request, and not too many of them."""
+    """Connections that are kept open for a while after a request, up to a limit."""
 
     maxPersistentPerHost = IDLE_CONNECTIONS
     cachedConnectionTimeout = IDLE_TIMEOUT
@@ -73,7 +78,7 @@ class Pool(HTTPConnectionPool):
 
 
 class VerbatimAgent(Agent):
-    """Twisted's agent, but that a target is sent as it is written; it would be parsed and written anew."""
+    """Twisted's agent, except that a target is sent as it is written."""
 
     def request(
         self,
@@ -90,5 +95,5 @@ class VerbatimAgent(Agent):
 
 
 def outgoing(reactor: Any) -> IAgent:  # noqa: ANN401  # Twisted has no name for all that an agent asks of a reactor
-    """Make what requests are passed on through."""
+    """Make the agent that passes requests on."""
     return VerbatimAgent(reactor, pool=Pool(reactor))

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Channel(LimitedChannel):
-    """A connection of HTTP/1.1 on which a request to be passed on is processed as soon as its headers are there.
+    """An HTTP/1.1 connection that processes a request to be passed on after its headers.
 
-    Whatever becomes of such a request, its body is read to its end before anything else is read from the connection,
-    so that no byte of it is ever taken for the next request (RFC 9112, section 9.3).
+    The body of such a request is always read to its end before anything else is read from the connection. So no byte of
+    it is ever taken for the next request (RFC 9112, section 9.3).
     """
 
     _host: "IAddress | None" = None
@@ -44,7 +44,7 @@ class Channel(LimitedChannel):
             super().requestDone(answered)
 
     def requestDone(self, request: HTTPRequest) -> None:
-        """Go on to the next request; if there is more to come of the body, once that has come."""
+        """Go on to the next request as soon as the body has come."""
         if self._handlingRequest:
             super().requestDone(request)
             return
@@ -54,19 +54,19 @@ class Channel(LimitedChannel):
             self._linger()
 
     def getHost(self) -> "IAddress":
-        """Tell where the connection ends here; the kernel is asked once, and not for each request."""
+        """Return the address of this end; the kernel is asked once a connection."""
         if self._host is None:
             self._host = super().getHost()
         return self._host
 
     def getPeer(self) -> "IAddress":
-        """Tell where the connection comes from; the address is made once as well."""
+        """Return the address of the client; it is made once a connection."""
         if self._peer is None:
             self._peer = super().getPeer()
         return self._peer
 
     def isSecure(self) -> bool:
-        """Tell whether the client came over TLS; each request asks, and no adapter is searched for."""
+        """Return whether the client came over TLS, without a search for an adapter."""
         return bool(ISSLTransport.providedBy(self.transport))
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
@@ -76,18 +76,18 @@ class Channel(LimitedChannel):
         super().writeHeaders(version, code, reason, headers)
 
     def end(self) -> None:
-        """Close the connection when it is idle, which may be at once; what was sent still leaves."""
+        """Close the connection as soon as it is idle; written bytes still leave."""
         if self.requests and not self._lingering:
-            # An answer that has not begun will tell by itself that it is the last.
+            # An answer that has not begun will itself have the header for the last one.
             self.persistent = self.persistent and not self.requests[0].startedWriting
             return
         self.loseConnection()
         if ISSLTransport.providedBy(self.transport):
-            # Who is idle need not be reading, and so answer that TLS ends; it need not (RFC 8446, section 6.1).
+            # An idle client need not read and answer that TLS ends (RFC 8446, section 6.1).
             cast("Any", self.transport).transport.loseConnection()
 
     def hold(self) -> None:
-        """Leave what the client sends unread. Meanwhile it is not the client who is idle."""
+        """Leave the client's bytes unread; it is not idle meanwhile."""
         self._held = True
         self._networkProducer.pauseProducing()
         if self.timeOut:
@@ -102,13 +102,13 @@ class Channel(LimitedChannel):
             self._networkProducer.resumeProducing()
 
     def resumeProducing(self) -> None:
-        # The client reads again, which is no reason to read more of its body.
+        # The client reads again, but its body stays unread.
         super().resumeProducing()
         if self._held:
             self._networkProducer.pauseProducing()
 
     def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None:  # noqa: FBT001  # an interface
-        # The transport asks for a pause once: whoever comes after that would not be told.
+        # The transport asks for a pause once: a producer that is registered later would miss it.
         super().registerProducer(producer, streaming)
         if streaming and self._waitingForTransport:
             producer.pauseProducing()

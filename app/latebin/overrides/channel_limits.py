@@ -1,8 +1,8 @@
-"""An HTTP/1.1 connection on which no request takes longer to come, or more room, than it may.
+"""An HTTP/1.1 connection with limits on the time and size of a request.
 
-Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own starts its timeout again at each byte, closes
-the connection or answers a bare 400 where 408, 413, 414 and 431 say more (RFC 9110, section 15.5), and makes a delayed
-call for each idle connection.
+Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own starts its timeout again at each byte, and
+makes a delayed call for each idle connection. It closes the connection or answers a bare 400 where 408, 413, 414 and
+431 say more (RFC 9110, section 15.5).
 """
 
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -42,11 +42,11 @@ SLOW_BODY: Final = Problem(408, "The body of the request did not come in time.",
 
 
 class LimitedChannel(WriteThroughChannel):
-    """A connection of HTTP/1.1 on which what does not come, or is too much, is refused by name, as the last.
+    """An HTTP/1.1 connection that refuses a late or large request, as its last.
 
-    Headers are waited for as a whole, a body for as long as each WINDOW of it may take: a client that sends a byte now
-    and then gains nothing by it. What a client sends on though it was refused is dropped, for as long as that as well:
-    unread, it would make the kernel take the refusal back (RFC 9112, section 9.6).
+    The headers have one timeout as a whole, and a body has one for each WINDOW. So a client that sends a byte now and
+    then gains nothing by it. After a refusal, further bytes are dropped for as long as one WINDOW may take. Unread,
+    they would make the kernel take the refusal back (RFC 9112, section 9.6).
     """
 
     site: Host
@@ -80,15 +80,15 @@ class LimitedChannel(WriteThroughChannel):
         super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:
-        # What most connections never need they are to have no room for: beyond 30 attributes, CPython gives an object
-        # a dict of its own, of more than a kilobyte.
+        # An attribute is set only on a connection that needs it. Beyond 30 attributes, CPython gives an object a dict
+        # of its own, of more than a kilobyte.
         if self._missing is not None:
             self._missing = None
         super().allContentReceived()
 
     def connectionLost(self, reason: "Failure" = connectionDone) -> None:
         super().connectionLost(reason if self.ended is None else Failure(EndedError(self.ended)))
-        # What reads a body knows this object, to tell it of the end: where none has come, the two would be a cycle.
+        # The decoder of a body refers to this object until the body ends: without an end, the two would be a cycle.
         self._transferDecoder = None
 
     def requestDone(self, request: HTTPRequest) -> None:
@@ -97,13 +97,15 @@ class LimitedChannel(WriteThroughChannel):
         super().requestDone(request)
 
     def setTimeout(self, period: float | None) -> float | None:
-        """Wait anew, or no more; those that are waited for as long share a delayed call, where Twisted makes each one.
+        """Start the timeout again, or stop it.
+
+        Connections with the same period share a delayed call, where Twisted makes one for each.
 
         Args:
-            period: seconds; None for no more.
+            period: seconds; None for no timeout.
 
         Returns:
-            What the period was before.
+            The period before.
         """
         before, self.timeOut = self.timeOut, period
         if self._awaited is not None:
@@ -114,7 +116,7 @@ class LimitedChannel(WriteThroughChannel):
         return before
 
     def resetTimeout(self) -> None:
-        """Let the wait for another request begin again; a part of one is not waited for any longer for another byte."""
+        """Start the timeout again while idle; within a request, further bytes do not."""
         if self._missing is None and not self._lingering and self._awaited is not None:
             self.setTimeout(self.timeOut)
 
@@ -124,7 +126,7 @@ class LimitedChannel(WriteThroughChannel):
         self.timeoutConnection()
 
     def timeoutConnection(self) -> None:
-        """Close the connection, and tell a client that has sent a part of a request which part is missing."""
+        """Close the connection; answer 408 if a part of a request has come."""
         if self._missing is not None:
             self._refuse(self._missing)
         self.ended = "timeout"
@@ -139,13 +141,13 @@ class LimitedChannel(WriteThroughChannel):
 
     @property
     def begun(self) -> tuple[bytes, bytes, bytes]:
-        """Method, target and version of the request that has begun to come, each a dash as long as it has not."""
+        """Method, target and version of the request that has begun to come, or dashes."""
         if hasattr(self, "_version"):
             return self._command, self._path, self._version
         return b"-", b"-", b"HTTP/1.1"
 
     def _lack(self) -> Problem | None:
-        """Tell what a request that has begun to come lacks, as the problem that it is if that does not come."""
+        """Return the missing part of a request that has begun, as a problem."""
         if not self.line_mode:
             return SLOW_BODY
         return SLOW_HEADERS if self.requests or self._buffer else None
@@ -161,11 +163,11 @@ class LimitedChannel(WriteThroughChannel):
             self.setTimeout(settings.body_timeout if missing is SLOW_BODY else settings.header_timeout)
 
     def _linger(self) -> None:
-        """Wait for a client that was answered to end what it sends, but not for long, whatever it sends."""
+        """Wait, for a bounded time, for the end of an answered client's bytes."""
         self._lingering, self._missing = True, None
         self.setTimeout(self.site.settings.body_timeout)
         if _half_closable(self.transport):
-            # It may itself wait for the end of what it is sent.
+            # The client may itself wait for the end of the answer.
             cast("Any", self.transport).loseWriteConnection()
 
     def _refuse(self, problem: Problem) -> None:

@@ -1,7 +1,7 @@
 """An HTTP/1.1 connection that sends what is written at once.
 
 Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own sends in the next turn of the reactor, behind
-all answers that are due in this one, with three system calls beside the one that sends.
+all answers that are due in this one. That takes three system calls beside the one that sends.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import ITransport
 
 LARGEST: Final = 16 * 1024
-"""Bytes that are sent at once; of more, the transport is to tell whoever writes when it is enough."""
+"""Bytes that are sent at once; a larger piece is left to the transport, which pauses its producer."""
 
 
 class WriteThroughChannel(HTTPChannel):
-    """Twisted's HTTP/1.1 connection, but that it sends an answer by itself, as a whole.
+    """Twisted's HTTP/1.1 connection, except that it sends an answer at once, as a whole.
 
-    Twisted would send it in the reactor's next turn, which is behind all others that are due in this one. It would ask
-    the kernel to be told when it can, be told so, and ask to be told no more: three system calls beside the one that
-    sends.
+    Twisted would send it in the reactor's next turn, behind all others that are due in this one. It would register for
+    an event, get the event, and unregister: three system calls beside the one that sends.
     """
 
     def __init__(self) -> None:
@@ -45,7 +44,7 @@ class WriteThroughChannel(HTTPChannel):
         self._unsent += iovec
 
     def flush(self) -> None:
-        """Send what was written; what the kernel does not take now, the reactor sends when it does."""
+        """Send the written bytes; the reactor sends those that the kernel does not take."""
         if not self._unsent:
             return
         data = b"".join(self._unsent)
@@ -67,11 +66,11 @@ class WriteThroughChannel(HTTPChannel):
         if len(data) > LARGEST or not isinstance(transport, Connection) or _busy(transport):
             return 0
         sent = transport.writeSomeData(data)
-        # What it can't find out is left to the reactor, which knows what to do about it.
+        # An error is left to the reactor, which handles it.
         return sent if isinstance(sent, int) else 0
 
 
 def _busy(transport: Connection) -> bool:
-    """Tell whether something else is to be sent before, or nothing any more."""
+    """Return whether other bytes have to be sent before, or no more can be."""
     waiting = transport.dataBuffer or transport._tempDataBuffer  # noqa: SLF001  # it has no other name
     return bool(waiting or transport.disconnecting or not transport.connected)

@@ -1,7 +1,7 @@
-"""An HTTP connection that reports to its site when it opens and when it is lost.
+"""An HTTP connection that reports its opening and its loss to its site.
 
-Overrides `twisted.web.http._GenericHTTPChannelProtocol` of Twisted 26.10, which goes on to Twisted's own HTTP/2 channel
-and has no way to name another, and which does not say that a connection is idle.
+Overrides `twisted.web.http._GenericHTTPChannelProtocol` of Twisted 26.10. That goes on to Twisted's own HTTP/2 channel
+and has no way to name another. It does not say that a connection is idle.
 """
 
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Connection(_GenericHTTPChannelProtocol):
-    """A connection of HTTP/1.1, or of HTTP/2 where TLS agrees on it, that its site knows of while it is open."""
+    """A connection of HTTP/1.1, or of HTTP/2 over TLS, known to its site."""
 
     log = Logger()
 
@@ -33,7 +33,7 @@ class Connection(_GenericHTTPChannelProtocol):
     def connectionLost(self, reason: "Failure") -> None:
         try:
             super().connectionLost(reason)
-        except Exception:  # noqa: BLE001  # whatever ends with it; the site is to know that it has ended
+        except Exception:  # noqa: BLE001  # any failure at the end; the site is to learn of the end all the same
             report(self.log, Failure(), self._channel.getPeer())
             self.site.connection_error("service")
         self.site.connections.lost(self)
@@ -47,7 +47,7 @@ class Connection(_GenericHTTPChannelProtocol):
                 self._begin(data)
             else:
                 self._channel.dataReceived(data)
-        except Exception:  # noqa: BLE001  # whatever a byte can cause
+        except Exception:  # noqa: BLE001  # a byte can cause any
             self._fail(Failure())
 
     def _fail(self, failure: Failure) -> None:
@@ -84,11 +84,11 @@ class Connection(_GenericHTTPChannelProtocol):
         return [request for request in requests if request.site is not None and not request.finished]
 
     def end(self) -> None:
-        """Close the connection as soon as nothing is under way on it; at once if nothing is."""
+        """Close the connection as soon as nothing is under way on it."""
         cast("Channel | HTTP2Channel", self._channel).end()
 
     def abort(self, end: "End" = "aborted") -> None:
-        """Close the connection, whatever is under way.
+        """Close the connection, also in the middle of an answer.
 
         Args:
             end: the reason, for those whose answers are lost by it.

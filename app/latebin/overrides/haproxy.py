@@ -1,9 +1,11 @@
 """Connections that begin with a header of the PROXY protocol, and listening for them.
 
-In the place of `twisted.protocols.haproxy` of Twisted 26.10, which closes a connection whose valid header comes in
-pieces (twisted#8287) or is `PROXY UNKNOWN`, raises at an invalid port, takes any word for an address, and looks for the
-header inside TLS, where no proxy writes it. It uses public names alone: `ProxyProtocolWrapper` could take the place of
-`HAProxyProtocolWrapper` upstream, with `core/http/proxy_protocol.py` as its parser.
+In the place of `twisted.protocols.haproxy` of Twisted 26.10. That closes a connection whose valid header comes in
+pieces (twisted#8287) or is `PROXY UNKNOWN`. It raises at an invalid port, and takes any word for an address. It looks
+for the header inside TLS, where no proxy writes it.
+
+This module uses public names alone. `ProxyProtocolWrapper` could take the place of `HAProxyProtocolWrapper` upstream,
+with `core/http/proxy_protocol.py` as its parser.
 """
 
 from typing import Any, Final, cast
@@ -16,17 +18,13 @@ from latebin.answers.client_address import address
 from latebin.core.http.proxy_protocol import ProxyHeader, read
 
 HAPROXY: Final = "haproxy:"
-"""What the description of such an endpoint begins with."""
+"""The beginning of the description of such an endpoint."""
 
 _UNTOLD: Final = ProxyHeader(0)
 
 
 class ProxyProtocolWrapper(ProtocolWrapper):
-    """A connection whose two ends are those that its preamble tells; without one, it is closed.
-
-    Twisted's own closes where a valid preamble comes in pieces or is `PROXY UNKNOWN`, raises where a port is none, and
-    takes whatever stands in the place of an address for one.
-    """
+    """A connection whose two addresses come from its PROXY header; without one it is closed."""
 
     _preamble: ProxyHeader | None = None
 
@@ -51,12 +49,12 @@ class ProxyProtocolWrapper(ProtocolWrapper):
                 self.wrappedProtocol.dataReceived(rest)
 
     def getPeer(self) -> IAddress:
-        """Give the address of the client, if it is told."""
+        """Return the address of the client: that in the header, if it has one."""
         source = (self._preamble or _UNTOLD).source
         return address(*source) if source else cast("IAddress", super().getPeer())
 
     def getHost(self) -> IAddress:
-        """Give the address that the client connected to, if it is told."""
+        """Return the address that the client connected to, by the header if possible."""
         destination = (self._preamble or _UNTOLD).destination
         return address(*destination) if destination else cast("IAddress", super().getHost())
 
@@ -70,12 +68,12 @@ class ProxyProtocolFactory(WrappingFactory):
 
 @attrs.frozen
 class ProxyProtocolReactor:
-    """As much of a reactor as a server endpoint listens with: it reads a preamble before anything else.
+    """The part of a reactor that a server endpoint listens with, with PROXY headers.
 
-    Twisted's own endpoint looks for it inside TLS, where no proxy writes it.
+    The header is read before any TLS.
 
     Attributes:
-        reactor: what listens.
+        reactor: the reactor that listens.
     """
 
     reactor: Any
@@ -94,6 +92,6 @@ class ProxyProtocolReactor:
         return cast("IListeningPort", port)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory) -> IListeningPort:
-        """Accept connections of a socket that somebody else has bound."""
+        """Accept connections of a socket that another process has bound."""
         adopted = self.reactor.adoptStreamPort(fileDescriptor, addressFamily, ProxyProtocolFactory(factory))
         return cast("IListeningPort", adopted)

@@ -1,9 +1,9 @@
 """A connection on which many requests are under way at once.
 
 Overrides `twisted.web._http2.H2Connection` and `H2Stream` of Twisted 26.10. Twisted's own pauses a producer by the
-client's window alone and never by the transport, ends the connection at errors of one stream, ends pending answers at a
-GOAWAY of the client, leaves a connection open after its GOAWAY, and is idle while an answer is waited for
-(twisted#9532).
+client's window alone and never by the transport, and ends the connection at errors of one stream. It ends pending
+answers at a GOAWAY of the client, and leaves a connection open after its GOAWAY. It takes a connection for idle while
+an answer is waited for (twisted#9532).
 """
 
 from collections import deque
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 PIECE: Final = 16 * 1024
 """Bytes of a frame, and those that a stream has written and not sent when its producer is paused.
 
-A hundred streams of a connection whose client takes nothing hold 1.6 MB, and mostly much less: none is produced while
-the transport takes no more.
+A hundred streams of a client that reads nothing hold 1.6 MB, and mostly much less. No stream is produced while the
+transport takes no more.
 """
 
 CONTROL: Final = 256 * 1024
@@ -55,11 +55,11 @@ CONTROL: Final = 256 * 1024
 
 
 class BodyTimeout:
-    """A body of which each WINDOW may take only so long to come, unless it is not wanted yet.
+    """A timeout for each WINDOW of a body, stopped until the body is wanted.
 
     Args:
-        stream: what it comes on.
-        clock: what the time goes by.
+        stream: the stream of the body.
+        clock: the clock of the timeout.
         timeout: seconds.
     """
 
@@ -81,7 +81,7 @@ class BodyTimeout:
             self._call.reset(self._timeout)
 
     def hold(self) -> None:
-        """Let what comes wait; the client may send no more of it than a stream's window."""
+        """Stop the timeout; the client may send at most a stream's window meanwhile."""
         self._wait_no_more()
         self._stream.pauseProducing()
 
@@ -169,10 +169,10 @@ class Stream(H2Stream):
 
 
 class HTTP2Channel(H2Connection):
-    """An HTTP/2 connection whose streams end by themselves, and wait for the transport as for the client's windows.
+    """An HTTP/2 connection whose streams end alone, and wait for transport and windows.
 
-    What closes a connection of HTTP/1.1 in the middle of an answer resets a stream here, when what was written to it
-    has been sent; the other streams go on. The request learns of it as of a connection that is lost.
+    An answer that would close a connection of HTTP/1.1 in its middle resets its stream here, when all written bytes are
+    sent. The other streams go on. The request is notified as of a lost connection.
 
     Attributes:
         ended: why the connection was ended, if it was not by the client's leaving.
@@ -202,7 +202,7 @@ class HTTP2Channel(H2Connection):
     # The end of a connection.
 
     def end(self) -> None:
-        """Close the connection as soon as nothing is under way on it; at once if nothing is."""
+        """Close the connection as soon as nothing is under way on it."""
         self._ending = True
         if self.streams:
             # A client that opens another is sent a GOAWAY then: not every client takes answers behind one.
@@ -211,7 +211,7 @@ class HTTP2Channel(H2Connection):
             self._close(ErrorCodes.NO_ERROR)
 
     def timeoutConnection(self) -> None:
-        """Close the connection, unless it is an answer of ours that has been waited for all the time."""
+        """Close the connection, unless an answer of the service was awaited all the time."""
         if any(map(_owed, self.streams.values())):
             self.setTimeout(self.timeOut)
             return
@@ -241,11 +241,11 @@ class HTTP2Channel(H2Connection):
         self.conn.broken.discard(stream.streamID)
         try:
             stream.connectionLost(reason)
-        except Exception:  # noqa: BLE001  # one that raises leaves the others to be told
+        except Exception:  # noqa: BLE001  # an exception of one stream leaves the others to be notified
             report(self._log, Failure(), self.getPeer())
 
     def _close(self, code: ErrorCodes, text: str = "") -> None:
-        """Send GOAWAY behind all that was sent, and close; streams that are under way are lost."""
+        """Send GOAWAY behind all that was sent, and close the connection."""
         if self._over:
             return
         self.conn.go_away(code, text=text)
@@ -265,7 +265,7 @@ class HTTP2Channel(H2Connection):
         self.site.connection_error("client")
         self._close(error.error_code, str(error))
 
-    # What the client sends.
+    # The client's events.
 
     def dataReceived(self, data: bytes) -> None:
         """Take frames in, and attend to each before the next is looked at."""
@@ -317,7 +317,7 @@ class HTTP2Channel(H2Connection):
         number = event.stream_id
         stream = self.streams[number] = Stream(number, self, _headers(cast("Any", event.headers)))
         if stream.command == b"CONNECT":
-            # What follows is no body, but what would be passed on if there were a tunnel.
+            # Bytes that follow would be passed on if there were a tunnel: they are not a body.
             stream.requestComplete()
         elif event.stream_ended is None:
             self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
@@ -339,7 +339,7 @@ class HTTP2Channel(H2Connection):
             stream.requestComplete()
 
     def _requestAborted(self, event: StreamReset) -> None:
-        """End a stream that the client has reset, or that was reset for what the client did."""
+        """End a stream that was reset, by the client or because of it."""
         stream = self.streams.get(event.stream_id)
         if stream is not None:
             reason = ConnectionLost("the stream was reset") if event.remote_reset else EndedError("protocol_error")
@@ -348,7 +348,7 @@ class HTTP2Channel(H2Connection):
         self._spend()
 
     def _spend(self) -> None:
-        """Count a stream that ended by a reset: a client that has many of them end is a flood (CVE-2023-44487)."""
+        """Count a stream that ended by a reset; many are a flood (CVE-2023-44487)."""
         now = self._reactor.seconds()
         elapsed = max(0.0, now - self._resetTokenTimestamp)
         self._resetTokens = min(self._resetTokenBurst, self._resetTokens + elapsed * self._resetTokenRate)
@@ -371,7 +371,7 @@ class HTTP2Channel(H2Connection):
             self._wake()
 
     def _terminated(self, event: ConnectionTerminated) -> None:
-        """End as the client does: when what it waits for is answered, or at once if it reports an error."""
+        """End as the client announces: after its answers, or at once after an error."""
         if event.error_code != ErrorCodes.NO_ERROR:
             self.ended = "goaway"
             self._close(ErrorCodes.NO_ERROR)
@@ -389,7 +389,7 @@ class HTTP2Channel(H2Connection):
         if streamID in self._bodies:
             self._bodies.pop(streamID).end()
 
-    # What the client is sent.
+    # The answers to the client.
 
     def writeHeaders(
         self, version: bytes, code: bytes, reason: bytes, headers: list[tuple[bytes, bytes]], streamID: int
@@ -415,7 +415,7 @@ class HTTP2Channel(H2Connection):
         self._send_later()
 
     def endRequest(self, streamID: int) -> None:
-        """End an answer when it has been sent: by a reset, if it is not finished."""
+        """End an answer when it has been sent; an unfinished one ends by a reset."""
         stream = self.streams.get(streamID)
         if stream is None:
             return
@@ -436,7 +436,7 @@ class HTTP2Channel(H2Connection):
         self._send_later()
 
     def takes(self, stream: Stream) -> bool:
-        """Return whether a producer is to write now: if the client and the transport would take it."""
+        """Return whether a producer is to write now, by client and transport."""
         if self._consumerBlocked is not None or stream.unsent:
             return False
         return int(self.conn.local_flow_control_window(stream.streamID)) > 0
@@ -469,7 +469,7 @@ class HTTP2Channel(H2Connection):
         self._send()
 
     def _send(self) -> None:
-        """Send a frame of each stream in turn, for as long as the transport takes them."""
+        """Send a frame of each stream in turn, while the transport takes them."""
         if self._over:
             return
         self._busy = True
@@ -479,7 +479,7 @@ class HTTP2Channel(H2Connection):
                 number = next(iter(self._ready))
                 self._send_frame(number, self._ready.pop(number))
                 self._tryToWriteControlData()
-        except Exception:  # noqa: BLE001  # whatever a state that the client chose can cause
+        except Exception:  # noqa: BLE001  # the client can choose a state that causes any
             report(self._log, Failure(), self.getPeer())
             self.ended = "failed"
             self.site.connection_error("service")
@@ -530,7 +530,7 @@ class HTTP2Channel(H2Connection):
             self.conn.acknowledge_received_data(waiting, streamID)
         if streamID in self.conn.broken:
             self.conn.broken.remove(streamID)
-            # As with a connection, the side that breaks it off is not told before that is done.
+            # As with a connection, the side that resets the stream is notified afterwards.
             self._reactor.callLater(0, stream.request.connectionLost, Failure(ConnectionAborted()))
         if self._ending and not self.streams:
             self._close(ErrorCodes.NO_ERROR)
@@ -548,12 +548,15 @@ _HANDLERS: "Final[Mapping[type[Event], Callable[[HTTP2Channel, Any], None]]]" = 
 
 
 def _owed(stream: Stream) -> bool:
-    """Return whether a request was received as a whole, and nothing of its answer is there for the client to take."""
+    """Return whether a whole request waits for the first bytes of its answer."""
     return stream.request.site is not None and not stream.unsent
 
 
 def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return the fields of a request with one host and a path, which CONNECT has not (RFC 9113, section 8.5)."""
+    """Return the fields of a request, with one host and a path.
+
+    CONNECT has no path (RFC 9113, section 8.5).
+    """
     named = dict(given)
     if b":path" not in named:
         return [(b":path", named.get(b":authority", b"")), *given]

@@ -1,7 +1,7 @@
-"""The frames of an HTTP/2 connection: what is wrong with a stream ends that stream alone.
+"""The frames of an HTTP/2 connection, with stream errors that end one stream alone.
 
-Overrides `h2.connection.H2Connection` and `h2.frame_buffer.FrameBuffer` of h2 4.4, which end the connection at most
-errors, and do not always name the error by the code that RFC 9113, section 7, has for it.
+Overrides `h2.connection.H2Connection` and `h2.frame_buffer.FrameBuffer` of h2 4.4. They end the connection at most
+errors, and do not always use the error code of RFC 9113, section 7.
 """
 
 import re
@@ -81,7 +81,7 @@ class FaultyFrame(Frame):
 
 
 class IncomingFrames(FrameBuffer):
-    """The bytes of frames that are not whole yet; a frame that is too long is refused by its header."""
+    """The bytes of incomplete frames; a header alone is enough to refuse a long one."""
 
     def __next__(self) -> Frame:
         while True:
@@ -120,7 +120,7 @@ def _parse_body(frame: Frame, body: memoryview) -> Frame:
 
 
 def _is_request(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether a request is none that HTTP/1.1 could not have asked (RFC 9113, section 8.3.1)."""
+    """Return whether HTTP/1.1 could have sent this request (RFC 9113, section 8.3.1)."""
     method, target = b"", b"/"
     for name, value in headers:
         if name == b":method":
@@ -141,7 +141,7 @@ class Frames(H2Connection):
 
     Attributes:
         broken: the streams whose answers are to end by a reset.
-        partial: whether what came last was no whole frame that means anything.
+        partial: whether the last bytes completed no frame that has a meaning.
         final: the last stream that is served, for a service that stops; None while all are.
     """
 
@@ -159,7 +159,7 @@ class Frames(H2Connection):
         """Take bytes in, frame by frame.
 
         Yields:
-            What each frame means.
+            The events of each frame.
 
         Raises:
             ProtocolError: the connection is to be closed, with the error's code.
@@ -177,8 +177,8 @@ class Frames(H2Connection):
 
         Args:
             code: the reason.
-            last: the last stream that is served; the last that has begun, unless it is said.
-            text: what a person who looks at the frames may want to know.
+            last: the last stream that is served; None for the last that has begun.
+            text: a remark for people that read the frames.
         """
         frame = GoAwayFrame(0, self.highest_inbound_stream_id if last is None else last, code)
         frame.additional_data = text.encode("ascii", "backslashreplace")[:200]
@@ -192,12 +192,12 @@ class Frames(H2Connection):
             super().end_stream(stream_id)
 
     def coming(self, stream_id: int) -> bool:
-        """Return whether more of a stream's request may come, whatever was answered."""
+        """Return whether more of a stream's request may come, also after its answer."""
         stream = self.streams.get(stream_id)
         return stream is not None and stream.open
 
     def end_request(self, stream_id: int) -> None:
-        """Reset a stream whose answer is whole, if its request is not (RFC 9113, section 8.1)."""
+        """Reset a stream whose answer ends before its request (RFC 9113, section 8.1)."""
         if self.coming(stream_id):
             super().reset_stream(stream_id, ErrorCodes.NO_ERROR)
 
@@ -309,7 +309,7 @@ class Frames(H2Connection):
         return super()._receive_rst_stream_frame(frame)
 
     def _receive_priority_frame(self, frame: HeadersFrame | PriorityFrame) -> Taken:
-        """Refuse a stream that depends on itself; priorities are deprecated, and all streams are equal here."""
+        """Refuse a stream that depends on itself, and ignore priorities."""
         if frame.depends_on == frame.stream_id:
             return self._fault(frame.stream_id, ErrorCodes.PROTOCOL_ERROR, self.streams.get(frame.stream_id))
         return [], []
@@ -321,7 +321,7 @@ class Frames(H2Connection):
         return self._fault(number, frame.code, self.streams.get(number))
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> Taken:
-        """Take note that the client opens no more streams; those that it has opened are served (section 6.8)."""
+        """Note that the client opens no more streams (RFC 9113, section 6.8)."""
         event = ConnectionTerminated()
         event.error_code, event.last_stream_id = frame.error_code, frame.last_stream_id
         return [], [event]

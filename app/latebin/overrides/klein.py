@@ -1,13 +1,13 @@
 """Klein's resource, without the garbage that Klein's own leaves behind.
 
 Overrides `klein._resource.KleinResource` of Klein 24.8, checked with Werkzeug 3.1. Klein's `render` handles failures
-with a function that refers to itself through its own closure (klein#101): a cycle of about 42 objects and 6 kB for each
-request, which only the cyclic collector frees. Here the same steps are the methods of an object that nothing refers to
-once the request is finished. It could be sent there without `_Route`, which also remembers matches.
+with a function that refers to itself through its own closure (klein#101). That is a cycle of about 42 objects and 6 kB
+for each request, which only the cyclic collector frees. Here the same steps are the methods of an object that nothing
+refers to once the request is finished. It could be sent there without `_Route`, which also remembers matches.
 
-The result is Klein's: the values that a route may return, the error handlers and their order, the defaults behind them,
-the log, the mapper for `url_for`. One thing differs: a method is taken as it is written (RFC 9110, section 9.1), where
-Werkzeug takes `get` for GET.
+The result is Klein's: the values that a route may return, the error handlers and their order, and the defaults behind
+them. So are the log, and the mapper for `url_for`. One thing differs: a method is taken as it is written (RFC 9110,
+section 9.1), where Werkzeug takes `get` for GET.
 """
 
 import copy
@@ -37,7 +37,7 @@ MAX_ROUTES: Final = 1024
 
 
 class _Route:
-    """What one method and URL lead to.
+    """The route of one method and URL, or the error of the search for it.
 
     Werkzeug's matching leaves a cycle as well (`StateMachineMatcher.match`), and takes a third of the time of a
     rendering: it is done once, whether it finds a route or raises.
@@ -106,7 +106,7 @@ class TidyKleinResource(KleinResource):
         method = request.method.decode("utf-8")
         # Werkzeug looks for it in capital letters: those that it does not have are to make no difference.
         if not method.isupper():
-            method += " is no route's"
+            method += " has no route"
         return self._app.url_map.bind(name, script, path_info=path, default_method=method, url_scheme=scheme)
 
 
@@ -138,7 +138,7 @@ class _Rendering:
 
     def _leave(self, _: object) -> None:
         self._finished = True
-        # None while the route is being called: who leaves then is told of in a later turn of the reactor.
+        # None while the route is being called: a disconnect then comes in a later turn of the reactor.
         if self._deferred is not None:
             self._deferred.cancel()
 
@@ -151,7 +151,10 @@ class _Rendering:
         return self._app.execute_endpoint(endpoint, request, **arguments)
 
     def _conclude(self, result: Any, deferred: Deferred[Any]) -> Any:
-        """Say what becomes of a result when there is one; said before, it would take 1 kB while that is awaited."""
+        """Add the handlers of a result once there is one.
+
+        Added before, they would take 1 kB while the result is awaited.
+        """
         deferred.addCallback(self._process)
         deferred.addErrback(self._failed, self._app._error_handlers)
         deferred.addCallback(self._write)
@@ -173,7 +176,7 @@ class _Rendering:
         return result
 
     def _failed(self, failure: Failure, handlers: ErrorMethods) -> Any:
-        """Ask the first error handler that is for this failure; if it fails itself, those behind it."""
+        """Call the first error handler for this failure; its own failure goes to the next."""
         if self._finished:
             if not failure.check(CancelledError):
                 log.failure("failed after the request was finished", failure)

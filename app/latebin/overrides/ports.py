@@ -1,7 +1,7 @@
 """Ports on a socket that several processes share.
 
 Overrides `twisted.internet.tcp.Port` and `unix.Port` of Twisted 26.10. Twisted's own accepts up to 100 connections in a
-row, so that one worker takes them all; it sets `numberAccepts` back itself, so that no caller can choose it. A UNIX
+row, so that one worker takes them all. It sets `numberAccepts` back itself, so that no caller can choose it. A UNIX
 port removes the path of the socket, and shuts down a socket that other processes accept on. Upstream could take a
 `numberAccepts` that stays what it is set to.
 """
@@ -24,8 +24,8 @@ SSL: Final = "ssl:"
 AT_ONCE: Final = 1
 """Connections accepted in a turn of the reactor: in the long turns of a busy one, others come in between.
 
-With 8, the first worker to wake took all the 64 connections of a load generator in one of four tries, while the other
-waited for a core.
+With 8, in one of four tries, the first worker to wake took all the 64 connections of a load generator. The other worker
+waited for a core meanwhile.
 """
 
 
@@ -41,7 +41,7 @@ class SharingReactor(AdoptingReactor):
     def listenUNIX(
         self, address: str, factory: IProtocolFactory, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
     ) -> IListeningPort:
-        """Accept connections of a UNIX domain socket, whose path is left to the process that bound it."""
+        """Accept connections of a UNIX domain socket, and leave its path alone."""
         port = SharedUNIXPort._fromListeningDescriptor(self.reactor, self.descriptor, factory)  # noqa: SLF001
         # Listening on it anew, as the port does, leaves both as they were bound.
         port.backlog, port.mode = backlog, mode
@@ -49,7 +49,7 @@ class SharingReactor(AdoptingReactor):
 
 
 class TunedListening(StockListening):
-    """Twisted's ways to listen, with a PROXY protocol of ours, and with sockets that several processes share evenly."""
+    """The ways to listen with our PROXY protocol, and on evenly shared sockets."""
 
     def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
         if description.startswith(HAPROXY):
@@ -67,15 +67,15 @@ class TunedListening(StockListening):
     def lend(self, port: tcp.Port) -> None:
         """Stop accepting; closed, the socket is the workers' all the same, until they close theirs."""
         super().lend(port)
-        # Shut, it would be nobody's.
+        # A socket that is shut down could not be accepted on by any process.
         port._shouldShutdown = False  # noqa: SLF001
 
 
 class SharedPort(tcp.Port):
-    """A port that takes one connection at a time, and leaves others for those that listen on the same socket.
+    """A port that accepts one connection at a time, and leaves others to other processes.
 
-    Twisted's own, which `adoptStreamPort` gives, takes 100 in a row: all that a client with a pool of connections opens
-    at once, for as long as it keeps them.
+    Twisted's own, which `adoptStreamPort` returns, accepts 100 in a row. Those are all that a client with a pool of
+    connections opens at once, for as long as it keeps them.
     """
 
     def doRead(self) -> None:
@@ -84,7 +84,7 @@ class SharedPort(tcp.Port):
 
 
 class SharedUNIXPort(unix.Port):
-    """The same for a UNIX domain socket, whose path is not this process's to remove, nor the socket its to shut."""
+    """The same for a UNIX domain socket, whose path and socket outlive the port."""
 
     _shouldShutdown = False
 

@@ -1,7 +1,7 @@
-"""The reactor of a process that serves: Twisted's, with a shorter way from an event to its descriptor.
+"""The reactor of a process that serves, with a shorter way to a descriptor.
 
-Overrides `twisted.internet.epollreactor.EPollReactor` of Twisted 26.10, which calls each descriptor in a logging
-context of its own, and makes room for as many events as there are descriptors.
+Overrides `twisted.internet.epollreactor.EPollReactor` of Twisted 26.10. Twisted's own calls each descriptor in a
+logging context of its own, and makes room for as many events as there are descriptors.
 
 To import `reactor` from here installs it, as it does for Twisted's. Where one is installed, or there is no epoll, it is
 that of Twisted's choice.
@@ -23,17 +23,17 @@ if hasattr(select, "epoll"):
     from twisted.internet.epollreactor import EPollReactor
 
     class DirectReactor(EPollReactor):
-        """Twisted's epoll reactor, but that whom an event is for is called in no logging context of its own.
+        """Twisted's epoll reactor, except that a descriptor is called without a logging context.
 
-        Nothing here asks what is in it, and to enter and leave it takes longer than to read a socket, twice for each
-        answer. Twisted also makes room for as many events as there are descriptors each time that it looks for any:
-        120 kB where 10,000 are connected.
+        Nothing here reads that context, and to enter and leave it takes longer than to read a socket, twice for each
+        answer. Twisted also makes room, at each poll, for as many events as there are descriptors: 120 kB for 10,000
+        connections.
         """
 
         def doPoll(self, timeout: float | None) -> None:
             """Wait for events, and attend to them.
 
-            What it raises is logged by the loop that calls it, and what was not attended to is there the next time.
+            The loop that calls this method logs its exceptions; events that are left then come the next time.
 
             Args:
                 timeout: seconds; None for as long as it takes.

@@ -1,4 +1,4 @@
-"""A request with its pending answer and its id, which reports its end to the site.
+"""A request with its pending answer and id, which reports its end to the site.
 
 Overrides `twisted.web.server.Request` of Twisted 26.10. Twisted's own reports a finished request alone, so that a log
 would miss each client that leaves. Its body goes to a file without a limit, and is whole when the request is
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from latebin.core.http.reply import Problem
 
 
-# A channel asks each time whether it is to tell a request that it is queued; that is found the sooner if it is not.
+# A channel looks each time whether to notify a request that it is queued; this marker ends the search early.
 @provider(INonQueuedRequestFactory)
 class Request(LeanRequest):
-    """A request, and what the access log wants to know of it.
+    """A request with all that the access log needs.
 
-    A style that runs under a plain `twisted.web.server.Site` is given Twisted's own request instead. That serves as
-    well: the attributes are set on it all the same, and nobody reads them.
+    A style that runs under a plain `twisted.web.server.Site` gets Twisted's own request instead. That serves it as
+    well: the attributes are set on the request all the same, and not read.
 
     Attributes:
-        style: who answers: `klein`, `resource`, or `site` for what belongs to neither.
-        pending_answer: what the request was pending_answerd; None where that is nothing, as in a refusal.
-        broken: whether its answer was broken off by an upstream.
-        end: why it ended before its answer was whole, if it did.
-        request_id: its id, as its answer and the log tell it.
-        refusal: why it is answered though it is not whole, if it is.
+        style: the style that answers, `klein` or `resource`; `site` for a page of neither.
+        pending_answer: the answer that the service has accepted to give; None for a refusal or a page.
+        broken: whether the answer was broken off by an upstream.
+        end: why its connection or stream ended before the answer was whole, if it did.
+        request_id: the id that answer and log give the request.
+        refusal: why the request is answered before it is whole; None for a whole request.
     """
 
     # Twisted declares it None until the headers are there, which is before any resource sees the request.
@@ -61,7 +61,7 @@ class Request(LeanRequest):
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status, and return the request's id, whoever answers it and however."""
+        """Set the status and the header with the request's id."""
         self.setHeader(HEADER, self.request_id)
         super().setResponseCode(code, message)
 
@@ -72,14 +72,14 @@ class Request(LeanRequest):
             self.channel.flush()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Process the request when it is whole, unless it was processed before; then its body is whole now."""
+        """Process the request, or complete its body if it was processed before."""
         if self.site is None:
             super().requestReceived(command, path, version)
         elif isinstance(self.content, StreamedBody):
             self.content.complete()
 
     def process(self) -> None:
-        """Give the request its id, and the client that trusted proxies report, before anything asks for them."""
+        """Set id and client of the request before any resource sees it."""
         channel: Any = self.channel
         host: Host = channel.site
         self.request_id = host.assign(self.given(HEADER), self.given(PARENT))
@@ -88,23 +88,26 @@ class Request(LeanRequest):
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body; if there is an answer already, nobody wants it any more."""
+        """Take a piece of the body; drop it if there is an answer already."""
         if self.content is None:
             return
         super().handleContentChunk(data)
         self._check_size()
 
     def gotLength(self, length: int | None) -> None:
-        """Let the site decide where the body goes, if there is one; Twisted's is asked by the length alone."""
+        """Ask the site for the sink of the body, if there is a body.
+
+        Twisted's own site is asked by the length alone.
+        """
         channel: Any = self.channel
-        told: Host = channel.site
-        self.content = NO_BODY if length == 0 else told.body(self._parts()[1], length)
+        host: Host = channel.site
+        self.content = NO_BODY if length == 0 else host.body(self._parts()[1], length)
 
     def expect_body(self, source: BodySource) -> None:
-        """Take note that a body is to come, which nobody waits for if it is to be passed on, or is too large.
+        """Pass the body on as it comes if the target asks for it.
 
         Args:
-            source: where it comes from.
+            source: the connection that the body comes from.
         """
         self._check_size()
         if self.refusal is not None:
@@ -122,11 +125,11 @@ class Request(LeanRequest):
 
     def _most(self) -> int:
         channel: Any = self.channel
-        told: Host = channel.site
-        return told.settings.max_body
+        host: Host = channel.site
+        return host.settings.max_body
 
     def refuse(self, problem: "Problem") -> None:
-        """Answer at once, though the request is not whole; what is still to come of it, nobody wants.
+        """Answer at once, though the request is not whole, and drop the rest.
 
         A request that is being answered already is answered with the problem instead; if that answer has begun, it is
         broken off.
@@ -145,14 +148,14 @@ class Request(LeanRequest):
         self.requestReceived(*self._parts())
 
     def _parts(self) -> tuple[bytes, bytes, bytes]:
-        """Tell method, target and version, which are known to the channel only, until the request is processed."""
+        """Return method, target and version, also before the request is processed."""
         channel: Any = self.channel
         if isinstance(channel, LimitedChannel):
             return channel.begun
         return channel.command, channel.path, b"HTTP/2"
 
     def connectionLost(self, reason: "Failure") -> None:
-        """Tell the site that the client left, if the request had been received and was not answered."""
+        """Report a disconnect to the site if a whole request has no whole answer."""
         if isinstance(reason.value, EndedError) and self.end == "left":
             self.end = reason.value.end
         super().connectionLost(reason)

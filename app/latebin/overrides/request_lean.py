@@ -1,7 +1,7 @@
 """A request that leaves out what the service does not ask of it.
 
 Overrides `twisted.web.server.Request` of Twisted 26.10. Twisted's own reads query and cookies into dictionaries before
-they are asked for (twisted#4519), and sets the Date of the request, where RFC 9110, section 6.6.1, wants that of the
+they are asked for (twisted#4519). It sets the Date of the request, where RFC 9110, section 6.6.1, wants that of the
 response. Its reason phrases lack some statuses. Upstream could take date and phrases: `setResponseCode` with `_date`
 and `PHRASES` depends on nothing else here.
 """
@@ -46,10 +46,10 @@ def _date(second: int) -> bytes:
 
 
 class LeanRequest(server.Request):
-    """Twisted's request, but that what an answer needs is made when it is answered, and not before it waits.
+    """Twisted's request, except that it prepares its answer when it is answered.
 
-    A delay's request does little else than wait, and is one of thousands: Twisted would read its query into a
-    dictionary, which the service reads by itself, and give it headers with the date of the question.
+    A request here does little else than wait, and is one of thousands. Twisted would read its query into a dictionary,
+    though the service reads the query itself. It would make headers with the date of the request.
     """
 
     # Twisted declares them None until the path is split, which is before any resource sees the request.
@@ -73,7 +73,7 @@ class LeanRequest(server.Request):
         return cast("Sequence[bytes] | None", self.requestHeaders._rawHeaders.get(name))  # noqa: SLF001  # as it would
 
     def parseCookies(self) -> None:
-        """Leave the cookies in their header: nobody here asks for one."""
+        """Leave the cookies in their header, which the service does not read."""
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Process the request, which is whole."""
@@ -84,7 +84,7 @@ class LeanRequest(server.Request):
         self.process()
 
     def process(self) -> None:
-        """Find who answers, and have the request answered."""
+        """Find the resource, and render the request by it."""
         channel: Any = self.channel
         self.site = channel.site
         self.prepath = []
@@ -96,11 +96,11 @@ class LeanRequest(server.Request):
             return
         try:
             self.render(channel.site.getResourceFor(self))
-        except BaseException:  # noqa: BLE001  # whatever it is, it is answered, as Twisted does it
+        except BaseException:  # noqa: BLE001  # every failure is answered, as Twisted does it
             self.processingFailed(Failure())
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
-        """Set the status, with the phrase that it has today, and what every answer says of itself.
+        """Set the status with today's phrase, and the headers of every answer.
 
         Twisted has older phrases, none for some statuses, and the date of the request (RFC 9110, section 6.6.1).
         """
@@ -110,7 +110,7 @@ class LeanRequest(server.Request):
         headers[b"Server"], headers[b"Date"] = [server.version], [_date(int(time()))]
 
     def setHeader(self, name: bytes, value: bytes) -> None:
-        """Set a header: as it is, if Twisted would find nothing in it to be spelt in another way, nor to be folded."""
+        """Set a header, without Twisted's spelling and folding for common ones."""
         if name in SPELT and _LF not in value and _CR not in value:
             self.responseHeaders._rawHeaders[name] = [value]  # noqa: SLF001  # what its `setRawHeaders` would do
         else:

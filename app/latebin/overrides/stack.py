@@ -1,4 +1,4 @@
-"""The only door to this room: a service runs on Twisted's and Klein's own classes, or on ours in their place.
+"""The only door to this room: Twisted's and Klein's own classes, or ours instead.
 
 With `STOCK`, the contract is kept by public names of the libraries alone, and no other module of this room is imported.
 `TUNED` adds speed, bounds on what a client sends, bodies that stream, and the manners of HTTP/2.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Listening(Protocol):
-    """The ways to listen: on an endpoint, on the socket of another process, or for other processes."""
+    """The ways to listen: on an endpoint, another process's socket, or for others."""
 
     def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
         """Parse a server endpoint description.
@@ -43,11 +43,11 @@ class Listening(Protocol):
         ...
 
     def adopt(self, reactor: "IReactorSocket", descriptor: int) -> object:
-        """Return a reactor for one endpoint, which adopts a socket that listens already, where it would bind one."""
+        """Return a reactor for one endpoint, which adopts a socket instead of binding one."""
         ...
 
     def lend(self, port: "Port") -> None:
-        """Stop accepting on a port whose socket is for other processes; they go on when the port is closed here."""
+        """Stop accepting on a port whose socket other processes go on to use."""
         ...
 
 
@@ -127,7 +127,7 @@ class StockListening:
         return AdoptingReactor(reactor, descriptor)
 
     def lend(self, port: "Port") -> None:
-        """Stop accepting; a client that is not accepted yet when this port is closed may be reset."""
+        """Stop accepting; a client that waits when this port is closed may be reset."""
         port.stopReading()
 
 

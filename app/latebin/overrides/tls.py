@@ -1,7 +1,7 @@
-"""TLS that closes its connection when it has said so, and survives what the protocol inside it raises.
+"""TLS that closes its connection after its alert, and survives exceptions of its protocol.
 
 Overrides `twisted.protocols.tls.BufferingTLSTransport` of Twisted 26.10. Twisted's own sends close_notify and then
-waits for the peer's, without a bound; RFC 8446, section 6.1, asks for no such answer, and RFC 9112, section 9.8, lets a
+waits for the peer's, without a bound. RFC 8446, section 6.1, asks for no such answer, and RFC 9112, section 9.8, lets a
 server close once its alert is sent.
 """
 
@@ -29,9 +29,9 @@ SMALL: Final = 16 * 1024
 class ClosingTLSTransport(BufferingTLSTransport):
     """A TLS connection that sends FIN behind its close_notify, and ends soon after that.
 
-    The peer may send on for LINGER, and is not heard: a connection that is closed at once would be reset by what comes
-    late, and the reset would take back what the peer has not read (RFC 9112, section 9.6). A peer that is still reading
-    is waited for while it takes anything.
+    The peer may send on for LINGER, and its bytes are dropped. A connection that is closed at once would be reset by
+    late bytes. The reset would take back bytes that the peer has not read (RFC 9112, section 9.6). A peer that is still
+    reading is waited for while it takes anything.
     """
 
     log = Logger()
@@ -95,13 +95,13 @@ class ClosingTLSTransport(BufferingTLSTransport):
         """Pass on what comes; what that raises ends this connection alone."""
         try:
             super().dataReceived(data)
-        except Exception:  # noqa: BLE001  # whatever a byte can cause; the reactor would leave the connection open
+        except Exception:  # noqa: BLE001  # a byte can cause any; the reactor would leave the connection open
             report(self.log, Failure(), self.getPeer())
             self._lostTLSConnection = True
             self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Pass on that the connection is lost, whatever its last bytes cause."""
+        """Pass on that the connection is lost, also if its last bytes raise."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         # The bound method in it knows this object: the two would be a cycle.
