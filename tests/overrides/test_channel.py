@@ -23,7 +23,7 @@ MOST = 2**20
 
 @attrs.frozen
 class Line:
-    """One connection to a service, with the clock of its delays, that of its idle timeout, and its upstream."""
+    """A connection to a service, with clocks of its delays and timeouts, and its upstream."""
 
     site: ServiceSite
     wire: Wire
@@ -48,7 +48,7 @@ def line(style: str) -> Iterator[Line]:
 
 
 def test_held_body_is_not_idle(line: Line) -> None:
-    """A connection that is left unread is not closed for being idle; once it is read again, it can be."""
+    """A connection is not closed as idle while it is held, and is afterwards."""
     line.post(f"Content-Length: {WINDOW * 2}", delay="5m")
     line.wire.send(b"x" * WINDOW)
     assert line.wire.producerState == "paused"
@@ -65,7 +65,7 @@ def test_held_body_is_not_idle(line: Line) -> None:
 
 
 def test_whole_body_is_not_idle(line: Line) -> None:
-    """Once the body is whole, the client is waiting for its answer, however long it takes to be passed on."""
+    """A client with a whole body is not idle while the body is passed on."""
     line.post(f"Content-Length: {WINDOW}", delay="5m")
     line.wire.send(b"x" * WINDOW)
     line.idle.advance(IDLE * 2)
@@ -78,7 +78,7 @@ def test_whole_body_is_not_idle(line: Line) -> None:
 
 
 def test_held_though_the_client_reads(line: Line) -> None:
-    """A client that reads on makes nobody read more of the body that nobody takes."""
+    """A body that its upstream does not take stays unread when the client reads."""
     line.post("Content-Length: 1000000", delay="0")
     line.delays.advance(0)
     line.agent.body.pauseProducing()
@@ -94,7 +94,7 @@ def test_held_though_the_client_reads(line: Line) -> None:
 
 
 def test_stalled(line: Line) -> None:
-    """A client that stops in the middle of its body is told so and let go, and its upstream is not asked any more."""
+    """A stalled body is refused, and the request to its upstream cancelled."""
     line.post("Content-Length: 2", delay="0")
     line.delays.advance(0)
     line.delays.advance(40)
@@ -106,7 +106,7 @@ def test_stalled(line: Line) -> None:
 
 @pytest.mark.parametrize("delay", ["0", "5m"])
 def test_too_large(line: Line, delay: str) -> None:
-    """A body that turns out too large is refused, whether its upstream is asked already or not."""
+    """A body that turns out too large is refused before and after its delay."""
     line.post("Transfer-Encoding: chunked", delay=delay)
     line.delays.advance(0)
     line.wire.send(b"%x\r\n" % (MOST + 1) + b"x" * MOST)
@@ -127,7 +127,7 @@ def test_announced_too_large(line: Line) -> None:
 
 
 def test_malformed(line: Line) -> None:
-    """A body that turns out to be none is refused in the place of an answer, and its upstream is not asked any more."""
+    """A malformed body is refused, and the request to its upstream cancelled."""
     line.post("Transfer-Encoding: chunked", delay="0")
     line.delays.advance(0)
     line.wire.send(b"none\r\n")
@@ -152,7 +152,7 @@ def test_timeout_counts_from_the_last_progress(line: Line) -> None:
 
 
 def test_other_paths_wait_for_their_bodies(line: Line, prefix: str) -> None:
-    """Where nothing is passed on, a request is processed once its body is whole, as Twisted does it."""
+    """A request is processed when its body is whole, unless it is passed on."""
     line.wire.send(f"POST {prefix}/delayed/0 HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
     assert line.delays.getDelayedCalls() == []
     line.wire.send(b"2")
@@ -161,7 +161,7 @@ def test_other_paths_wait_for_their_bodies(line: Line, prefix: str) -> None:
 
 
 def test_a_reader_that_was_slow_before(line: Line) -> None:
-    """What is registered to write while the client does not read is told so at once."""
+    """A producer is paused at once when the client was not reading before."""
     line.post(delay="0")
     channel, producer = cast("Any", line.wire.producer), Flow()
     channel.pauseProducing()
@@ -181,7 +181,7 @@ class Flow:
 
 
 def test_refused_at_once(line: Line) -> None:
-    """A refusal does not wait for the body, and comes behind what had asked for it."""
+    """A refusal does not wait for the body, and comes behind earlier answers."""
     line.post("Content-Length: 4", "Expect: 100-continue", "Latebin-Size: 1k")
     assert line.wire.received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad Request\r\n")
     line.wire.send(b"body")
@@ -204,7 +204,7 @@ def test_refused_at_once(line: Line) -> None:
     ],
 )
 def test_wrong_header(line: Line, header: str, name: bytes) -> None:
-    """A header that is not known, comes twice, or holds what cannot be read, is a 400 that names it."""
+    """An unknown, repeated or malformed header is a 400 that names it."""
     line.post(header)
     assert line.wire.received.startswith(b"HTTP/1.1 400 ")
     assert b'"parameter": ' + name in line.wire.received
@@ -213,7 +213,7 @@ def test_wrong_header(line: Line, header: str, name: bytes) -> None:
 
 @pytest.mark.parametrize("rest", ["/..", "/a/%2e%2e/b", "/#a", "/\x85"])
 def test_wrong_target(line: Line, rest: str) -> None:
-    """A path that would climb out of the upstream's own, or is no path, is a 400."""
+    """A malformed path, or one out of the upstream's own, is a 400."""
     line.wire.send(f"GET {line.target}{rest} HTTP/1.1\r\nHost: a\r\n\r\n".encode("latin-1"))
     assert line.wire.received.startswith(b"HTTP/1.1 400 ")
     assert b'"parameter": "path"' in line.wire.received

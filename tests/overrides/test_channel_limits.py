@@ -29,7 +29,7 @@ PARTS = 2**14
 
 @attrs.frozen
 class Line:
-    """One connection to a service, with the clock of its delays and that of its timeouts."""
+    """A connection to a service, with the clocks of its delays and timeouts."""
 
     root: Root
     wire: Wire
@@ -101,7 +101,7 @@ def test_headers_behind_an_answer(line: Line, prefix: str) -> None:
 
 @pytest.mark.parametrize("rest", [b"\r\n", b"Content-Length: 2\r\n\r\nab"])
 def test_idle_after_a_slow_request(line: Line, prefix: str, rest: bytes) -> None:
-    """Once a request has come, however slowly, its answer and the next request have their own time."""
+    """An answer and the next request have their own time after a slow request."""
     line.wire.send(f"POST {prefix}/delayed/5m HTTP/1.1\r\nHost: a\r\n".encode())
     line.clock.advance(19)
     line.wire.send(rest[:-1])
@@ -143,7 +143,7 @@ def test_body_that_trickles(line: Line, prefix: str) -> None:
 
 
 def test_body_that_is_slow(line: Line, prefix: str) -> None:
-    """A body may take as long as it takes, as long as each window of it comes in time."""
+    """A body is taken, however long it takes, when each window is in time."""
     line.send(*post(prefix, f"Content-Length: {4 * WINDOW}"))
     for _ in range(4):
         line.clock.advance(29)
@@ -154,7 +154,7 @@ def test_body_that_is_slow(line: Line, prefix: str) -> None:
 
 @pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
 def test_body_announced_too_large(line: Line, prefix: str, expect: tuple[str, ...]) -> None:
-    """A body that will be too large is refused before it comes; nobody asks for it."""
+    """A body that is announced too large is refused before it comes, without a 100."""
     line.send(*post(prefix, f"Content-Length: {4 * WINDOW + 1}", *expect))
     assert line.wire.received.startswith(b"HTTP/1.1 413 ")
     line.wire.send(b"x" * (4 * WINDOW + 1))
@@ -163,7 +163,7 @@ def test_body_announced_too_large(line: Line, prefix: str, expect: tuple[str, ..
 
 
 def test_body_turns_out_too_large(line: Line, prefix: str) -> None:
-    """A body that has come to be too large is refused; what still comes of it is dropped, but not for ever."""
+    """A body that becomes too large is refused, and further bytes dropped for a while."""
     line.send(*post(prefix, "Transfer-Encoding: chunked"))
     chunk = b"10000\r\n" + b"x" * WINDOW + b"\r\n"
     line.wire.send(chunk * 4)
@@ -179,7 +179,7 @@ def test_body_turns_out_too_large(line: Line, prefix: str) -> None:
 
 
 def test_stop(line: Line, prefix: str) -> None:
-    """A service that stops waits for nobody who was refused, whatever is still to come."""
+    """A service that stops does not wait for the bytes of a refused client."""
     line.send(*post(prefix, f"Content-Length: {4 * WINDOW + 1}"))
     ended = line.root.connections.end()
     line.clock.advance(0)
@@ -213,7 +213,7 @@ def test_body_at_the_limit(line: Line, prefix: str) -> None:
     ],
 )
 def test_no_request(line: Line, sent: bytes, status: int) -> None:
-    """What is too much, or no HTTP, is refused by name, and nothing behind it is read."""
+    """Bytes over a limit, or not of HTTP, are refused by name, as the last."""
     line.wire.send(sent + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     line.wire.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     problem = line.problem()
@@ -229,8 +229,8 @@ def test_headers_at_the_limit(line: Line, prefix: str) -> None:
     assert line.wire.received.startswith(b"HTTP/1.1 200 ")
 
 
-def test_refusals_are_told(line: Line) -> None:
-    """A refusal of what is no request is in the log, with as much as is known of it, and in the figures."""
+def test_refusals_are_logged(line: Line) -> None:
+    """A refusal of malformed bytes is in the log and in the figures."""
     with capturedLogs() as events:
         line.wire.send(b"PUT /x?y HTTP/1.1\r\nX-Request-ID: seven\r\nX: 1\r\nX: " + b"x" * PARTS)
     assert [access[:5] for access in accesses(events)] == [("site", "PUT", "/x", "y", 431)]
@@ -263,12 +263,12 @@ ABUSES = {
     "large headers": ("GET {prefix}/delayed HTTP/1.1\r\nX: " + "x" * 2**20, 431),
     "many headers": ("GET {prefix}/delayed HTTP/1.1\r\n" + "X: 1\r\n" * 2**16, 431),
 }
-"""What a client sends that goes over a bound, and what it is answered."""
+"""Bytes of a client over a bound, and their answers."""
 
 
 @pytest.mark.parametrize("abuse", ABUSES)
 def test_over_a_bound(process: ServiceProcess, prefix: str, abuse: str) -> None:
-    """Whoever goes over a bound is told so and let go, while another is waiting for an answer, and gets it."""
+    """A client over a bound is refused and closed while another gets its answer."""
     sent, status = ABUSES[abuse]
     other = HTTPConnection("127.0.0.1", process.port, timeout=BOUND)
     other.request("GET", f"{prefix}/delayed/500ms")
@@ -284,7 +284,7 @@ def test_over_a_bound(process: ServiceProcess, prefix: str, abuse: str) -> None:
 
 
 def test_trickling(process: ServiceProcess, prefix: str) -> None:
-    """A client that sends a byte now and then is let go while it is still sending, in time for others."""
+    """A client that sends a byte now and then is closed in time for others."""
     with socket.create_connection(("127.0.0.1", process.port), timeout=0.02) as client:
         received = b""
         for byte in f"GET {prefix}/delayed HTTP/1.1\r\nX: {'x' * 1000}".encode():

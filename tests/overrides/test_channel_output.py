@@ -43,7 +43,7 @@ def test_leaves_at_once(wire: tuple[Clock, Server, socket.socket], prefix: str) 
 
 @pytest.mark.parametrize("prefix", PREFIXES.values())
 def test_cannot_leave(wire: tuple[Clock, Server, socket.socket], prefix: str) -> None:
-    """What cannot be sent, for whatever reason, is left to the reactor, which learns of the reason."""
+    """Bytes that cannot be sent for any reason are left to the reactor."""
     clock, connection, _ = wire
     connection.protocol.dataReceived(f"GET {prefix}/delayed HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     connection.socket.shutdown(socket.SHUT_WR)
@@ -53,7 +53,7 @@ def test_cannot_leave(wire: tuple[Clock, Server, socket.socket], prefix: str) ->
 
 
 def test_behind_what_waits(wire: tuple[Clock, Server, socket.socket]) -> None:
-    """What is written behind something that waits to be sent leaves behind it."""
+    """Bytes that are written behind waiting ones leave behind them."""
     clock, connection, client = wire
     connection.write(b"first ")
     connection.protocol.dataReceived(b"GET /delayed/0 HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -68,7 +68,7 @@ def test_behind_what_waits(wire: tuple[Clock, Server, socket.socket]) -> None:
 
 @pytest.mark.parametrize(("size", "waits"), [(LARGEST // 2, False), (LARGEST, True)])
 def test_large(wire: tuple[Clock, Server, socket.socket], size: int, waits: bool) -> None:  # noqa: FBT001  # both ways
-    """What is large is left to the transport, which tells its producer when it is enough."""
+    """A large piece is left to the transport, which pauses its producer."""
     clock, connection, _ = wire
     connection.protocol.dataReceived(f"GET /delayed/0?size={size} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     clock.advance(0)

@@ -119,7 +119,7 @@ def test_named(site: Site, style: str, way: Callable[[Site, Peer], None], end: s
 
 
 def test_timeout(site: Site) -> None:
-    """An answer is lost by a timeout when its client takes nothing of it for a minute."""
+    """An answer is lost by a timeout when its client reads nothing for a minute."""
     peer = site.peer()
     peer.send(START + site.late("/delayed/0?size=1m"))
     site.clock.pump([30, 30, 0, 0])
@@ -129,7 +129,7 @@ def test_timeout(site: Site) -> None:
 
 
 def test_dismissed(site: Site) -> None:
-    """An answer that has begun is lost as aborted when the time for a stop is up."""
+    """An answer that has begun is lost as aborted when the drain ends."""
     peer = site.peer()
     peer.send(START + site.late("/drip?delay=0&duration=200"))
     site.root.connections.dismiss(STOPPING.reply())
@@ -138,7 +138,7 @@ def test_dismissed(site: Site) -> None:
 
 
 def test_failed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pending answer is lost as failed when an exception of the service ends its stream."""
+    """A pending answer is lost as failed when an exception ends its stream."""
     peer = site.peer()
     peer.send(START + headers((*POST[:2], (":path", f"{site.prefix}/via/up"), AUTHORITY), end=False))
 
@@ -165,7 +165,7 @@ def test_http1(site: Site, end: str, way: str) -> None:
 
 
 def test_goaway(site: Site) -> None:
-    """What is pending is answered, and the connection closed behind it, when the client opens no more streams."""
+    """Pending answers are given, then the connection closed, after the client's GOAWAY."""
     peer = site.peer()
     peer.send(START + site.late())
     peer.send(goaway(ErrorCodes.NO_ERROR) + PING)
@@ -179,7 +179,7 @@ def test_goaway(site: Site) -> None:
 
 
 def test_stop(site: Site) -> None:
-    """A stream that is opened while the service stops is refused by a GOAWAY, and what was opened is answered."""
+    """A new stream is refused by a GOAWAY, and earlier ones answered, during a stop."""
     peer = site.peer()
     peer.send(START + site.late())
     ended = site.root.connections.end()
@@ -194,7 +194,7 @@ def test_stop(site: Site) -> None:
 
 
 def test_resets(site: Site) -> None:
-    """A connection is ended when its client has had more streams reset than it may: by itself, or for its errors."""
+    """A connection is ended when more of its streams are reset than are allowed."""
     for end in (reset(), data()):
         peer = site.peer()
         peer.send(START)

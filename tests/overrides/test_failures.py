@@ -37,7 +37,7 @@ Throw = Callable[..., Any]
 
 
 class Thrown(Exception):  # it is thrown
-    """What no code expects."""
+    """An exception that no code expects."""
 
 
 @attrs.frozen
@@ -141,7 +141,7 @@ TLS: list[tuple[Any, str]] = [
 
 @attrs.frozen
 class Thrower:
-    """What is thrown, and the side whose doing it is taken for."""
+    """An exception, and the side that is taken for its cause."""
 
     monkeypatch: pytest.MonkeyPatch
     error: type[Exception]
@@ -165,12 +165,12 @@ def thrower(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
 
 
 def _name(value: object) -> str | None:
-    """Name a place in the name of a test, and not what is sent to it."""
+    """Return the name of a place for a test's name, and None for sent bytes."""
     return "" if isinstance(value, bytes) else getattr(value, "__name__", None)
 
 
 def check_report(house: House, cause: str) -> None:
-    """Check that one line is logged for the client's doing, and a traceback for the service's."""
+    """Check that a client's error is one line, and a service's a traceback."""
     lines = house.lines()
     assert lines
     assert {"log_failure" in line for line in lines} == {cause == "service"}
@@ -233,7 +233,7 @@ def test_stream(house: House, thrower: Thrower, place: Any, name: str) -> None:
 
 @pytest.mark.parametrize(("place", "name"), TLS, ids=_name)
 def test_tls(house: House, thrower: Thrower, place: Any, name: str) -> None:
-    """An exception ends its connection, which is waited for no longer, when a byte of TLS causes it."""
+    """An exception ends its connection, and no drain waits, when TLS causes it."""
     wire = TLSWire(house.site, house.clock)
     thrower.at(place, name)
     if name == "_unbufferPendingWrites":
@@ -250,7 +250,7 @@ def test_tls(house: House, thrower: Thrower, place: Any, name: str) -> None:
 
 @pytest.mark.parametrize("kind", [Wire, TLSWire])
 def test_loss(house: House, thrower: Thrower, kind: type[Wire]) -> None:
-    """A connection is out of those that a drain waits for when its end causes an exception."""
+    """A connection is out of the drain when its end causes an exception."""
     wire = kind(house.site, house.clock)
     thrower.at(LimitedChannel, "connectionLost")
     wire.leave()
@@ -260,7 +260,7 @@ def test_loss(house: House, thrower: Thrower, kind: type[Wire]) -> None:
 
 
 def test_digits(house: House) -> None:
-    """A length of 5,000 digits ends its connection when it comes in two records of one segment, and no drain waits."""
+    """A length of 5,000 digits in two records ends its connection, without a drain."""
     wire = TLSWire(house.site, house.clock)
     wire.say(b"POST /delayed/0 HTTP/1.1\r\nHost: a\r\n", b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n")
     house.clock.advance(3)

@@ -23,7 +23,7 @@ class Remembering(Protocol):
 
 
 class Adopter(MemoryReactor):
-    """A reactor that remembers by whom a socket that it took over was to be served."""
+    """A reactor that remembers the factory of an adopted socket."""
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> None:
         self.tcpServers.append((fileDescriptor, factory, 0, ""))
@@ -38,7 +38,7 @@ LISTENING: dict[str, Callable[[Any, Any], object]] = {
 
 @pytest.mark.parametrize("kind", LISTENING)
 def test_listening(kind: str) -> None:
-    """Whatever is listened on, a connection begins with its preamble, and goes on with what is behind it."""
+    """A connection begins with its header and goes on behind it, on any endpoint."""
     reactor = Adopter()
     LISTENING[kind](ProxyProtocolReactor(reactor), Factory.forProtocol(Remembering))
     servers: list[Any] = [*reactor.tcpServers, *reactor.unixServers]

@@ -36,7 +36,7 @@ class Line(Wire):
 
 @attrs.define
 class Stream:
-    """What has come of an answer."""
+    """The parts of an answer that have come."""
 
     headers: dict[str, str] = attrs.field(factory=dict)
     body: bytes = b""
@@ -44,7 +44,7 @@ class Stream:
 
 
 class Client:
-    """A client of HTTP/2, by the library that browsers' test suites are checked with, over a connection in memory."""
+    """A client of HTTP/2 by the h2 library, over a connection in memory."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -93,8 +93,8 @@ class Client:
     def begin(self, target: str, *headers: tuple[str, str]) -> Stream:
         """Ask with a body that is still to come."""
         number = self.frames.get_next_available_stream_id()
-        told = [(":method", "POST"), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
-        self.frames.send_headers(number, told)
+        fields = [(":method", "POST"), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
+        self.frames.send_headers(number, fields)
         self.streams[number] = stream = Stream()
         self.send()
         return stream
@@ -127,7 +127,7 @@ class Client:
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    """A client of a service whose idle timeouts go by the clock that the delays go by."""
+    """A client of a service whose timeouts and delays have one clock."""
     clock, settings = Clock(), Settings()
     klein, resource = Service(clock, settings), Service(clock, settings)
     root = Root(klein, resource, settings)
@@ -139,7 +139,7 @@ def client() -> Iterator[Client]:
 
 
 def test_answers(client: Client, prefix: str) -> None:
-    """Streams of one connection are answered each when it is due, with no header that HTTP/2 forbids."""
+    """Streams are answered each when it is due, without headers that HTTP/2 forbids."""
     late, early = client.ask(f"{prefix}/delayed/2s"), client.ask(f"{prefix}/delayed/1s")
     client.advance(1)
     assert (early.headers[":status"], early.end, late.headers) == ("200", "end", {})
@@ -172,7 +172,7 @@ def test_slow_drip(client: Client, prefix: str) -> None:
 
 
 def test_idle(client: Client) -> None:
-    """A connection on which nobody waits for anything is closed in time, and told why."""
+    """A connection without pending answers is closed in time by a GOAWAY."""
     client.ask("/healthz")
     client.advance(30, 29)
     assert client.terminated is None
@@ -182,7 +182,7 @@ def test_idle(client: Client) -> None:
 
 
 def test_client_that_does_not_read(client: Client, prefix: str) -> None:
-    """A client that leaves an answer where it is, for as long as it may be idle, is no longer waited for."""
+    """A client that reads nothing of an answer is disconnected when its timeout passes."""
     client.frames.acknowledge_received_data = lambda *_: None  # type: ignore[method-assign]  # its window stays full
     stream = client.ask(f"{prefix}/delayed/0?size=1MiB")
     client.advance(30)
@@ -192,7 +192,7 @@ def test_client_that_does_not_read(client: Client, prefix: str) -> None:
 
 
 def test_client_that_leaves(client: Client, style: str, prefix: str) -> None:
-    """A client that resets its stream has left: nothing waits any more for its answer, and others are answered."""
+    """A client that resets its stream ends that answer's wait, and no other's."""
     stream, other = client.ask(f"{prefix}/delayed/2s"), client.ask(f"{prefix}/delayed/3s")
     assert len(client.house.service(style).pending) == 2
     client.reset(stream)
@@ -203,7 +203,7 @@ def test_client_that_leaves(client: Client, style: str, prefix: str) -> None:
 
 @pytest.mark.parametrize("fault", KINDS)
 def test_faults(client: Client, style: str, prefix: str, fault: str) -> None:
-    """What goes wrong on purpose goes wrong with a stream: it is reset, and the next on the connection is answered."""
+    """A fault resets its stream, and the next on the connection is answered."""
     stream = client.ask(f"{prefix}/delayed/1s?fault={fault}")
     other = client.ask(f"{prefix}/delayed/1s")
     client.advance(1)
@@ -219,8 +219,8 @@ def test_faults(client: Client, style: str, prefix: str, fault: str) -> None:
     assert after.end == "end"
 
 
-def test_faults_are_told(client: Client, prefix: str) -> None:
-    """A stream that is reset on purpose is in the figures as a fault, not as a client that left."""
+def test_faults_are_counted(client: Client, prefix: str) -> None:
+    """A fault of a stream is counted as one, not as a disconnect."""
     client.ask(f"{prefix}/delayed/0?fault=reset")
     page = client.ask("/metrics").body.decode()
     style = {each: name for name, each in PREFIXES.items()}[prefix]
@@ -229,7 +229,7 @@ def test_faults_are_told(client: Client, prefix: str) -> None:
 
 
 def test_many_streams(client: Client, style: str, prefix: str) -> None:
-    """As many streams as a connection may have are answered at one moment; another is refused, and no other is lost."""
+    """As many streams as allowed are answered at once, and one more is refused."""
     settings = client.frames.remote_settings
     most = settings.max_concurrent_streams
     streams = [client.ask(f"{prefix}/delayed/1s") for _ in range(most)]
@@ -254,7 +254,7 @@ def test_stop(client: Client, prefix: str) -> None:
 
 
 def test_dismissed(client: Client, prefix: str) -> None:
-    """What is pending when the time for a stop is up is answered 503; what has begun is reset."""
+    """A pending answer is 503, and one that has begun is reset, after a drain."""
     waiting, begun = client.ask(f"{prefix}/delayed/5m"), client.ask(f"{prefix}/drip?duration=200&delay=0")
     client.house.root.connections.dismiss(STOPPING.reply())
     client.advance(0)
@@ -290,7 +290,7 @@ def test_body_that_is_slow(client: Client, prefix: str) -> None:
 
 
 def test_body_that_is_left(client: Client, prefix: str) -> None:
-    """Nobody waits for a body whose stream was reset, or whose connection is closed: no timer is left."""
+    """A body leaves no timer when its stream or connection has ended."""
     clock = client.house.clock
     idle = len(clock.getDelayedCalls())
     stream, _ = client.begin(f"{prefix}/delayed/0"), client.begin(f"{prefix}/delayed/0")
@@ -304,7 +304,7 @@ def test_body_that_is_left(client: Client, prefix: str) -> None:
 
 @pytest.mark.parametrize("headers", [(), (("content-length", str(2 * WINDOW + 1)),)])
 def test_body_too_large(client: Client, prefix: str, headers: tuple[tuple[str, str], ...]) -> None:
-    """A body that is too large is refused, before it comes if it is announced, and the connection goes on."""
+    """A body that is too large is refused, and its connection goes on."""
     client.house.site.settings = attrs.evolve(client.house.site.settings, max_body=2 * WINDOW)
     stream = client.begin(f"{prefix}/delayed/0", *headers)
     if not headers:
@@ -323,7 +323,7 @@ def test_headers_too_large(client: Client) -> None:
 
 @pytest.fixture
 def passing() -> Iterator[tuple[Client, Silent]]:
-    """A client of a service with an upstream that takes whatever it is sent, and never answers."""
+    """A client of a service with an upstream that never answers."""
     clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}, body_timeout=20), Silent()
     klein, resource = (Service(clock, settings, agent=agent) for _ in PREFIXES)
     root = Root(klein, resource, settings)
@@ -335,7 +335,7 @@ def passing() -> Iterator[tuple[Client, Silent]]:
 
 
 def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
-    """A body is passed on as it comes, and waits with the client while its delay passes."""
+    """A body is passed on as it comes, after it waited for its delay."""
     client, agent = passing
     stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "5m"))
     sent = client.write(stream, b"x" * 10 * WINDOW)
@@ -352,7 +352,7 @@ def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
 
 
 def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
-    """A body that stops coming on its way to an upstream is refused, and the upstream is not asked any more."""
+    """A stalled body is refused, and the request to its upstream cancelled."""
     client, agent = passing
     stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
     client.write(stream, b"x")
@@ -363,7 +363,7 @@ def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
 
 
 def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> None:
-    """A body that an upstream does not take is not one that does not come, however much of it comes meanwhile."""
+    """A body is not stalled when its upstream does not take it."""
     client, agent = passing
     stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
     client.advance(0)
@@ -398,7 +398,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]
 
 
 def curl(process: ServiceProcess, *asked: tuple[str, ...]) -> list[str]:
-    """Ask one thing after another, and tell of each: exit code, status, HTTP version, and new connections."""
+    """Ask for several URLs; list exit code, status, version and connections of each."""
     command = ["curl", "--insecure", "--no-progress-meter", "--http2"]
     for target, *options in asked:
         written = ["-o", "/dev/null", "-w", "%{exitcode} %{http_code} %{http_version} %{num_connects}\n"]
@@ -409,7 +409,7 @@ def curl(process: ServiceProcess, *asked: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("fault", KINDS)
 def test_curl_fault(secure: ServiceProcess, prefix: str, fault: str) -> None:
-    """To curl, a fault is a stream that was reset (its code 92), and the connection answers what is asked next."""
+    """A fault is a stream reset (92) to curl, on a connection that goes on."""
     asked = f"{prefix}/delayed/10ms"
     bounded = ("--max-time", "1") if fault == "hang" else ()
     first, failed, next_ = curl(secure, (asked,), (f"{asked}?fault={fault}", *bounded), (asked,))
@@ -419,8 +419,8 @@ def test_curl_fault(secure: ServiceProcess, prefix: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
-def test_curl_is_told_the_scheme(secure: ServiceProcess, prefix: str, version: str) -> None:
-    """Who came over TLS is told so, whichever version of HTTP it agreed on."""
+def test_scheme_for_curl(secure: ServiceProcess, prefix: str, version: str) -> None:
+    """A client of any HTTP version gets https as its scheme over TLS."""
     url = f"https://127.0.0.1:{secure.port}{prefix}/delay/0"
     command = ["curl", "--insecure", "--no-progress-meter", version, url]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=BOUND)
@@ -428,9 +428,9 @@ def test_curl_is_told_the_scheme(secure: ServiceProcess, prefix: str, version: s
 
 
 def test_curl_body(secure: ServiceProcess, prefix: str, tmp_path: Path) -> None:
-    """A body that is too large is refused over HTTP/2 as over HTTP/1.1, and what is asked next is answered.
+    """A body that is too large is refused over both versions, and another request answered.
 
-    curl is to wait before it sends: a stream that is reset while it does, if only to end that, may cost its 7.88 the
+    curl is to wait before it sends. If a stream is reset meanwhile, even just to stop the body, curl 7.88 may lose the
     answer, which RFC 9113, section 8.1, forbids.
     """
     large = tmp_path / "large"

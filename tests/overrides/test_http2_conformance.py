@@ -1,4 +1,4 @@
-"""The cases that h2spec tries on a server, as data: frames that are sent raw, and the one outcome that is right here.
+"""The cases that h2spec tries on a server, as raw frames with one right outcome.
 
 h2spec takes a connection error for a stream error, and the end of a connection for either. Here, an error that RFC 9113
 gives to a stream is that stream's alone: the connection answers another request behind it.
@@ -430,7 +430,7 @@ CASES: dict[str, tuple[list[bytes], Any]] = {
     "hpack/6.1/1": ([headers(tail=b"\x80")], UNPACKED),
     "hpack/6.3/1": ([headers(head=b"\x3f\xe2\x1f")], UNPACKED),
 }
-"""What is sent behind the client's preface, a segment at a time, and what has to come back, by h2spec's numbers."""
+"""The segments behind the client's preface, and the answer to them, by h2spec's numbers."""
 
 FURTHER: dict[str, tuple[list[bytes], Any]] = {
     "8.1.1: a length, and no body": ([headers((*POST, ("content-length", "5")))], MALFORMED),
@@ -443,7 +443,7 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
         OK,
     ),
     "8.1.1: a length of 5,000 digits": ([headers((*POST, ("content-length", "9" * 5000)), end=False)], MALFORMED),
-    "8.3.1: a method that is no token": ([headers(((":method", "G T"), *GET[1:]))], MALFORMED),
+    "8.3.1: a method that is not a token": ([headers(((":method", "G T"), *GET[1:]))], MALFORMED),
     "8.3.1: a path with a space": ([headers((METHOD, SCHEME, (":path", "/a 200 b"), AUTHORITY))], MALFORMED),
     "8.3.1: a path of absolute form": ([headers((METHOD, SCHEME, (":path", "https://a/"), AUTHORITY))], MALFORMED),
     "8.3.1: an asterisk": ([headers(((":method", "OPTIONS"), SCHEME, (":path", "*"), AUTHORITY))], OK),
@@ -489,7 +489,10 @@ def peer() -> Iterator[Peer]:
 
 
 def test_count() -> None:
-    """Each of the 146 cases is here; the one that is strict, a GOAWAY before the end, is any connection error's."""
+    """All of the 146 cases are here when their numbers are counted.
+
+    The strict one, a GOAWAY before the end, is that of any connection error.
+    """
     assert len(CASES) == 146
 
 

@@ -1,4 +1,4 @@
-"""What is written to an HTTP/2 connection and not taken."""
+"""Bytes that are written to an HTTP/2 connection and not read."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ WIDE = START + initial(LARGEST) + window(LARGEST - 65535)
 
 
 class Clogged(Line):
-    """A connection whose kernel takes what was written when it is told to, and nothing before."""
+    """A connection whose kernel takes bytes only when the test lets it."""
 
     waiting = 0
     paused = False
@@ -78,7 +78,7 @@ def numbers(count: int) -> range:
 
 
 def test_transport(clog: Clog) -> None:
-    """Forty answers of 16 MB keep a piece each when the client takes nothing of its windows."""
+    """Forty answers of 16 MB keep a piece each when the client reads nothing."""
     clog.peer.send(WIDE + b"".join(clog.ask(number, "/delayed/0?size=16m") for number in numbers(40)))
     assert clog.written <= MOST + 40 * (PIECE + 400)
     clog.peer.clock.pump([0] * 20)
@@ -86,7 +86,7 @@ def test_transport(clog: Clog) -> None:
 
 
 def test_fair(clog: Clog) -> None:
-    """Each of many answers gets on, and a small one is whole soon, when the client takes a little at a time."""
+    """Each of many answers gets on when the client reads a little at a time."""
     clog.peer.send(WIDE + b"".join(clog.ask(number, "/delayed/0?size=16m") for number in numbers(40)))
     clog.peer.send(clog.ask(81, "/delayed/0"))
     for _ in range(20):
@@ -99,7 +99,7 @@ def test_fair(clog: Clog) -> None:
 
 
 def test_windows(clog: Clog) -> None:
-    """A hundred answers keep a piece each when the windows of their streams have a byte each."""
+    """A hundred answers keep a piece each when their windows have a byte each."""
     asked = b"".join(clog.ask(number, "/delayed/0?size=16m") for number in numbers(100))
     clog.peer.send(START + initial(1) + window(LARGEST - 65535) + asked)
     assert clog.written <= MOST + 100 * (PIECE + 400)
@@ -107,13 +107,13 @@ def test_windows(clog: Clog) -> None:
 
 @pytest.mark.parametrize("target", ["/delayed/0?size=128k", "/delayed/0?size=17k", "/drip?duration=0&numbytes=100000"])
 def test_middling(clog: Clog, target: str) -> None:
-    """A hundred answers that are small enough to be written at once keep about a megabyte."""
+    """A hundred middling answers, each written at once, keep about a megabyte."""
     clog.peer.send(START + initial(0) + b"".join(clog.ask(number, target) for number in numbers(100)))
     assert clog.written <= MOST + 100 * (PIECE + 400)
 
 
 def test_whole(clog: Clog) -> None:
-    """An answer is whole, byte for byte, when it has come through a small window and a slow transport."""
+    """An answer is whole when it has passed small windows and a slow transport."""
     clog.peer.send(START + initial(1000) + clog.ask(1, "/delayed/0?size=200k"))
     for _ in range(220):
         clog.line.take()

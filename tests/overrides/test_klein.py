@@ -22,7 +22,7 @@ from latebin.overrides.klein import MAX_ROUTES, TidyKleinResource
 
 
 class Other(Exception):
-    """What has no error handler."""
+    """An exception without an error handler."""
 
 
 class Child(Resource):
@@ -144,7 +144,7 @@ PATHS = (
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_same_as_klein(path: str, method: str) -> None:
-    """Whatever a route does, the answer is what Klein's own resource gives, the first time and again."""
+    """An answer is that of Klein's own resource, for any route, also when repeated."""
     with capturedLogs():
         theirs, ours = (Connection(kind(Application().router)) for kind in (KleinResource, TidyKleinResource))
         for _ in range(2):

@@ -51,7 +51,7 @@ def listener(method: str, tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def test_few_at_once(method: str, listener: socket.socket) -> None:
-    """A turn of the reactor accepts a few connections, however many were there in the turn before."""
+    """A turn of the reactor accepts a few connections, also after a turn with many."""
     factory = Counting()
     port = getattr(SharingReactor(MemoryReactor(), listener.fileno()), method)(listener.getsockname(), factory)
     for turn in range(1, COMING // AT_ONCE + 1):

@@ -1,4 +1,4 @@
-"""The private names of the libraries that the service is made of, and the one room that may use them."""
+"""The private names of the libraries, and the one room that may use them."""
 
 import ast
 import importlib
@@ -102,7 +102,7 @@ def own() -> frozenset[str]:
 
 @cache
 def inherited(base: type) -> frozenset[str]:
-    """Return the private names that a class of a library gives to its attributes, in its body or in its methods."""
+    """Return the private names of the attributes that a library's class has."""
     try:
         source = ast.parse(textwrap.dedent(inspect.getsource(base)))
     except (OSError, TypeError):  # a class that is made when it is run
@@ -134,7 +134,7 @@ def modules(module: Path) -> set[str]:
 
 
 def attributes(module: Path) -> Iterator[str]:
-    """Yield the private names that a class uses or overrides of its bases, and those of objects of other classes."""
+    """Yield the private names that a module uses or overrides."""
     inside = set()
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.ClassDef):
@@ -157,18 +157,18 @@ def used(module: Path) -> str:
 
 @pytest.mark.parametrize("module", [each for each in MODULES if each.parts[0] == "overrides"], ids=str)
 def test_overrides(module: Path) -> None:
-    """A module of the overrides uses the private names that are listed when it is checked with new versions."""
+    """A module of the overrides uses exactly the private names that are listed."""
     assert used(module) == " ".join(USED.get(module.name, "").split())
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if each.parts[0] != "overrides"], ids=str)
 def test_elsewhere(module: Path) -> None:
-    """A module uses public names of the libraries alone when it is no override."""
+    """A module outside the overrides uses public names of the libraries alone."""
     assert not used(module)
 
 
 def test_an_attribute_of_a_base() -> None:
-    """A private name is found when a class reads, sets or overrides it, or another object has it."""
+    """A private name is found when a class or another object has it."""
     found = used(Path("overrides/channel_limits.py")).split()
     assert {"_handlingRequest", "_savedTimeOut", "_respondToBadRequestAndDisconnect"} <= set(found)
     assert "_rawHeaders" in used(Path("overrides/channel_output.py")).split()
@@ -176,6 +176,6 @@ def test_an_attribute_of_a_base() -> None:
 
 @pytest.mark.parametrize("module", sorted(USED))
 def test_head(module: str) -> None:
-    """The head of a module names the versions that it was checked with when the module uses private names."""
+    """A module's head names the checked versions when it uses private names."""
     head = ast.get_docstring(tree(Path("overrides", module))) or ""
     assert re.search(r"(Twisted|Klein|h2)\s[0-9]+\.[0-9]+", head)

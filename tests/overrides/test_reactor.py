@@ -80,7 +80,7 @@ def readers(reactor: DirectReactor) -> Iterator[Readers]:
 
 
 def test_more_than_are_taken_at_once(reactor: DirectReactor, readers: Readers) -> None:
-    """What is beyond the events of one turn comes in the next, and nothing comes twice."""
+    """Events beyond those of one turn come in the next, each once."""
     many = readers(AT_ONCE + 10)
     reactor.doPoll(0)
     assert sum(reader.read for reader in many) == AT_ONCE
@@ -90,7 +90,7 @@ def test_more_than_are_taken_at_once(reactor: DirectReactor, readers: Readers) -
 
 
 def test_one_closes_another(reactor: DirectReactor, readers: Readers) -> None:
-    """Whoever is removed by one that was attended to before is left alone."""
+    """A descriptor is left alone when an earlier one of its turn removed it."""
     one, other = readers(2)
     one.then = lambda: reactor.removeReader(other)
     other.then = lambda: reactor.removeReader(one)
@@ -100,7 +100,7 @@ def test_one_closes_another(reactor: DirectReactor, readers: Readers) -> None:
 
 
 def test_one_raises(reactor: DirectReactor, readers: Readers) -> None:
-    """One that raises is logged and lost, as in Twisted's own reactors; the others are attended to."""
+    """A descriptor that raises is logged and lost, and the others are read."""
     failing, other = readers(2)
 
     def fail() -> None:

@@ -3,7 +3,7 @@ from tests.support.wire import House
 
 
 def test_room(house: House) -> None:
-    """A connection whose requests are as they should be has no attribute for those that are not."""
+    """A connection with regular requests has no attribute for irregular ones."""
     wire = house.wire()
     for prefix in PREFIXES.values():
         wire.send(f"GET {prefix}/delayed/0 HTTP/1.1\r\nHost: a\r\n\r\n".encode())

@@ -10,8 +10,8 @@ from latebin.overrides.request_lean import SPELT
 from tests.support.wire import House
 
 
-class Told(Resource):
-    """A resource that knows nothing of this service: it sets no status, and asks for what Twisted reads."""
+class Plain(Resource):
+    """A resource without a status of its own, which uses Twisted's request as usual."""
 
     isLeaf = True
 
@@ -24,7 +24,7 @@ class Told(Resource):
         request.setHeader(b"content-TYPE", b"text/plain\r\nX-Evil: 1")
         request.setHeader("Server-Timing", "a\nb")
         request.setHeader(b"Cache-Control", b"no-store\r\nX-Evil: 2")
-        request.write(b"told")
+        request.write(b"plain")
         request.finish()
         return NOT_DONE_YET
 
@@ -37,14 +37,14 @@ class Told(Resource):
 
 
 @pytest.fixture
-def told(house: House) -> Told:
-    resource = Told()
-    house.root.putChild(b"told", resource)
+def plain(house: House) -> Plain:
+    resource = Plain()
+    house.root.putChild(b"plain", resource)
     return resource
 
 
 def test_date(house: House, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    """An answer has the date of its own beginning, however long ago it was asked for."""
+    """An answer has the date of its own beginning, after any delay."""
     monkeypatch.setattr(request_lean, "time", lambda: 1e9 + house.clock.seconds())
     wire = house.wire()
     wire.send(f"GET {prefix}/delayed/1m HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -66,55 +66,55 @@ def test_phrase(house: House, prefix: str, status: int, phrase: bytes) -> None:
 
 @pytest.mark.parametrize("name", sorted(SPELT))
 def test_spelt(name: bytes) -> None:
-    """What is taken for spelt is what Twisted would make of it."""
+    """A name counts as spelt when Twisted would spell it like that."""
     headers = Headers()
     headers.setRawHeaders(name.lower(), [b"value"])
     assert list(headers.getAllRawHeaders()) == [(name, [b"value"])]
 
 
-def test_introduced(house: House, told: Told) -> None:
-    """An answer whose resource sets no status has one, and what every answer says of itself."""
+def test_introduced(house: House, plain: Plain) -> None:
+    """An answer has a status and the common headers when its resource sets none."""
     wire = house.wire()
-    wire.send(b"GET /told HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n")
+    wire.send(b"GET /plain HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n")
     head, _, body = wire.received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert [head.count(name) for name in (b"\r\nServer: ", b"\r\nDate: ", b"\r\nX-Request-Id: mine")] == [1, 1, 1]
     assert body == b"4\r\ntold\r\n0\r\n\r\n"
 
 
-def test_introduced_with_a_date_of_its_own(house: House, told: Told) -> None:
-    """So has one whose resource sets the date by itself, and nothing else that every answer says."""
+def test_introduced_with_a_date_of_its_own(house: House, plain: Plain) -> None:
+    """An answer has the common headers when its resource sets only the date."""
     wire = house.wire()
-    wire.send(b"DELETE /told HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n")
+    wire.send(b"DELETE /plain HTTP/1.1\r\nHost: a\r\nX-Request-ID: mine\r\n\r\n")
     assert b"\r\nX-Request-Id: mine\r\n" in wire.received
     assert b"\r\nServer: " in wire.received
 
 
-def test_no_header_is_split(house: House, told: Told) -> None:
-    """A value of more lines than one is folded into one, under whatever name, as Twisted does it."""
+def test_no_header_is_split(house: House, plain: Plain) -> None:
+    """A value of several lines is folded into one, as Twisted does it."""
     wire = house.wire()
-    wire.send(b"GET /told HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire.send(b"GET /plain HTTP/1.1\r\nHost: a\r\n\r\n")
     assert b"\r\nContent-Type: text/plain X-Evil: 1\r\n" in wire.received
     assert b"\r\nServer-Timing: a b\r\n" in wire.received
     assert b"\r\nCache-Control: no-store X-Evil: 2\r\n" in wire.received
 
 
-def test_args(house: House, told: Told) -> None:
-    """A resource that asks for the arguments of the query has them, as under a plain Site."""
-    house.wire().send(b"GET /told?a=1&b=%20&a=2&c= HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert told.asked == [{b"a": [b"1", b"2"], b"b": [b" "], b"c": [b""]}]
+def test_args(house: House, plain: Plain) -> None:
+    """A resource has the arguments of the query when it reads them."""
+    house.wire().send(b"GET /plain?a=1&b=%20&a=2&c= HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert plain.asked == [{b"a": [b"1", b"2"], b"b": [b" "], b"c": [b""]}]
 
 
-def test_what_raises_is_answered(house: House, told: Told) -> None:
+def test_what_raises_is_answered(house: House, plain: Plain) -> None:
     """A resource that raises is a 500, and the connection goes on."""
     wire = house.wire()
-    wire.send(b"POST /told HTTP/1.1\r\nHost: a\r\n\r\n")
+    wire.send(b"POST /plain HTTP/1.1\r\nHost: a\r\n\r\n")
     assert wire.received.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert b"ZeroDivisionError" not in wire.received
 
 
 def test_star(house: House) -> None:
-    """`OPTIONS *` is about the server as a whole (RFC 9110, section 9.3.7), and anything else of `*` is refused."""
+    """`OPTIONS *` is about the whole server, and other methods of `*` are refused."""
     wire = house.wire()
     wire.send(b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
     wire.send(b"GET * HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -31,20 +31,20 @@ def wired(house: House, *networks: str) -> Wire:
 
 
 def asked(house: House, style: str, networks: tuple[str, ...], headers: tuple[str, ...]) -> tuple[str, str, str]:
-    """Ask what a request was; give the address in the log, the origin, and what the URL begins with."""
+    """Ask for an echo; return the logged address, the origin, and the URL's beginning."""
     wire = wired(house, *networks)
     with capturedLogs() as events:
         wire.send(Case("", "/delay/0", headers=headers).request(style))
         house.clock.advance(0)
-    told = json.loads(wire.received.partition(b"\r\n\r\n")[2])
+    echoed = json.loads(wire.received.partition(b"\r\n\r\n")[2])
     [address] = [event["address"] for event in events if "address" in event]
-    return address, told["origin"], told["url"].partition("/raw")[0].removesuffix("/delay/0")
+    return address, echoed["origin"], echoed["url"].partition("/raw")[0].removesuffix("/delay/0")
 
 
 @pytest.mark.parametrize("networks", [(), ("10.0.0.0/8",), ("::1",)])
 @pytest.mark.parametrize("headers", [X_FORWARDED, FORWARDED])
 def test_untrusted(house: House, style: str, networks: tuple[str, ...], headers: tuple[str, ...]) -> None:
-    """Where the peer is no trusted proxy, headers change nothing; by default nobody is trusted."""
+    """Headers change nothing when the peer is not a trusted proxy, as by default."""
     assert asked(house, style, networks, headers) == (OURS, OURS, "http://localhost")
 
 
@@ -52,12 +52,12 @@ def test_untrusted(house: House, style: str, networks: tuple[str, ...], headers:
     ("headers", "url"), [(X_FORWARDED, "https://shop.example:8443"), (FORWARDED, "https://shop.example")]
 )
 def test_trusted(house: House, style: str, headers: tuple[str, ...], url: str) -> None:
-    """Through trusted proxies, the log and the answer have the client's address, and the URL that it asked for."""
+    """Log and answer have the client's address and URL behind trusted proxies."""
     assert asked(house, style, ("127.0.0.0/8", "10.0.0.0/8"), headers) == ("192.0.2.1", "192.0.2.1", url)
 
 
 def test_an_untrusted_proxy_behind_a_trusted_one(house: House, style: str) -> None:
-    """A proxy that is not trusted is the client, whatever it told."""
+    """A proxy that is not trusted is the client, with any headers."""
     address, origin, _ = asked(house, style, ("127.0.0.1",), X_FORWARDED)
     assert (address, origin) == ("10.0.0.2", "10.0.0.2")
 
@@ -79,12 +79,12 @@ def test_six(house: House, style: str) -> None:
     ],
 )
 def test_malformed(house: House, style: str, headers: tuple[str, ...]) -> None:
-    """Where a trusted proxy tells nothing that can be believed, it is as if it had told nothing."""
+    """A malformed header of a trusted proxy changes nothing."""
     assert asked(house, style, ("127.0.0.1",), headers) == (OURS, OURS, "http://localhost")
 
 
 def test_on_one_connection(house: House, style: str) -> None:
-    """What is told of one request says nothing of the next on the same connection."""
+    """The headers of one request change nothing of the next on its connection."""
     wire = wired(house, "127.0.0.1")
     with capturedLogs() as events:
         for headers in (("X-Forwarded-For: 192.0.2.1",), (), ("X-Forwarded-For: 192.0.2.2",)):

@@ -54,7 +54,7 @@ def test_late_request(wire: TLSWire) -> None:
 
 
 def test_idle(wire: TLSWire) -> None:
-    """The connection is closed when nothing has come for a minute, and ends though the client answers nothing."""
+    """A silent connection is closed after a minute, also without the client's answer."""
     wire.say(CLOSED.replace(b"close", b"keep-alive"))
     wire._clock.advance(60)
     wire.exchange()
@@ -64,7 +64,7 @@ def test_idle(wire: TLSWire) -> None:
 
 
 def test_slow_reader(wire: TLSWire) -> None:
-    """A client is waited for while it takes something, and its connection is aborted when it takes nothing."""
+    """A client is waited for while it reads, and aborted when it stops."""
     wire.takes = False
     wire.say(b"GET /delayed/0?size=64k HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     for _ in range(2 * PATIENCE):
@@ -76,7 +76,7 @@ def test_slow_reader(wire: TLSWire) -> None:
 
 
 def test_handshake(wire: TLSWire) -> None:
-    """The connection is aborted when the handshake is not done by the time that it is closed."""
+    """A connection is aborted when its handshake is not done at its close."""
     wire.protocol._handshakeDone = False
     wire.protocol.loseConnection()
     wire._clock.advance(0)

@@ -37,7 +37,7 @@ def replica(fleet: Fleet, host: str) -> Iterator[ServiceProcess]:
 
 @contextmanager
 def named(port: int, hosts: Path) -> Iterator[None]:
-    """Run a name server that knows the replicas, as that of the Compose file's network does."""
+    """Run a name server for the replicas, like that of the Compose network."""
     hosts.write_text("".join(f"{host} latebin\n" for host in REPLICAS))
     arguments = ("-m", "twisted", "--log-format", "text", "dns", "--interface", "127.0.0.1", "--port", str(port))
     with started(*arguments, "--hosts-file", str(hosts), ready=r"DNSDatagramProtocol starting on (\d+)"):
@@ -56,19 +56,19 @@ def local(configuration: str, port: int, name_server: int) -> str:
 
 
 def origin(port: int, host: str) -> str:
-    """Ask from an address; give the one that the service tells."""
+    """Send a request from an address; return the origin in the answer."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30, source_address=(host, 0))
     connection.request("GET", "/delay/0")
     with connection.getresponse() as response:
-        told = json.load(response)["origin"]
+        echoed = json.load(response)["origin"]
     connection.close()
-    return str(told)
+    return str(echoed)
 
 
 def test_replacement(tmp_path: Path) -> None:
-    """Behind the Compose file's HAProxy, a replica is replaced under load, and no request is lost.
+    """A replica behind the Compose file's HAProxy is replaced under load without a loss.
 
-    Of each request the replicas know the client.
+    The replicas have the client's address of each request.
     """
     port, admin_port, name_server = ports(3)
     fleet = Fleet(port=port, admin_port=admin_port)

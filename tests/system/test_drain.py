@@ -23,7 +23,7 @@ def workers(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_process(workers: str, number: int) -> None:
-    """A signal has pending answers given on time, whoever else comes is refused, and the exit code is 0."""
+    """Pending answers come on time, new clients are refused, and 0 is the exit code."""
     with serving("--workers", workers, "--drain-timeout", WAITS) as process:
         waiting = [ask(process.port, f"{prefix}/delayed/2s") for prefix in PREFIXES.values()]
         until(lambda: pending(process.port) == 2)
@@ -38,7 +38,7 @@ def test_process(workers: str, number: int) -> None:
 
 
 def test_process_in_time(workers: str) -> None:
-    """What is pending after --drain-timeout is refused, and the exit code is 0."""
+    """Answers that are pending after --drain-timeout are refused; the exit code is 0."""
     with serving("--workers", workers, "--drain-timeout", "100ms") as process:
         waiting = [ask(process.port, f"{prefix}/delayed/5m") for prefix in PREFIXES.values()]
         until(lambda: pending(process.port) == 2)
@@ -52,7 +52,7 @@ def test_process_in_time(workers: str) -> None:
 
 
 def test_second_signal(workers: str) -> None:
-    """A second signal stops everything at once, and the exit code says that answers were lost."""
+    """A second signal stops the process at once, with the exit code for lost answers."""
     with serving("--workers", workers, "--drain-timeout", WAITS) as process:
         waiting = ask(process.port, "/delayed/5m")
         until(lambda: pending(process.port) == 1)
@@ -64,7 +64,7 @@ def test_second_signal(workers: str) -> None:
 
 
 def test_shutdown_delay(workers: str) -> None:
-    """For --shutdown-delay the service still answers those who come, but is no longer ready."""
+    """The service answers, but is not ready, during --shutdown-delay."""
     with serving("--workers", workers, "--shutdown-delay", "2s") as process:
         assert status(process.port, "/readyz") == 200
         process.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ def test_shutdown_delay(workers: str) -> None:
 
 
 def test_admin_listen(workers: str) -> None:
-    """What is for the operator alone is elsewhere, and goes on until the last answer is given."""
+    """The operator's pages have their own address, which serves until the last answer."""
     [port] = ports(1)
     admin = f"tcp:{port}:interface=127.0.0.1"
     with serving("--workers", workers, "--admin-listen", admin, "--drain-timeout", WAITS) as process:

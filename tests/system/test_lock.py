@@ -16,7 +16,7 @@ PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9.]+)( ; [^\\\n]+)?( \\\
 
 
 def locked(name: str) -> dict[str, str]:
-    """Read a lock, all of which has to be pins with their hashes; give the versions by name."""
+    """Read a lock of pins with hashes; return the versions by name."""
     text = (ROOT / ".lock" / f"{name}.txt").read_text()
     pins = list(PIN.finditer(text))
     assert "".join(pin[0] for pin in pins) == text
@@ -32,7 +32,7 @@ def test_lock_has_what_is_asked_for(name: str) -> None:
 
 
 def test_lock_is_complete() -> None:
-    """What the dependencies need, with the extras that are asked for, is locked as well."""
+    """All dependencies of dependencies, with the chosen extras, are locked."""
     versions = locked("service")
     waiting = [Requirement(each) for each in ASKED["service"]]
     met = set()

@@ -25,20 +25,20 @@ def process(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def test_believed(process: ServiceProcess, prefix: str) -> None:
-    """Over a real connection the option says whose headers are believed, in one process and in several."""
+    """The option names the proxies whose headers are believed, for any number of processes."""
     logged = following(process)
     connection = HTTPConnection(OURS, process.port, timeout=BOUND)
     headers = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "shop.example"}
     connection.request("GET", f"{prefix}/delay/0", headers=headers)
-    told = json.load(connection.getresponse())
+    echoed = json.load(connection.getresponse())
     connection.close()
-    assert (told["origin"], told["url"]) == ("192.0.2.1", f"https://shop.example{prefix}/delay/0")
+    assert (echoed["origin"], echoed["url"]) == ("192.0.2.1", f"https://shop.example{prefix}/delay/0")
     assert [event["address"] for event in logged(1)] == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
 def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
-    """Over either version of HTTP, a proxy is believed, and the id that it gave comes back."""
+    """A proxy is believed over both HTTP versions, and its request id returned."""
     logged = following(process)
     headers = ("X-Forwarded-For: 192.0.2.1", "X-Forwarded-Proto: http", "X-Forwarded-Host: a", "X-Request-ID: a-1")
     written = "%header{x-request-id} %{http_version}"
@@ -46,7 +46,7 @@ def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
     command += [argument for header in headers for argument in ("-H", header)]
     url = f"{process.urls[1]}{prefix}/delay/0"
     done = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=BOUND)
-    told, end = json.JSONDecoder().raw_decode(done.stdout)
-    assert (told["origin"], told["url"]) == ("192.0.2.1", f"http://a{prefix}/delay/0")
+    echoed, end = json.JSONDecoder().raw_decode(done.stdout)
+    assert (echoed["origin"], echoed["url"]) == ("192.0.2.1", f"http://a{prefix}/delay/0")
     assert done.stdout[end:].split() == ["a-1", version.removeprefix("--http")]
     assert [(event["address"], event["request_id"]) for event in logged(1)] == [("192.0.2.1", "a-1")]

@@ -1,4 +1,4 @@
-"""Connections of the PROXY protocol: by hand, by curl, and through HAProxy, where it is installed."""
+"""Connections of the PROXY protocol: by hand, by curl, and through HAProxy."""
 
 import json
 import socket
@@ -28,7 +28,7 @@ LISTEN = f"haproxy:tcp:0:interface={OURS}"
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[ServiceProcess]:
-    """A service of one process, which believes the headers of the proxies that headers of the protocol name."""
+    """A service of one process, which believes the headers of proxies behind the protocol."""
     with serving("--log-format", "json", "--proxy-headers", "192.0.2.0/24", "--listen", LISTEN) as process:
         yield process
 
@@ -61,7 +61,7 @@ def request(target: str) -> bytes:
 
 
 def talk(port: int, *pieces: bytes) -> bytes:
-    """Send pieces, each in a segment of its own; give what comes until the connection is closed."""
+    """Send pieces, each in its own segment; return all bytes until the close."""
     received = b""
     with socket.create_connection((OURS, port), timeout=BOUND) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -76,7 +76,7 @@ def talk(port: int, *pieces: bytes) -> bytes:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_log(alone: ServiceProcess, several: Several, prefix: str, workers: int) -> None:
-    """The log has the address of the client, of either version, or of the peer, where there is no other."""
+    """The log has the client's address of either version, or else the peer's."""
     process = alone if workers == 1 else several.process
     logged = following(process, f"{prefix}/delayed/0")
     headers = [TEXT, b"PROXY UNKNOWN\r\n", binary(0x21, 0x11, FOUR), binary(0x21, 0x21, SIX), binary(0x20, 0, b"")]
@@ -87,16 +87,16 @@ def test_log(alone: ServiceProcess, several: Several, prefix: str, workers: int)
 
 
 def test_origin_and_url(alone: ServiceProcess, prefix: str) -> None:
-    """A client is told its own address, and without Host that which it connected to."""
+    """A client gets its own address, and without Host the one it connected to."""
     logged = following(alone)
     answer = talk(alone.port, TEXT + f"GET {prefix}/delay/0 HTTP/1.0\r\n\r\n".encode())
-    told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert (told["origin"], told["url"]) == (CLIENT, f"http://192.0.2.2{prefix}/delay/0")
+    echoed = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (echoed["origin"], echoed["url"]) == (CLIENT, f"http://192.0.2.2{prefix}/delay/0")
     logged(1)
 
 
 def test_pieces(alone: ServiceProcess, prefix: str) -> None:
-    """A header may come in any pieces, and on a connection that is kept it counts for every request."""
+    """A header may come in pieces, and holds for each request of its connection."""
     logged = following(alone)
     kept = f"GET {prefix}/delayed/0 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     pieces = [bytes([byte]) for byte in binary(0x21, 0x11, FOUR)]
@@ -105,7 +105,7 @@ def test_pieces(alone: ServiceProcess, prefix: str) -> None:
 
 
 def test_malformed(alone: ServiceProcess) -> None:
-    """Without a header, or with a malformed one, the connection is closed, and nothing is logged."""
+    """A connection without a valid header is closed, and nothing is logged."""
     logged = following(alone)
     for data in (*MALFORMED, request("/delayed/0")):
         assert talk(alone.port, data, request("/delayed/0")) == b""
@@ -115,7 +115,7 @@ def test_malformed(alone: ServiceProcess) -> None:
 
 
 def test_proxy_headers(alone: ServiceProcess) -> None:
-    """The client that the header names may be a proxy that is believed; the proxy that wrote the header need not."""
+    """The client in the header may be a believed proxy; the header's writer need not."""
     logged = following(alone)
     forwarded = request("/delayed/0").replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: ::2\r\n\r\n")
     for header in (TEXT, b"PROXY UNKNOWN\r\n"):
@@ -134,8 +134,8 @@ def test_tls(several: Several, prefix: str) -> None:
             secured.sendall(f"GET {prefix}/delay/0 HTTP/1.0\r\nHost: a\r\n\r\n".encode())
             answer = b"".join(iter(lambda: secured.recv(65536), b""))
     [event] = logged(1)
-    told = json.loads(answer.partition(b"\r\n\r\n")[2])
-    assert (event["address"], told["origin"], told["url"]) == (CLIENT, CLIENT, f"https://a{prefix}/delay/0")
+    echoed = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (event["address"], echoed["origin"], echoed["url"]) == (CLIENT, CLIENT, f"https://a{prefix}/delay/0")
 
 
 @pytest.mark.parametrize("version", ["--http1.1", "--http2"])
@@ -173,7 +173,7 @@ backend back_{name}
 
 @pytest.fixture(scope="module")
 def haproxy(several: Several, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
-    """Run HAProxy before a service; give its ports by what it sends, once it has found the service healthy."""
+    """Run HAProxy before a healthy service; return its ports by the header it sends."""
     if HAPROXY is None:
         pytest.skip("HAProxy is not installed")
     backends = {
@@ -213,19 +213,19 @@ def ask(port: int, target: str, **headers: str) -> bytes:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_haproxy(several: Several, haproxy: dict[str, int], prefix: str, version: str) -> None:
-    """Through HAProxy, the log has the client's address; its health checks, which have no client, have its own."""
+    """The log has the client's address through HAProxy, and its own for health checks."""
     logged = following(several.process, f"{prefix}/delay/0")
     checked = following(several.process, "/healthz")
-    told = json.loads(ask(haproxy[version], f"{prefix}/delay/0"))
-    assert told["origin"] == SOURCE
+    echoed = json.loads(ask(haproxy[version], f"{prefix}/delay/0"))
+    assert echoed["origin"] == SOURCE
     assert [event["address"] for event in logged(1)] == [SOURCE]
     assert {event["address"] for event in checked(len(haproxy))} == {OURS}
 
 
 def test_headers_of_haproxy(several: Several, haproxy: dict[str, int], prefix: str) -> None:
-    """The headers that HAProxy writes are understood, whatever the client has written into them."""
+    """HAProxy's headers are understood, whichever headers the client has forged."""
     logged = following(several.process, f"{prefix}/delay/0")
     forged = {"Host": "a", "X_Forwarded_For": CLIENT, "X_Forwarded_Proto": "http"}
-    told = json.loads(ask(haproxy["headers"], f"{prefix}/delay/0", **forged))
-    assert (told["origin"], told["url"]) == (SOURCE, f"https://a{prefix}/delay/0")
+    echoed = json.loads(ask(haproxy["headers"], f"{prefix}/delay/0", **forged))
+    assert (echoed["origin"], echoed["url"]) == (SOURCE, f"https://a{prefix}/delay/0")
     assert [event["address"] for event in logged(1)] == [SOURCE]

@@ -15,7 +15,7 @@ def process() -> Iterator[ServiceProcess]:
 
 
 def test_logged(process: ServiceProcess, prefix: str) -> None:
-    """An answer and its line in the log have the same id over a real connection, whichever worker answers."""
+    """An answer and its line in the log have the same id, in any worker."""
     logged = following(process)
     returned = [found for _ in range(10) for found in ids_of(process.port, f"{prefix}/delayed/0")]
     assert sorted(each["request_id"] for each in logged(len(returned))) == sorted(returned)

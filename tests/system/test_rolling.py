@@ -39,7 +39,7 @@ def replica(port: int) -> Iterator[ServiceProcess]:
 
 
 def test_rolling_replacement(tmp_path: Path) -> None:
-    """Replicas are replaced one after the other behind a load balancer, under load, and no request is lost."""
+    """Replicas are replaced in turn behind a load balancer without a lost request."""
     public, first, second = ports(3)
     configuration = tmp_path / "haproxy.cfg"
     configuration.write_text(CONFIGURATION.format(public=public, first=first, second=second))

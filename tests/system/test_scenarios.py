@@ -21,7 +21,7 @@ status = 503
 
 
 def test_process(tmp_path: Path) -> None:
-    """A process answers as its scenarios say, at a prefix, at any path and on a port, until one is changed."""
+    """A process answers by its scenarios, on any path and port, until one is changed."""
     (tmp_path / "orders.json").write_text('{"orders": []}')
     (tmp_path / "scenarios.toml").write_text(FILE)
     options = ("--scenarios", str(tmp_path / "scenarios.toml"), "--scenario", "teapot=delay=1ms&status=418:100%")
@@ -62,12 +62,12 @@ def test_process(tmp_path: Path) -> None:
 def test_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
 ) -> None:
-    """The start is refused in one line, which names the scenario and what is wrong, when one is wrong."""
+    """The start is refused in one line when a scenario is wrong."""
     assert words in refusal(monkeypatch, capsys, "serve", *arguments)
 
 
 def test_listed() -> None:
-    """The scenarios are listed with their meaning, and one with its prediction, when they are asked for."""
+    """The scenarios are listed with their meaning, and one with its prediction."""
     listed = latebin("scenarios", "--scenario", "mine=delay=1s")
     assert (listed.returncode, "mine: delay=1s" in listed.stdout, "RFC 6585" in listed.stdout) == (0, True, True)
     assert "p99" in latebin("scenarios", "slow").stdout

@@ -9,14 +9,14 @@ from latebin.testing.process import serving
 from tests.support.process import environment
 
 RUNS = {"klein": "klein", "resource": "resource", "neither": "site"}
-"""What is run, by the tag of the operations."""
+"""The tested operations, by their tags."""
 
 
 def command(port: int, tag: str) -> list[str]:
     """Run every check there is, always with the same requests.
 
     The stateful phase is left out: no request makes anything that another could use. The phase of examples sends those
-    of the document as they are, their fault too: the seed among them makes it one that does not strike.
+    of the document as they are, their fault too. With the seed among them, that fault does not happen.
     """
     schemathesis = str(Path(sys.executable).with_name("schemathesis"))
     location = f"http://127.0.0.1:{port}/openapi.json"

@@ -32,7 +32,7 @@ def run(*arguments: str, **variables: str) -> Any:
 
 
 def test_defaults(chosen: list[Settings]) -> None:
-    """Told nothing, `latebin serve` serves with the defaults."""
+    """`latebin serve` without options serves with the defaults."""
     assert run().exit_code == 0
     assert chosen == [Settings()]
 
@@ -82,7 +82,7 @@ def test_flag_wins(chosen: list[Settings]) -> None:
 
 
 def test_listen_against_port(chosen: list[Settings]) -> None:
-    """Of --listen and --port the one that is a flag wins; two flags, or two variables, are refused."""
+    """A flag wins over a variable, of --listen and --port; two are refused."""
     run("--port", "1", LATEBIN_LISTEN="tcp:2 tcp:3")
     run("--listen", "tcp:2", "--listen", "tcp:3", LATEBIN_PORT="1")
     assert [settings.listen for settings in chosen] == [(), ("tcp:2", "tcp:3")]
@@ -152,7 +152,7 @@ def test_wrong_value(
 
 
 def test_a_worker_for_each_core(chosen: list[Settings]) -> None:
-    """As many workers as the machine has cores for this process can be asked for without counting them."""
+    """A worker for each core is started with `--workers auto`."""
     assert run("--workers", "auto").exit_code == 0
     assert chosen == [Settings(workers=cores())]
 
@@ -208,7 +208,7 @@ def test_port_is_taken() -> None:
     [("tcp:65536", 2, "port must be 0-65535"), ("unix:/nowhere/socket", 1, "No such file or directory")],
 )
 def test_nowhere_to_listen(endpoint: str, code: int, reason: str) -> None:
-    """An endpoint that reads well and cannot be listened on is one line; a port that is none is a wrong value."""
+    """An endpoint that cannot be listened on is one line; an invalid port is wrong."""
     done = latebin("serve", "--listen", endpoint)
     assert (done.returncode, done.stdout) == (code, "")
     assert re.fullmatch(rf"latebin: .*{reason}.*\n", done.stderr)

@@ -47,7 +47,7 @@ def descriptors(process: ServiceProcess) -> int:
     ],
 )
 def test_close(process: ServiceProcess, prefix: str, target: str, headers: tuple[str, ...]) -> None:
-    """A connection that the service closes ends by close_notify and FIN when its client answers neither."""
+    """A connection that the service closes ends by close_notify and FIN unanswered."""
     with MutePeer(process.port) as peer:
         peer.send(ask(prefix + target, *headers))
         peer.receive_all()
@@ -77,7 +77,7 @@ def test_http2(request: pytest.FixtureRequest, kind: str) -> None:
 
 
 def test_malformed(process: ServiceProcess) -> None:
-    """A connection ends by close_notify and FIN when what comes on it is no request."""
+    """A connection ends by close_notify and FIN after a malformed request."""
     with MutePeer(process.port) as peer:
         peer.send(b"\0\0\0\0\r\n\r\n")
         assert peer.receive_all().startswith(b"HTTP/1.1 400 ")
@@ -85,7 +85,7 @@ def test_malformed(process: ServiceProcess) -> None:
 
 
 def test_descriptors(process: ServiceProcess) -> None:
-    """No descriptor is left of 200 connections when no client closes what the service has closed."""
+    """No descriptor is left of 200 connections that only the service has closed."""
     with MutePeer(process.port) as peer:
         peer.send(ask("/healthz", "Connection: close"))
         peer.receive_all()
@@ -108,7 +108,7 @@ def resident(process: ServiceProcess) -> int:
 
 
 def test_reads_nothing(process: ServiceProcess, prefix: str) -> None:
-    """Forty answers of 16 MB on one connection of HTTP/2 take little memory when their client reads nothing."""
+    """Forty unread answers of 16 MB over HTTP/2 take little memory."""
     before = resident(process)
     target = (":path", f"{prefix}/delayed/0?size=16m")
     asked = b"".join(headers((METHOD, SCHEME, target, AUTHORITY), number) for number in range(1, 80, 2))

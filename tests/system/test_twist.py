@@ -20,7 +20,7 @@ LISTING = re.compile(
     rb"\r\n"
     rb"34\r\n<html><body>Sorry to keep you waiting\.</body></html>\r\n0\r\n\r\n"
 )
-"""What the listing in Twisted's documentation answers: chunked, since it names no length."""
+"""The answer of the listing in Twisted's documentation: chunked, without a length."""
 
 
 def exchange(port: int, path: str) -> bytes:
@@ -37,7 +37,7 @@ def exchange(port: int, path: str) -> bytes:
 
 
 def test_rpy() -> None:
-    """The listing with deferLater, and the one with callLater before it, run as rpy scripts and answer to the byte."""
+    """Both listings of the documentation answer to the byte as rpy scripts."""
     with started(*TWIST, "--path", str(ROOT / "app" / "rpy"), ready=PORT) as process, ThreadPoolExecutor() as pool:
         paths = ("/delayed.rpy", "/calllater.rpy")
         for answer in pool.map(lambda path: exchange(int(process.found[0]), path), paths):
