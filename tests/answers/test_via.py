@@ -555,7 +555,7 @@ async def test_late(via: str) -> None:
         client = await ask(service, via, "Connection: close")
         peer = await forwarded(clock, service, up)
         clock.advance(TIMEOUT - 0.1)
-        # What the clock has set off would have arrived before the answer to another request.
+        # An effect of the clock would have arrived before the answer to another request.
         await treq.content(await service.get("/healthz"))
         assert client.data == b""
         clock.advance(0.1)

@@ -79,7 +79,7 @@ def test_introduced(house: House, plain: Plain) -> None:
     head, _, body = wire.received.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert [head.count(name) for name in (b"\r\nServer: ", b"\r\nDate: ", b"\r\nX-Request-Id: mine")] == [1, 1, 1]
-    assert body == b"4\r\ntold\r\n0\r\n\r\n"
+    assert body == b"5\r\nplain\r\n0\r\n\r\n"
 
 
 def test_introduced_with_a_date_of_its_own(house: House, plain: Plain) -> None:
