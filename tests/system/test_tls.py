@@ -69,7 +69,7 @@ def test_stock(stock: ServiceProcess, prefix: str, fault: str) -> None:
 
 @pytest.mark.parametrize("kind", ["process", "stock"])
 def test_http2(request: pytest.FixtureRequest, kind: str) -> None:
-    """A connection of HTTP/2 ends by GOAWAY, close_notify and FIN when its client breaks the protocol."""
+    """An HTTP/2 connection ends by GOAWAY, close_notify and FIN after a breach of the protocol."""
     with MutePeer(request.getfixturevalue(kind).port, "h2") as peer:
         peer.send(START + data(stream=0))
         assert GOAWAY in peer.receive_all()
