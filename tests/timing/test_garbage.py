@@ -7,7 +7,7 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from latebin.timing.garbage import INTERVAL, MARGIN, MOST, WORTHWHILE, GarbageScheduler
+from latebin.timing.garbage import FIRST, INTERVAL, MARGIN, MOST, WORTHWHILE, GarbageScheduler
 from tests.support.process import ROOT, environment
 
 
@@ -90,16 +90,26 @@ def test_too_much_garbage(heap: Heap, collector: GarbageScheduler) -> None:
 
 
 def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start disables CPython's schedule, collects, freezes and then looks regularly."""
+    """A start disables CPython's schedule, freezes and then looks regularly."""
     done: list[str] = []
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
-    monkeypatch.setattr(gc, "freeze", lambda: done.append(f"freeze after {heap.collections}"))
-    heap.takes = 0.0
+    monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
     GarbageScheduler(heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect).start()
-    assert done == ["disable", "freeze after 1"]
+    assert (done, heap.collections) == (["disable", "freeze"], 0)
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)
-    assert heap.collections == 2
+    assert heap.collections == 1
+
+
+def test_before_the_first_collection(heap: Heap) -> None:
+    """The first collection waits when an answer is due within MARGIN times its assumed time."""
+    first = GarbageScheduler(heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect)
+    heap.gathered, heap.due = WORTHWHILE, FIRST * MARGIN
+    first.look()
+    assert heap.collections == 0
+    heap.due += 0.001
+    first.look()
+    assert heap.collections == 1
 
 
 @pytest.mark.parametrize("reason", ["requests", "garbage"])
