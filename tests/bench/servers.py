@@ -100,8 +100,8 @@ def running(server: Server, load: Load) -> Iterator[tuple[int, int]]:
                 process.wait(timeout=60)
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
+def wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    for _ in range(round(seconds / 0.05)):
         if reachable(port):
             return
         if process.poll() is not None:

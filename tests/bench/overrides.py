@@ -1,0 +1,189 @@
+"""What each override buys: instructions that the service executes for an answer, with it and without it.
+
+    python -m tests.bench.overrides [--answers 300] [--only NAME ...]
+
+Each variant of the service runs in a process of its own, under valgrind's callgrind, which counts instructions of user
+space. A client outside of it asks for answers without a delay, one after the other, on one connection. So the figures
+repeat within about 1 % on a machine that is busy with something else, where times would not.
+
+callgrind_control(1) reads the counter before and after; the start of the service is not in the figures.
+"""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+from rich.console import Console
+from rich.table import Table
+
+from latebin.core.endpoints import PREFIXES
+from latebin.overrides import stack
+from tests.bench.servers import free_port, wait_for
+
+START: Final = 300.0
+"""Seconds that the service may take to start: callgrind is some fifty times slower than the machine."""
+
+WARM: Final = 100
+"""Answers before the counting begins."""
+
+VALGRIND: Final = ("valgrind", "--tool=callgrind", "--instr-atstart=no")
+
+
+def without_write_through() -> None:
+    from latebin.overrides.channel_output import WriteThroughChannel  # noqa: PLC0415  # after the reactor, as below
+
+    strip(WriteThroughChannel, "writeHeaders", "write", "writeSequence", "requestDone", "loseConnection")
+    WriteThroughChannel.flush = lambda _: None  # type: ignore[method-assign,assignment]
+
+
+def without_limits() -> None:
+    from latebin.overrides.channel_limits import LimitedChannel  # noqa: PLC0415
+
+    own = ("dataReceived", "rawDataReceived", "allContentReceived", "connectionLost", "requestDone")
+    strip(LimitedChannel, *own, "timeoutConnection", "lineLengthExceeded")
+
+
+def without_shared_timeouts() -> None:
+    from latebin.overrides.channel_limits import LimitedChannel  # noqa: PLC0415
+
+    strip(LimitedChannel, "setTimeout", "resetTimeout")
+
+
+def without_lean_request() -> None:
+    from latebin.overrides.request_lean import LeanRequest  # noqa: PLC0415
+
+    own = ("args", "parseCookies", "requestReceived", "process", "setResponseCode", "setHeader", "write")
+    strip(LeanRequest, *own, "code_message")
+
+
+def strip(of: type, *names: str) -> None:
+    """Take overrides out of a class, so that Twisted's own are found."""
+    for name in names:
+        delattr(of, name)
+
+
+def evolve(**fields: Any) -> Callable[[], None]:  # each field has a type of its own
+    def change() -> None:
+        module: Any = stack
+        module.TUNED = attrs.evolve(stack.TUNED, **fields)
+
+    return change
+
+
+VARIANTS: Final[dict[str, tuple[str, Callable[[], None]]]] = {
+    "stock": ("stock", lambda: None),
+    "tuned": ("tuned", lambda: None),
+    "without WriteThroughChannel": ("tuned", without_write_through),
+    "without LimitedChannel": ("tuned", without_limits),
+    "without shared timeouts": ("tuned", without_shared_timeouts),
+    "without LeanRequest": ("tuned", without_lean_request),
+    "without TidyKleinResource": ("tuned", evolve(klein=stack.STOCK.klein)),
+    "without DirectReactor": ("tuned", evolve(reactor=stack.STOCK.reactor)),
+}
+"""The stack of each variant, and what is taken out of it."""
+
+
+def serve(variant: str, port: int) -> None:
+    """Serve a variant in this process."""
+    name, change = VARIANTS[variant]
+    change()
+    stack.choose(name).reactor()
+    from latebin.cli.main import cli  # noqa: PLC0415
+
+    cli.main(["serve", "--stack", name, "--port", str(port), "--drain-timeout", "0s"])
+
+
+@contextmanager
+def counted(variant: str) -> Iterator[tuple[int, int]]:
+    """Run a variant under callgrind; yield its port and its process id."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
+        out = f"--callgrind-out-file={folder}/out"
+        command = [*VALGRIND, out, sys.executable, "-m", "tests.bench.overrides", "--serve", variant, str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_for(port, process, START)
+            control(process.pid, "-i", "on")
+            yield port, process.pid
+        finally:
+            process.kill()
+            process.wait()
+
+
+def control(pid: int, *options: str) -> str:
+    command = ["callgrind_control", *options, str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+def instructions(pid: int) -> int:
+    shown = control(pid, "-e")
+    threads = re.findall(r"Th +[0-9]+ +([0-9,]+)", shown)
+    if not threads:
+        raise click.ClickException(f"callgrind_control shows no total: {shown}")
+    return sum(int(each.replace(",", "")) for each in threads)
+
+
+def ask(connection: socket.socket, style: str, answers: int) -> None:
+    request = f"GET {PREFIXES[style]}/delayed?delay=0s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    for _ in range(answers):
+        connection.sendall(request)
+        received = b""
+        while not received.endswith(b"</html>"):
+            received += connection.recv(65536)
+
+
+def measured(variant: str, answers: int) -> dict[str, float]:
+    """Return the instructions of one answer in each style."""
+    found = {}
+    with counted(variant) as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
+        for style in PREFIXES:
+            ask(connection, style, WARM)
+            before = instructions(pid)
+            ask(connection, style, answers)
+            found[style] = (instructions(pid) - before) / answers
+    return found
+
+
+def table(results: dict[str, dict[str, float]]) -> Table:
+    shown = Table("variant", title="instructions per answer, and those of tuned as 1")
+    for style in PREFIXES:
+        shown.add_column(style, justify="right")
+        shown.add_column("ratio", justify="right")
+    for variant, found in results.items():
+        cells = []
+        for style in PREFIXES:
+            base = results.get("tuned", found)[style]
+            cells += [f"{found[style]:,.0f}", f"{found[style] / base:.3f}"]
+        shown.add_row(variant, *cells)
+    return shown
+
+
+@click.command()
+@click.option("--answers", default=300, show_default=True, help="Answers that are counted, in each style.")
+@click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Only these variants.")
+@click.option("--serve", "served", nargs=2, type=(click.Choice(list(VARIANTS)), int), hidden=True)
+def overrides(answers: int, only: tuple[str, ...], served: tuple[str, int] | None) -> None:
+    """Count the instructions of an answer, with each override and without it."""
+    if served is not None:
+        serve(*served)
+        return
+    if shutil.which("valgrind") is None:
+        raise click.ClickException("this needs valgrind")
+    results = {}
+    for variant in only or VARIANTS:
+        results[variant] = measured(variant, answers)
+        click.echo(f"{variant}: {results[variant]}", err=True)
+    Console(width=120).print(table(results))
+
+
+if __name__ == "__main__":
+    overrides()
