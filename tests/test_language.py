@@ -1,4 +1,12 @@
-"""The rules of language that a program can check: words, lengths and moods."""
+"""The rules of language that a program can check: words, lengths, moods and names.
+
+- A machine or an object is "it", and a program returns, reports or shows: PERSONS and REPORTS are not used for them.
+- A sentence begins with its subject or its verb, and not with its object, as in "What it returns is the size".
+- A sentence has at most 25 words. The first line of a docstring has at most 15.
+- The docstring of a function begins with an imperative. That of a class, a property or a fixture is a noun phrase.
+
+These rules cover docstrings, comments, messages, pages and manifests. Code in backticks is left out.
+"""
 
 import ast
 import re
