@@ -1,4 +1,4 @@
-"""What each override buys: instructions that the service executes for an answer, with it and without it.
+"""The instructions of an answer with each override, and without it.
 
     python -m tests.bench.overrides [--answers 300] [--only NAME ...]
 
