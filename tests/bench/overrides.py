@@ -59,7 +59,7 @@ def without_shared_timeouts() -> None:
 
 
 def without_lean_request() -> None:
-    from latebin.overrides.request_lean import LeanRequest  # noqa: PLC0415
+    from latebin.overrides.request import LeanRequest  # noqa: PLC0415
 
     own = ("args", "parseCookies", "requestReceived", "process", "setResponseCode", "setHeader", "write")
     strip(LeanRequest, *own, "code_message")

@@ -16,8 +16,7 @@ from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.connection import Connection
 from latebin.overrides.http2 import HTTP2Channel, Stream
 from latebin.overrides.http2_frames import Frames, IncomingFrames
-from latebin.overrides.request import Request
-from latebin.overrides.request_lean import LeanRequest
+from latebin.overrides.request import LeanRequest, Request
 from latebin.overrides.tls import ClosingTLSTransport
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root

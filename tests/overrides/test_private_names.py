@@ -61,7 +61,7 @@ USED = {
     "reactor.py": """
         _doReadOrWrite _poller _selectables
     """,
-    "request_lean.py": """
+    "request.py": """
         _encoder _handleStar _inFakeHead _rawHeaders
     """,
     "tls.py": """

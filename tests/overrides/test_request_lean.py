@@ -5,8 +5,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from latebin.overrides import request_lean
-from latebin.overrides.request_lean import SPELT
+from latebin.overrides import request as overrides
+from latebin.overrides.request import SPELT
 from tests.support.wire import House
 
 
@@ -45,7 +45,7 @@ def plain(house: House) -> Plain:
 
 def test_date(house: House, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     """An answer has the date of its own beginning, after any delay."""
-    monkeypatch.setattr(request_lean, "time", lambda: 1e9 + house.clock.seconds())
+    monkeypatch.setattr(overrides, "time", lambda: 1e9 + house.clock.seconds())
     wire = house.wire()
     wire.send(f"GET {prefix}/delayed/1m HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     house.clock.advance(60)
