@@ -93,6 +93,14 @@ class Application:
     def not_found(self, request: Any) -> bytes:
         raise NotFound
 
+    @router.route("/slash/")
+    def slash(self, request: Any) -> bytes:
+        return b"slash"
+
+    @router.route("/moved", redirect_to="/slash/")
+    def moved(self, request: Any) -> bytes:
+        raise Other
+
     @router.route("/post", methods=["POST"])
     def post(self, request: Any) -> bytes:
         return b"posted"
@@ -136,6 +144,10 @@ PATHS = (
     "/other",
     "/not-found",
     "/nothing",
+    "/slash",
+    "/slash?a=b",
+    "/moved",
+    "//slash",
     "/post",
     "/\xe9",
 )
@@ -149,6 +161,13 @@ def test_same_as_klein(path: str, method: str) -> None:
         theirs, ours = (Connection(kind(Application().router)) for kind in (KleinResource, TidyKleinResource))
         for _ in range(2):
             assert ours.get(path, method) == theirs.get(path, method) != b""
+
+
+def test_redirect() -> None:
+    """A path without a slash is answered 308 when its route ends in one."""
+    connection = Connection(TidyKleinResource(Application().router))
+    connection.get("/slash")
+    assert connection.get("/slash").count(b"HTTP/1.1 308 Permanent Redirect\r\n") == 2
 
 
 def test_leaving() -> None:
@@ -188,7 +207,7 @@ def test_remembers_no_more_than_it_may() -> None:
     assert len(resource._routes) == 10
 
 
-@pytest.mark.parametrize("path", ["/bytes", "/of/7", "/value-error", "/nothing", "/post"])
+@pytest.mark.parametrize("path", ["/bytes", "/of/7", "/value-error", "/nothing", "/slash", "/post"])
 def test_leaves_no_garbage(path: str) -> None:
     """An answer leaves nothing for the cyclic collector, be it a refusal."""
     connection = Connection(TidyKleinResource(Application().router))

@@ -4,7 +4,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from latebin.core.settings import Settings
-from latebin.server.drain import LAST, LATEST, Drain
+from latebin.server.drain import LAST, LATEST, Drain, longest
 from tests.support.wire import House, Wire
 
 GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -157,3 +157,14 @@ def test_stuck(stop: Stop, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None
     assert stop.ended == [pytest.approx(2 + 30 + LAST + LATEST)]
     monkeypatch.undo()
     wires[0].leave()
+
+
+def test_listening_does_not_end(stop: Stop) -> None:
+    """The drain ends in time when the listening does not end."""
+    stop.drain.refuse = Deferred
+    stop.begin()
+    stop.house.clock.advance(longest(stop.drain.settings) - 0.01)
+    assert stop.ended == []
+    stop.house.clock.advance(0.01)
+    assert stop.ended == [longest(stop.drain.settings)]
+    assert stop.house.clock.getDelayedCalls() == []

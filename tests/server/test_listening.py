@@ -1,6 +1,6 @@
 import socket
 from itertools import repeat
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import treq
@@ -13,7 +13,7 @@ from twisted.logger import LogLevel, capturedLogs
 
 from latebin.compare.contract import CASES, Case
 from latebin.core.settings import Settings
-from latebin.server.listening import announce, endpoints, open_ports, serve
+from latebin.server.listening import announce, endpoints, open_ports
 from tests.support.sockets import BOUND, asynchronous, connect, served, until
 
 
@@ -124,7 +124,7 @@ async def test_a_port_that_is_taken() -> None:
     """A port that somebody else listens on is an error that says so."""
     async with served() as service:
         with pytest.raises(CannotListenError, match="Address already in use"):
-            await serve(Settings(port=service.port), cast("Any", reactor))
+            await open_ports(Settings(port=service.port), [reactor], Factory(), Factory())
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 import json
+import re
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
@@ -17,7 +20,7 @@ from latebin.server import machine
 from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
 from latebin.testing.process import serving
-from tests.support.process import BOUND, get, until
+from tests.support.process import BOUND, environment, get, until
 from tests.support.samples import figures, figures_of
 from tests.support.wire import House
 
@@ -121,18 +124,81 @@ def test_most_pending(monkeypatch: pytest.MonkeyPatch, soft: int, most: int | No
 )
 def test_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int) -> None:
     """A container's share of CPU time counts, where it is less than the cores."""
-    path = tmp_path / "cpu.max"
-    path.write_text(quota)
-    monkeypatch.setattr(machine, "_QUOTA", path)
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
     assert machine.cores() == cores
 
 
 def test_cores_without_a_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without a cgroup, all cores count."""
-    monkeypatch.setattr(machine, "_QUOTA", tmp_path / "nothing")
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
     assert machine.cores() == 4
+
+
+@pytest.mark.parametrize(("cores", "most"), [(1, 4), (2, 8), (64, 256), (100, 256)])
+def test_most_workers(monkeypatch: pytest.MonkeyPatch, cores: int, most: int) -> None:
+    """There can be four workers per core and 256 at most, when there are many cores."""
+    monkeypatch.setattr(machine, "cores", lambda: cores)
+    assert machine.most_workers() == most
+
+
+MEMINFO = "MemTotal:        1000000 kB\nMemFree:   1000 kB\nMemAvailable:     500000 kB\n"
+
+STAT = "anon 1\ninactive_file 1024\nslab 2\n"
+
+
+@pytest.mark.parametrize(
+    ("meminfo", "most", "available"),
+    [
+        (MEMINFO, "max", 500_000 * 1024),
+        (MEMINFO, "409600", 409_600 - 100_000 + 1024),
+        (None, "409600", 409_600 - 100_000 + 1024),
+        (MEMINFO, "50000", 0),
+        (MEMINFO, None, 500_000 * 1024),
+        ("nothing", None, None),
+    ],
+)
+def test_available_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, meminfo: str | None, most: str | None, available: int | None
+) -> None:
+    """The memory that is left is the machine's or the cgroup's when that is less."""
+    if meminfo is not None:
+        (tmp_path / "meminfo").write_text(meminfo)
+    if most is not None:
+        for name, text in (("memory.max", most), ("memory.current", "100000"), ("memory.stat", STAT)):
+            (tmp_path / name).write_text(text)
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    assert machine.available_memory() == available
+
+
+def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that the memory cannot hold are refused, and `auto` is fewer when there is less."""
+    monkeypatch.setattr(machine, "available_memory", lambda: 100 * 1024**2)
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    machine.check_workers(2, 1024**2)
+    with pytest.raises(ValueError, match="3 workers need 123 MiB of memory, and 100 MiB are available"):
+        machine.check_workers(3, 1024**2)
+    assert machine.fitting_workers() == 2
+
+
+def test_too_few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are refused when their pipes need more descriptors than the process may open."""
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (40, 40))
+    machine.check_workers(2, 0)
+    with pytest.raises(ValueError, match="8 workers need 56 file descriptors, and 40 may be open"):
+        machine.check_workers(8, 0)
+
+
+def test_few_descriptors_for_workers() -> None:
+    """A service with more workers than its descriptors allow is refused in one line."""
+    command = [sys.executable, "-c", LIMITED.format(36), "serve", "--port", "0", "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=False, env=environment())
+    refusal = "latebin: --workers: 2 workers need 38 file descriptors, and 36 may be open\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", refusal)
 
 
 def test_max_pending() -> None:
@@ -152,7 +218,7 @@ CLIENTS = 200
 
 
 def test_out_of_descriptors() -> None:
-    """Of more clients than descriptors, some are answered late as asked, the others let go; new ones are served."""
+    """Of more clients than descriptors, some are answered on time and the others closed, counted and said once."""
     with serving() as process:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -162,12 +228,15 @@ def test_out_of_descriptors() -> None:
         assert all(status == 200 and measured >= 2000 for status, measured in answered)
         for path in ("/delayed/0", "/raw/delayed/0", "/metrics"):
             assert get(process.port, path)[0].status == 200
+        assert figures_of(process)["latebin_accept_failures_total",] > 0
         assert process.stop() == 0
+        said = re.findall("cannot accept connections: (.*)", process.log())
+    assert said == [f"EMFILE, Too many open files; this process may open {DESCRIPTORS} descriptors"]
 
 
-LIMITED = f"""
+LIMITED = """
 import resource
-resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))
+resource.setrlimit(resource.RLIMIT_NOFILE, ({0}, {0}))
 from latebin.cli.main import main
 main()
 """
@@ -175,7 +244,7 @@ main()
 
 def test_few_descriptors() -> None:
     """Told nothing, a process lets so many be pending that it has descriptors left to refuse others with."""
-    with serving(program=("-c", LIMITED)) as process:
+    with serving(program=("-c", LIMITED.format(DESCRIPTORS))) as process:
         pending = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(25)]
         for connection in pending:
             connection.request("GET", "/raw/delayed/5m")

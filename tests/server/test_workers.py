@@ -15,9 +15,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
-from latebin.server.workers import ATTEMPTS, LIVED, LONGEST, READY, Workers, WorkersFailedError
-from latebin.telemetry.counters import shared
+from latebin.server.workers import ATTEMPTS, LIVED, LOG, LONGEST, READY, Workers, WorkersFailedError
+from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import WIDTH
+from latebin.telemetry.writer import Telemetry
 from latebin.testing.process import ServiceProcess, serving
 from tests.support.certificate import listening
 from tests.support.log import following, records
@@ -26,7 +27,10 @@ from tests.support.samples import figures_of
 
 
 def children(process: ServiceProcess) -> list[int]:
-    pid = process.pid
+    return children_of(process.pid)
+
+
+def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -202,17 +206,37 @@ def processes() -> Processes:
     return Processes()
 
 
+class Lines:
+    """A log that remembers its events."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.dropped = 0
+
+    def write(self, text: str) -> None:
+        self.events.append(text)
+
+    def drop(self) -> None:
+        self.dropped += 1
+
+
 @pytest.fixture
-def workers(clock: Clock, processes: Processes) -> Iterator[Workers]:
-    memory = shared(WIDTH, 2)
-    yield Workers(processes, clock, Settings(workers=2), memory, [])  # type: ignore[arg-type]  # it spawns, no more
-    os.close(memory)
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def workers(clock: Clock, processes: Processes, lines: Lines) -> Workers:
+    reactor: Any = processes  # it spawns, no more
+    log: Any = lines
+    return Workers(reactor, clock, Settings(workers=2), Telemetry(SharedCounters(WIDTH, 3), log), [])
 
 
 def test_stillborn(clock: Clock, processes: Processes, workers: Workers) -> None:
     """Workers that die again and again before they accept, at the start, are an error."""
     accepting: list[Any] = []
     workers.start().addErrback(accepting.append)
+    clock.advance(0)
     for _ in range(ATTEMPTS):
         assert not accepting
         processes.die(-1)
@@ -222,18 +246,69 @@ def test_stillborn(clock: Clock, processes: Processes, workers: Workers) -> None
     assert clock.getDelayedCalls() == []
 
 
-def test_accepting(processes: Processes, workers: Workers) -> None:
+def test_accepting(clock: Clock, processes: Processes, workers: Workers) -> None:
     """The service is ready when all workers accept, and not before."""
     accepting = workers.start()
+    clock.advance(0)
     processes.started[0].childDataReceived(READY, b".")
     assert not accepting.called
     processes.started[1].childDataReceived(READY, b".")
     assert accepting.called
 
 
+class Killed:
+    """A process that notes its signals."""
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+
+    def signalProcess(self, number: str) -> None:
+        self.signals.append(number)
+
+    def writeToChild(self, descriptor: int, data: bytes) -> None:
+        """Take the configuration."""
+
+
+def test_one_after_the_other(clock: Clock, processes: Processes, workers: Workers) -> None:
+    """Each turn of the reactor starts one worker, and none when they stop meanwhile."""
+    workers.start()
+    assert len(processes.started) == 1
+    for worker in processes.started:
+        worker.makeConnection(Killed())
+    workers.stop()
+    clock.advance(0)
+    assert len(processes.started) == 1
+
+
+def test_accepting_too_late(clock: Clock, processes: Processes, workers: Workers) -> None:
+    """The service is not announced when the last worker accepts while all are being stopped."""
+    accepting = workers.start()
+    clock.advance(0)
+    for worker in processes.started:
+        worker.makeConnection(Killed())
+    workers.stop()
+    for worker in processes.started:
+        worker.childDataReceived(READY, b".")
+    assert not accepting.called
+
+
+def test_log(clock: Clock, processes: Processes, workers: Workers, lines: Lines) -> None:
+    """Each worker's events reach the log whole when their pieces are mixed."""
+    workers.start()
+    clock.advance(0)
+    first, second = processes.started
+    first.childDataReceived(LOG, b"one\n\x1etw")
+    second.childDataReceived(LOG, b"a\n\tb\n\x1e")
+    first.childDataReceived(LOG, b"o\n\x1eha")
+    assert lines.events == ["one\n", "a\n\tb\n", "two\n"]
+    processes.die(0)
+    assert (len(lines.events), lines.dropped) == (3, 1)
+
+
 def test_backoff(clock: Clock, processes: Processes, workers: Workers) -> None:
     """A worker that keeps dying is started again ever later, but within bounds; one that lived a while, soon."""
     workers.start()
+    clock.pump([0, 0])
     for worker in processes.started:
         worker.childDataReceived(READY, b".")
     waits = [wait_for_another(clock, processes) for _ in range(12)]

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from latebin.cli import main, serve
 from latebin.core.language.trace import Trace
 from latebin.core.settings import Settings
-from latebin.server.machine import cores
+from latebin.server.machine import cores, most_workers
 from latebin.testing.process import serving
 from tests.support.command import TRACE, latebin, refusal
 from tests.support.log import records
@@ -51,6 +51,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
     "--log-format": ("json", {"log_format": "json"}),
+    "--log-buffer": ("64k", {"log_buffer": 65536}),
     "--proxy-headers": ("10.0.0.0/8", {"proxy_headers": (ip_network("10.0.0.0/8"),)}),
     "--workers": ("2", {"workers": 2}),
     "--shutdown-delay": ("5s", {"shutdown_delay": 5.0}),
@@ -120,6 +121,11 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--stack", "ours"], "'ours' is not one of 'stock', 'tuned'"),
         (["--stack", "stock", "--workers", "2", "--listen", "unix:/a"], "several workers cannot share unix:/a"),
         (["--workers", "many"], "--workers"),
+        (["--workers", "1000000"], f"1000000 is above {most_workers()}, the most on this machine"),
+        (["--workers", "9" * 5000], "--workers"),
+        (["--log-buffer", "1k"], "Invalid size '1k': expected 64k to 1024m"),
+        (["--log-buffer", "1025m"], "Invalid size '1025m': expected 64k to 1024m"),
+        (["--log-buffer", "some"], "Invalid size 'some'"),
         (["--listen", "carrier-pigeon:80"], "--listen"),
         (["--listen", "tcp"], "--listen"),
         (["--listen", "stdio:"], "'stdio:' is not an endpoint that a client can connect to"),

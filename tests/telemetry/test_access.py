@@ -1,7 +1,12 @@
+from typing import Any
+
+import attrs
 import pytest
-from twisted.logger import capturedLogs, formatEvent
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from latebin.core.endpoints import PREFIXES
+from latebin.telemetry.access import AccessLog
 from latebin.telemetry.log import as_text
 from tests.support.log import accesses
 from tests.support.wire import House
@@ -54,6 +59,38 @@ def test_site(house: House) -> None:
     with capturedLogs() as events:
         house.wire().send(b"GET /healthz HTTP/1.1\r\n\r\n")
     assert [access[0] for access in accesses(events)] == ["site"]
+
+
+@attrs.define
+class Requested:
+    """A request as the log sees it, whose method and target HTTP/1.1 would refuse."""
+
+    method: bytes
+    uri: bytes
+    style: str = "klein"
+    code: int = 404
+    sentLength: int = 0  # Twisted's name
+    client: object = None
+    request_id: bytes = b"a-1"
+    pending_answer: None = None
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "said"),
+    [
+        (b"GET", b"/a 200 asked=0ms", r"GET /a\x20200\x20asked=0ms 404"),
+        (b"GET /b 200", b"/a", r"GET\x20/b\x20200 /a 404"),
+        (b"", b"/a?", "- /a? 404"),
+        (b"GET", b"", "GET - 404"),
+        (b"G\tT", b"/\n\xe2\x80\xa8", r"G\tT /\n\xe2\x80\xa8 404"),
+    ],
+)
+def test_no_field_is_forged(method: bytes, target: bytes, said: str) -> None:
+    """A line keeps its fields when a method or target is empty or has spaces."""
+    events: list[LogEvent] = []
+    request: Any = Requested(method, target)
+    AccessLog(Clock(), events.append).answered(request)
+    assert as_text(events[0]).partition(" ")[2] == f"klein {said} asked=- measured=- sent=0B None a-1\n"
 
 
 def test_escaped(house: House) -> None:

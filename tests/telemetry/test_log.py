@@ -1,23 +1,19 @@
 import io
 import json
-import os
 import re
-import subprocess
-import sys
-import tempfile
 
+import pytest
 from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
-from latebin.telemetry.log import observer
-from tests.support.process import environment
+from latebin.telemetry.log import as_json, as_text, dropped, formatter, observer
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def written(log_format: str, namespace: str = "latebin.test") -> tuple[Logger, io.StringIO]:
     file = io.StringIO()
-    return Logger(namespace, observer=LogPublisher(observer(file, log_format))), file
+    return Logger(namespace, observer=LogPublisher(observer(file, formatter(log_format)))), file
 
 
 def test_text() -> None:
@@ -89,34 +85,22 @@ def test_request_id() -> None:
 def test_worker() -> None:
     """As JSON, an event of one of several workers has its number."""
     file = io.StringIO()
-    Logger("latebin.test", observer=LogPublisher(observer(file, "json", 3))).info("here")
+    Logger("latebin.test", observer=LogPublisher(observer(file, formatter("json", 3)))).info("here")
     assert json.loads(file.getvalue())["worker"] == 3
 
 
-WRITE = """
-import sys
-from latebin.telemetry.log import Lines
-lines = Lines(sys.stdout.fileno(), int(sys.argv[1]))
-for _ in range(50):
-    lines.write(sys.argv[2] * 100_000 + "\\n")
-"""
+def test_continuation() -> None:
+    """A text with a line break forges no event when the log is text."""
+    log, file = written("text")
+    log.warn("asked for {what}", what="a\n2026-11-22T23:04:05.981Z klein GET / 200\r\x1b[2J\x1e\u2028b")
+    first, second = file.getvalue().splitlines()
+    assert first.endswith("asked for a")
+    assert second == "\t" + r"2026-11-22T23:04:05.981Z klein GET / 200\r\x1b[2J\x1e\u2028b"
 
 
-def test_lines_are_whole() -> None:
-    """Lines stay whole when processes write lines longer than their shared pipe holds."""
-    with tempfile.TemporaryFile() as lock:
-        reading, writing = os.pipe()
-        writers = [
-            subprocess.Popen(
-                [sys.executable, "-c", WRITE, str(lock.fileno()), letter],
-                stdout=writing,
-                pass_fds=[lock.fileno()],
-                env=environment(),
-            )
-            for letter in "ab"
-        ]
-        os.close(writing)
-        with os.fdopen(reading) as pipe:
-            lines = list(pipe)
-    assert [writer.wait() for writer in writers] == [0, 0]
-    assert sorted(lines) == ["a" * 100_000 + "\n"] * 50 + ["b" * 100_000 + "\n"] * 50
+@pytest.mark.parametrize(("count", "said"), [(1, "1 log line was dropped"), (7, "7 log lines were dropped")])
+def test_dropped(count: int, said: str) -> None:
+    """The notice has the number of lines when some were dropped."""
+    assert as_text(dropped(count)).endswith(f"Z {said}\n")
+    event = json.loads(as_json(dropped(count)))
+    assert (event["level"], event["namespace"], event["message"]) == ("warn", "latebin.telemetry.log", said)

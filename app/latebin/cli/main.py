@@ -85,8 +85,19 @@ def cli() -> None:
     """Answer HTTP requests late, on purpose and on time."""
 
 
+def _open_standard_files() -> None:
+    """Open /dev/null for each standard file that is closed, before a socket takes its number."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is that of the closed file.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # noqa: FBT003  # it has no name
+
+
 def main() -> NoReturn:
     """Run the command line; wrong usage is reported in one line, with exit code 2."""
+    _open_standard_files()
     try:
         cli.main(standalone_mode=False)
     except click.Abort:

@@ -33,15 +33,28 @@ class DurationType(click.ParamType[float]):
 
 
 class SizeType(click.ParamType[int]):
-    """A size, as in a URL."""
+    """A size, as in a URL.
+
+    Args:
+        least: bytes of the smallest one accepted.
+        most: bytes of the largest; None where there is no bound.
+    """
 
     name = "size"
 
+    def __init__(self, least: int = 0, most: int | None = None) -> None:
+        self._least = least
+        self._most = most
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return size.parse(str(value))
+            given = size.parse(str(value))
         except ValueError as error:
             self.fail(f"Invalid size {value!r}: {error}.", param, ctx)
+        if self._most is not None and not self._least <= given <= self._most:
+            bounds = f"{size.render(self._least)} to {size.render(self._most)}"
+            self.fail(f"Invalid size {value!r}: expected {bounds}.", param, ctx)
+        return given
 
 
 class WholeType(click.IntRange):

@@ -21,9 +21,17 @@ from latebin.core.language import size
 from latebin.core.language.duration import render
 from latebin.core.language.trace import Trace
 from latebin.core.scenarios import BUILT_IN
-from latebin.core.settings import LOG_FORMATS, STACKS, Settings
+from latebin.core.settings import LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, STACKS, Settings
 from latebin.overrides.stack import choose
-from latebin.server.machine import cores
+from latebin.server.machine import (
+    FOR_EACH_CORE,
+    MOST_WORKERS,
+    check_workers,
+    cores,
+    fitting_workers,
+    most_workers,
+    raise_descriptors,
+)
 from latebin.server.worker_config import read
 
 
@@ -113,7 +121,13 @@ class WorkersType(click.ParamType[int]):
     name = "integer|auto"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return cores() if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
+        if value == "auto":
+            return fitting_workers()
+        workers = WholeType(1).convert(cast("int", value), param, ctx)
+        if workers > most_workers():
+            bound = f"{FOR_EACH_CORE} times the number of cores, {cores()}, and never above {MOST_WORKERS}"
+            self.fail(f"{workers} is above {most_workers()}, the most on this machine: {bound}.", param, ctx)
+        return workers
 
 
 class PendingType(click.ParamType["int | None"]):
@@ -169,6 +183,12 @@ class PendingType(click.ParamType["int | None"]):
     help="Most answers pending at once in a worker; auto: as many as open files allow.",
 )
 @setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="Format of the log.")
+@setting(
+    "--log-buffer",
+    default=size.render(DEFAULTS.log_buffer),
+    type=SizeType(MIN_LOG_BUFFER, MAX_LOG_BUFFER),
+    help="Log lines kept in memory while nothing reads the log.",
+)
 @setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
 @setting(
     "--workers",
@@ -302,6 +322,12 @@ def worker_command() -> None:
 
 
 def _run(settings: Settings) -> None:
+    raise_descriptors()
+    if settings.workers > 1:
+        try:
+            check_workers(settings.workers, settings.log_buffer)
+        except ValueError as error:
+            raise click.UsageError(f"--workers: {error}") from error
     _serving(settings).serve(settings)
 
 

@@ -14,6 +14,9 @@ from latebin.core.language.trace import Trace
 LOG_FORMATS: Final = ("text", "json")
 
 STACKS: Final = ("stock", "tuned")
+MIN_LOG_BUFFER: Final = 64 * 1024
+
+MAX_LOG_BUFFER: Final = 1024**3
 
 _PLAIN: Final = re.compile("(haproxy:)?(tcp|tcp6|unix):")
 """The beginning of the description of an endpoint without TLS; of any other endpoint, TLS may be a part."""
@@ -37,6 +40,7 @@ class Settings:
         upstream_timeout: seconds until an upstream has to begin its answer.
         max_pending: the most pending answers at once in each worker, both styles together; None for no limit.
         log_format: one of LOG_FORMATS.
+        log_buffer: bytes of log lines that each process keeps while nothing reads its log.
         proxy_headers: networks of the proxies whose headers name the client of a request.
         workers: the number of processes that accept; a single one is the process that was started.
         shutdown_delay: seconds from the signal to stop until the service accepts no more.
@@ -65,6 +69,7 @@ class Settings:
     upstreams: Mapping[str, str] = attrs.field(factory=dict)
     upstream_timeout: float = 30.0
     log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
+    log_buffer: int = 1024**2
     proxy_headers: tuple[Network, ...] = ()
     workers: int = 1
     shutdown_delay: float = 0.0

@@ -10,7 +10,6 @@ them. So are the log, and the mapper for `url_for`. One thing differs: a method 
 section 9.1), where Werkzeug takes `get` for GET.
 """
 
-import copy
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -65,10 +64,20 @@ class _Route:
             try:
                 rule, arguments = self.mapper.match(return_rule=True)
             except HTTPException as error:
-                self._error = copy.copy(error)
+                self._error = _copied(error)
             else:
                 return rule.endpoint, dict(arguments)
-        raise copy.copy(self._error)
+        raise _copied(self._error)
+
+
+def _copied(error: HTTPException) -> HTTPException:
+    """Copy an exception without its traceback.
+
+    `copy.copy` calls the class with `args`, which Werkzeug leaves empty, and a RequestRedirect needs its URL.
+    """
+    copied = type(error).__new__(type(error), *error.args)
+    vars(copied).update(vars(error))
+    return copied
 
 
 class TidyKleinResource(KleinResource):

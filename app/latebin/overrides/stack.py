@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         IProtocol,
         IProtocolFactory,
         IReactorSocket,
+        IReactorTime,
         IStreamServerEndpoint,
     )
     from twisted.internet.tcp import Port
@@ -48,6 +49,10 @@ class Listening(Protocol):
 
     def lend(self, port: "Port") -> None:
         """Stop accepting on a port whose socket other processes go on to use."""
+        ...
+
+    def watch(self, port: "Port", clock: "IReactorTime", failed: Callable[[], object]) -> None:
+        """Call a function for each connection that a port fails to accept."""
         ...
 
 
@@ -129,6 +134,9 @@ class StockListening:
     def lend(self, port: "Port") -> None:
         """Stop accepting; a client that waits when this port is closed may be reset."""
         port.stopReading()
+
+    def watch(self, port: "Port", clock: "IReactorTime", failed: Callable[[], object]) -> None:
+        """Do nothing: Twisted reports such connections by no public name."""
 
 
 def _stock_request() -> "type[Request]":

@@ -22,6 +22,11 @@ LATEST: Final = 0.1
 """Seconds for those that are cut to be closed."""
 
 
+def longest(settings: Settings) -> float:
+    """Return the seconds after which a drain is over, whatever becomes of the connections."""
+    return settings.shutdown_delay + settings.drain_timeout + LAST + 2 * LATEST
+
+
 @attrs.define(eq=False)
 class Drain:
     """Answers what is pending, and takes nothing new.
@@ -44,6 +49,7 @@ class Drain:
     refuse: Callable[[], Deferred[Any]]
     done: Deferred[None] = attrs.field(factory=Deferred, init=False)
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
+    _last: IDelayedCall | None = attrs.field(default=None, init=False)
     _since: float = attrs.field(default=0.0, init=False)
     _pending: int = attrs.field(default=0, init=False)
     _refused: int = attrs.field(default=0, init=False)
@@ -57,6 +63,7 @@ class Drain:
         self.connections.start_ending()
         pending, delay = len(self.connections.requests), render(self.settings.shutdown_delay)
         log.info("stopping: {pending} pending, listening for {delay}", pending=pending, delay=delay)
+        self._last = self.clock.callLater(longest(self.settings), self._give_up)
         self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)
         return self.done
 
@@ -64,8 +71,9 @@ class Drain:
         """Wait for nobody any longer."""
         if self.done.called:
             return
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        for call in (self._call, self._last):
+            if call is not None and call.active():
+                call.cancel()
         self.done.callback(None)
 
     def _listen_no_more(self) -> None:
@@ -87,6 +95,11 @@ class Drain:
         """End what is still open; a connection that does not end by that is not waited for."""
         self._call = self.clock.callLater(LATEST, self._drained)
         self.connections.abort()
+
+    def _give_up(self) -> None:
+        """End the drain, though the listening did not end, or what ends the connections raised."""
+        log.warn("stopped: {open} connections are still open", open=self.connections.open)
+        self.hurry()
 
     def _drained(self) -> None:
         if self.done.called:

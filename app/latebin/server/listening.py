@@ -21,13 +21,15 @@ from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
 from latebin.overrides.stack import Listening, choose
-from latebin.server.drain import Drain
+from latebin.server.drain import Drain, longest
+from latebin.server.guard import KILL
+from latebin.server.signals import Signals
 from latebin.server.warmup import warm_up
 from latebin.server.worker_config import WorkerConfig
-from latebin.server.workers import BOARD, FIRST_SOCKET, READY, ParentWatch, Workers
+from latebin.server.workers import FIRST_SOCKET, READY, ParentWatch, Workers
 from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.metrics import WIDTH
+from latebin.telemetry.writer import Telemetry
 from latebin.timing import wakers
 from latebin.timing.garbage import GarbageScheduler
 
@@ -48,9 +50,6 @@ log = Logger()
 BACKLOG: Final = 5000
 """Connections that may wait to be accepted. At Twisted's 50, a hundred clients that come at once lose their SYNs, and
 wait a second and more before they have sent anything."""
-
-Hurry = Callable[[], None]
-"""What makes a service that stops wait for nobody any longer."""
 
 _HAPROXY: Final = "haproxy:"
 """The prefix of an endpoint whose connections begin with a header of the PROXY protocol."""
@@ -86,31 +85,37 @@ def _endpoint(ports: Listening, reactor: object, description: str) -> "IStreamSe
     return ports.endpoint(reactor, description)
 
 
-def serve(settings: Settings, reactor: ReactorBase, board: int | None = None) -> Deferred[Hurry]:
+def serve(settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signals: Signals) -> Deferred[object]:
     """Accept connections on every endpoint, and log the URLs at which the service can be reached.
 
     Args:
         settings: what to listen on, and in how many processes.
+        telemetry: where this process counts, or its workers do, and logs.
         reactor: what waits for the pending answers, or for the workers, when it is stopped.
-        board: the descriptor of the memory that several workers count in.
+        signals: what ends the waiting.
 
     Returns:
         A Deferred that fires when all workers accept; it fails with CannotListenError, or with WorkersFailedError.
     """
-    if board is None:
+    if settings.workers == 1:
         warm_up(settings)
-        factory = _factory(settings, reactor)
+        factory = _factory(settings, reactor, telemetry.counters)
         opened = _opened(settings, repeat(reactor), factory, _steady(reactor))
-        return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, factory))
-    return _bound(settings, reactor).addCallback(lambda ports: _staffed(settings, reactor, board, ports))
+        return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, signals, factory))
+    bound = _bound(settings, reactor)
+    return bound.addCallback(lambda ports: _staffed(settings, telemetry, reactor, signals, ports))
 
 
-def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
+def accept(
+    inheritance: WorkerConfig, counters: SharedCounters, reactor: ReactorBase, signals: Signals
+) -> Deferred[object]:
     """Accept connections in a worker, on the sockets of its parent, until that is gone; tell the parent of it.
 
     Args:
         inheritance: what the parent gave to it.
+        counters: the memory that all workers count in.
         reactor: what is stopped when the parent is gone, and waits for the pending answers.
+        signals: what ends the waiting.
 
     Returns:
         A Deferred that fires when this one accepts.
@@ -118,13 +123,12 @@ def accept(inheritance: WorkerConfig, reactor: ReactorBase) -> Deferred[Hurry]:
     ParentWatch(reactor)
     settings = inheritance.settings
     warm_up(settings)
-    board = SharedCounters(WIDTH, settings.workers, BOARD)
-    factory = _factory(settings, reactor, board, inheritance.worker)
+    factory = _factory(settings, reactor, counters, inheritance.worker)
     sockets = cast("IReactorSocket", reactor)
     ports = choose(settings.stack).ports()
     adopting = (ports.adopt(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
     opened = _opened(settings, adopting, factory, _steady(reactor))
-    return opened.addCallback(_ready).addCallback(partial(_served, reactor, factory))
+    return opened.addCallback(_ready).addCallback(partial(_served, reactor, signals, factory))
 
 
 def _ready(ports: Ports) -> Ports:
@@ -134,12 +138,13 @@ def _ready(ports: Ports) -> Ports:
     return ports
 
 
-def _served(reactor: ReactorBase, factory: ServiceSite, ports: Ports) -> Hurry:
+def _served(reactor: ReactorBase, signals: Signals, factory: ServiceSite, ports: Ports) -> None:
     """Let the reactor, when it is stopped, wait for what is pending."""
+    _watch(reactor, factory, ports)
     _collect(factory, reactor)
     drain = Drain(_steady(reactor), factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
     reactor.addSystemEventTrigger("before", "shutdown", drain.start)
-    return drain.hurry
+    signals.hurry.append(drain.hurry)
 
 
 def _refuse(reactor: ReactorBase, ports: "list[IListeningPort]") -> Deferred[Any]:
@@ -227,24 +232,44 @@ def _lent(settings: Settings, ports: Ports) -> Ports:
     return ports
 
 
-def _staffed(settings: Settings, reactor: ReactorBase, board: int, ports: Ports) -> Deferred[Hurry]:
+def _staffed(
+    settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signals: Signals, ports: Ports
+) -> Deferred[object]:
     """Let workers accept on ports that are bound, and let go of the ports when they do, or have stopped."""
     every = *ports.public, *ports.admin
     sockets = [cast("Port", port).fileno() for port in every]
     steady = _steady(reactor)
-    workers = Workers(cast("IReactorProcess", reactor), steady, settings, board, sockets)
+    workers = Workers(cast("IReactorProcess", reactor), steady, settings, telemetry, sockets)
 
     def stop() -> Deferred[Any]:
+        # A worker ends itself; one that is stopped by SIGSTOP, say, does not.
+        killing = steady.callLater(longest(settings) + KILL, workers.kill)
+
+        def ended() -> Deferred[Any]:
+            closing.cancel()
+            if killing.active():
+                killing.cancel()
+            return _closed(every)
+
         # A socket that is open here, and accepted on by nobody, would leave those waiting who connect to it.
         closing = deferLater(steady, settings.shutdown_delay, _closed, ports.public).addErrback(_cancelled)
-        return workers.stop().addCallback(lambda _: closing.cancel()).addCallback(lambda _: _closed(every))
+        return workers.stop().addCallback(lambda _: ended())
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
-    return workers.start().addCallback(lambda _: announce(settings, ports)).addCallback(lambda _: workers.kill)
+    signals.hurry.append(workers.kill)
+    return workers.start().addCallback(lambda _: announce(settings, ports))
 
 
 def _cancelled(failure: Failure) -> None:
     failure.trap(CancelledError)
+
+
+def _watch(reactor: object, factory: ServiceSite, ports: Ports) -> None:
+    """Have connections counted, and logged, that cannot be accepted for want of a descriptor."""
+    watch, metrics = choose(factory.settings.stack).ports().watch, cast("Root", factory.resource).metrics
+    for port in (*ports.public, *ports.admin):
+        if isinstance(port, Port):
+            watch(port, _steady(reactor), metrics.accept_failed)
 
 
 def _first(failure: Failure) -> Failure:

@@ -7,7 +7,21 @@ from math import ceil
 from pathlib import Path
 from typing import Final
 
-_QUOTA: Final = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+_MEMINFO: Final = Path("/proc/meminfo")
+
+FOR_EACH_CORE: Final = 4
+"""Workers that can be asked for per core; more would only wait for each other."""
+
+MOST_WORKERS: Final = 256
+"""The most workers that can be asked for, on any machine."""
+
+WORKER: Final = 40 * 1024**2
+"""Bytes of memory of a worker that begins to accept, without its log's buffer; 38 MiB were measured."""
+
+_PIPES: Final = 3
+"""Descriptors of the first process for each worker."""
 
 _OWN: Final = 32
 """Descriptors that the service has for itself: its output, its sockets, its timers, what it reads of the machine."""
@@ -34,6 +48,68 @@ def most_pending() -> int | None:
     return None if soft == resource.RLIM_INFINITY else max(1, int(soft * (1 - _SPARE)) - _OWN)
 
 
+def most_workers() -> int:
+    """Return how many workers can be asked for."""
+    return min(FOR_EACH_CORE * cores(), MOST_WORKERS)
+
+
+def fitting_workers() -> int:
+    """Return the number of workers for `auto`: one per core, fewer if memory is short."""
+    available = available_memory()
+    return min(cores(), MOST_WORKERS, max(1, available // WORKER) if available is not None else MOST_WORKERS)
+
+
+def check_workers(workers: int, log_buffer: int) -> None:
+    """Check that the machine holds so many workers.
+
+    Args:
+        workers: their number.
+        log_buffer: bytes of the log that each of them keeps.
+
+    Raises:
+        ValueError: the machine has too little memory for them, or this process too few descriptors.
+    """
+    needed, available = workers * (WORKER + log_buffer), available_memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"{workers} workers need {needed >> 20} MiB of memory, and {available >> 20} MiB are available"
+        )
+    descriptors, (soft, _) = _OWN + _PIPES * workers, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and descriptors > soft:
+        raise ValueError(f"{workers} workers need {descriptors} file descriptors, and {soft} may be open")
+
+
+def available_memory() -> int | None:
+    """Return the bytes of memory that are left, of the machine or of its cgroup.
+
+    Returns:
+        The lesser of the two; None where neither is known.
+    """
+    known = [bytes_ for bytes_ in (_machine_memory(), _cgroup_memory()) if bytes_ is not None]
+    return min(known, default=None)
+
+
+def _machine_memory() -> int | None:
+    """Read MemAvailable of proc_meminfo(5), in KiB."""
+    try:
+        fields = dict(line.split(":") for line in _MEMINFO.read_text("ascii").splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _cgroup_memory() -> int | None:
+    """Read the memory that cgroup v2 has left, with its inactive file cache."""
+    try:
+        most = int((_CGROUP / "memory.max").read_text())
+        held = int((_CGROUP / "memory.current").read_text())
+        parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        return max(0, most - held + int(parts["inactive_file"]))
+    except (OSError, KeyError, ValueError):
+        # There is no such file, or no limit: "max".
+        return None
+
+
 def cores() -> int:
     """Count the cores that this process may use: those it may run on, sched_getaffinity(2), or its cgroup's share."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -43,7 +119,7 @@ def cores() -> int:
 def _share(most: int) -> int:
     """Read the quota of a container, cgroup v2's cpu.max: microseconds of CPU time, in a period of so many."""
     try:
-        quota, period = _QUOTA.read_text().split()
+        quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
         return most
     return most if quota == "max" else ceil(int(quota) / int(period))

@@ -4,57 +4,65 @@ To import this module is to import Twisted, so `Stack.prepare` comes before.
 """
 
 import gc
+import os
+import select
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import attrs
-import click
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
-from twisted.logger import Logger, globalLogBeginner
+from twisted.logger import Logger, LoggingFile, LogLevel, globalLogBeginner
 from twisted.python.failure import Failure
 
 from latebin.core.settings import Settings
 from latebin.overrides.stack import choose
-from latebin.server.machine import most_pending, raise_descriptors
+from latebin.server.drain import longest
+from latebin.server.guard import FLUSH, GRACE, KILL, Guard
+from latebin.server.machine import most_pending
 from latebin.server.signals import Signals
 from latebin.server.worker_config import WorkerConfig
-from latebin.server.workers import BOARD, WorkersFailedError
-from latebin.telemetry.counters import shared
-from latebin.telemetry.log import Lines, observer
-from latebin.telemetry.metrics import WIDTH
+from latebin.server.workers import BOARD, WorkersFailedError, counters_of
+from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.log import dropped, formatter, observer
+from latebin.telemetry.metrics import WIDTH, log_lines_dropped
+from latebin.telemetry.writer import SEPARATOR, LogWriter, Telemetry
 
-if TYPE_CHECKING:
-    from latebin.server.listening import Hurry
+Start = Callable[..., Deferred[object]]
+"""A function that starts to serve; its arguments are `reactor` and `signals`."""
+
+STDOUT, STDERR = 1, 2
 
 
 def serve(settings: Settings) -> NoReturn:
     """Serve until a signal stops this process, alone or with workers."""
-    raise_descriptors()
     settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
-    board = None
-    if settings.workers > 1:
-        board = shared(WIDTH, settings.workers)
+    single = settings.workers == 1
+    if not single:
         gc.enable()  # the parent of workers has no schedule of its own
-    _begin_log(settings, board)
+    counters = SharedCounters(WIDTH) if single else counters_of(settings.workers)
+    lines = _begin_log(settings, counters.row(0 if single else settings.workers))
     if settings.control == "open":
         Logger().warn("every client that reaches this service can change its scenarios: --control open")
-    react(_when_running, (partial(_listening(settings).serve, settings, board=board),))
+    guard = Guard(longest(settings) + GRACE + (0 if single else KILL))
+    _react(lines, guard, partial(_listening(settings).serve, settings, Telemetry(counters, lines)))
 
 
 def work(config: WorkerConfig) -> NoReturn:
     """Serve as one of several workers, until a signal or the end of the parent."""
     # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _begin_log(config.settings, BOARD, config.worker)
-    react(_when_running, (partial(_listening(config.settings).accept, config),))
+    settings, counters = config.settings, counters_of(config.settings.workers, BOARD)
+    lines = _begin_log(settings, counters.row(config.worker), config.worker)
+    _react(lines, Guard(longest(settings) + GRACE), partial(_listening(settings).accept, config, counters))
 
 
 def _listening(settings: Settings) -> ModuleType:
@@ -63,22 +71,56 @@ def _listening(settings: Settings) -> ModuleType:
     return import_module("latebin.server.listening")
 
 
-def _begin_log(settings: Settings, lock: int | None, worker: int | None = None) -> None:
-    lines = Lines(sys.stdout.fileno(), lock)
-    globalLogBeginner.beginLoggingTo([observer(lines, settings.log_format, worker)], redirectStandardIO=False)
+def _begin_log(settings: Settings, row: "memoryview[float]", worker: int | None = None) -> LogWriter:
+    """Write the log to standard output, with all that libraries print.
+
+    A library that prints would wait for the reader of its file.
+    """
+    written = formatter(settings.log_format, worker)
+    end = "" if worker is None else SEPARATOR
+    lines = LogWriter(STDOUT, settings.log_buffer, lambda count: written(dropped(count)), log_lines_dropped(row), end)
+    globalLogBeginner.beginLoggingTo([observer(lines, written)], redirectStandardIO=False)
+    for name in ("stdout", "stderr"):
+        setattr(sys, name, LoggingFile(Logger(name), LogLevel.warn))
+    return lines
 
 
-def _when_running(reactor: ReactorBase, start: Callable[[ReactorBase], "Deferred[Hurry]"]) -> Deferred[object]:
-    """Serve until a signal stops the reactor; the Deferred fails at a second signal."""
+def _react(lines: LogWriter, guard: Guard, start: Start) -> NoReturn:
+    try:
+        react(_when_running, (guard, start))
+    finally:
+        lines.close(FLUSH)
+
+
+def _when_running(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[object]:
+    """Serve until a signal stops the reactor.
+
+    Returns:
+        A Deferred that never fires, unless the service cannot start, or another signal makes it fail.
+    """
     # Only a running reactor handles signals, so the URLs are logged when it runs.
     running: Deferred[object] = Deferred()
     reactor.callWhenRunning(running.callback, None)
-    served = running.addCallback(lambda _: start(reactor)).addErrback(_unable)
-    return served.addCallback(lambda hurry: Signals(reactor, hurry).hurried)
+    return running.addCallback(lambda _: _serving(reactor, guard, start))
+
+
+def _serving(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[NoReturn]:
+    signals = Signals(reactor, guard)
+    maybeDeferred(start, reactor=reactor, signals=signals).addErrback(_unable).addErrback(signals.fail)
+    return signals.ended
 
 
 def _unable(failure: Failure) -> NoReturn:
     # Twisted wraps what the system says of an address, but not of a lock or a number.
     failure.trap(CannotListenError, OSError, OverflowError, WorkersFailedError)
-    click.echo(f"latebin: {failure.value}", err=True)
+    _complain(f"latebin: {failure.value}\n")
     raise SystemExit(2 if failure.check(OverflowError) else 1)
+
+
+def _complain(text: str) -> None:
+    """Write to standard error, unless nothing reads it."""
+    room = select.poll()
+    room.register(STDERR, select.POLLOUT)
+    if room.poll(FLUSH * 1000):
+        with suppress(OSError):
+            os.write(STDERR, text.encode("utf-8", "backslashreplace"))

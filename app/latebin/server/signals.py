@@ -1,12 +1,17 @@
 """SIGTERM and SIGINT: the first stops the service, another one stops the stopping."""
 
 import signal
-from collections.abc import Callable
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.python.failure import Failure
+
+from latebin.server.guard import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HURRIED: Final = 1
 """The exit code after a second signal: answers may be lost."""
@@ -20,28 +25,41 @@ class Signals:
 
     Args:
         reactor: what the first signal stops; it runs.
-        hurry: what is called at the second one.
+        guard: armed by the first signal, even in a turn of the reactor that does not end.
 
     Attributes:
-        hurried: fails with SystemExit at the second one, and otherwise never fires.
+        hurry: called at the second signal.
+        ended: fails with SystemExit at the second signal, or with the failure of a start; otherwise never fires.
     """
 
-    def __init__(self, reactor: ReactorBase, hurry: Callable[[], object]) -> None:
-        self.hurried: Deferred[NoReturn] = Deferred()
+    def __init__(self, reactor: ReactorBase, guard: Guard) -> None:
+        self.hurry: list[Callable[[], object]] = []
+        self.ended: Deferred[NoReturn] = Deferred()
         self._reactor = reactor
-        self._hurry = hurry
+        self._guard = guard
+        reactor.addSystemEventTrigger("before", "shutdown", guard.arm)
         for number in (signal.SIGINT, signal.SIGTERM):
-            # Whoever had it ignored, as a shell does with SIGINT for what runs in the background, is left with that.
+            # A shell has SIGINT ignored by a process in the background: that stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._caught)
 
-    def _caught(self, *_: Any) -> None:  # noqa: ANN401  # nobody asks which signal it is, nor what it interrupted
+    def fail(self, failure: Failure) -> None:
+        """End the process with a failure, unless it ends already."""
+        if not self.ended.called:
+            self.ended.errback(failure)
+
+    def _caught(self, *_: Any) -> None:  # noqa: ANN401  # which signal it is makes no difference, nor what it interrupts
+        # The reactor may have stopped already, or never come to what it is to call.
+        if self._guard.armed:
+            self._guard.hurry()
+        self._guard.arm()
         self._reactor.callFromThread(self._stop)
 
     def _stop(self) -> None:
         try:
             self._reactor.stop()
         except ReactorNotRunning:
-            if not self.hurried.called:
-                self.hurried.errback(SystemExit(HURRIED))
-                self._hurry()
+            if not self.ended.called:
+                self.fail(Failure(SystemExit(HURRIED)))
+                for hurry in self.hurry:
+                    hurry()

@@ -4,7 +4,7 @@ import contextlib
 import os
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from twisted.internet.base import ReactorBase
@@ -27,14 +27,18 @@ from zope.interface import implementer
 from latebin.core.language.duration import render
 from latebin.core.settings import Settings
 from latebin.server.worker_config import WorkerConfig
-from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.counters import SharedCounters, shared
 from latebin.telemetry.metrics import WIDTH, clear_gauges
+from latebin.telemetry.writer import Relay, Telemetry
 
 log = Logger()
 
-LEASH, READY, BOARD, FIRST_SOCKET = 0, 3, 4, 5
-"""A worker's descriptors, beside its output: a pipe that ends when its parent does, one to say that it accepts, the
-memory of the board, and then the sockets in the order of the endpoints."""
+LEASH, LOG, READY, BOARD, FIRST_SOCKET = 0, 1, 3, 4, 5
+"""The descriptors of a worker, beside standard error.
+
+One pipe ends when its parent does, one is for its log, and on one it says that it accepts. The memory of the board is
+the fourth. The sockets follow in the order of the endpoints.
+"""
 
 SHORTEST: Final = 0.1
 """Seconds until a worker that died is started again, the first time; then twice as long each time."""
@@ -53,6 +57,17 @@ class WorkersFailedError(Exception):
     """The workers cannot be started."""
 
 
+def counters_of(workers: int, descriptor: int | None = None) -> SharedCounters:
+    """Open the memory with a row for each worker and one for their parent.
+
+    Args:
+        workers: how many there are.
+        descriptor: the memory's, in a worker; None makes new memory.
+    """
+    rows = workers + 1
+    return SharedCounters(WIDTH, rows, shared(WIDTH, rows) if descriptor is None else descriptor)
+
+
 class Worker(ProcessProtocol):
     """One place among the workers, and the process that fills it now.
 
@@ -69,6 +84,7 @@ class Worker(ProcessProtocol):
         self._started = 0.0
         self._deaths = 0
         self._again: IDelayedCall | None = None
+        self._relay = Relay(workers.telemetry.lines)
         self.accepts = False
         self.gone: Deferred[None] | None = None
 
@@ -104,13 +120,17 @@ class Worker(ProcessProtocol):
         self.transport.writeToChild(LEASH, pickle.dumps(WorkerConfig(self._workers.settings, self.number)))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Learn that the process accepts."""
+        """Pass on what the process logs; on the other pipe, learn that it accepts."""
+        if childFD == LOG:
+            self._relay.received(data)
+            return
         self.accepts = True
         self._workers.accepted()
 
     def processEnded(self, reason: Failure) -> None:
         """Learn that the process is gone, and see to another unless they are all to go."""
         gone, self.gone = self.gone, None
+        self._relay.ended()
         self._workers.ended(self, reason)
         self.accepts = False
         if gone is not None:
@@ -144,7 +164,7 @@ class Workers:
         reactor: what spawns them.
         clock: what a worker that died is started again by.
         settings: what they serve with.
-        board: the descriptor of the memory that they count in.
+        telemetry: the memory that they count in, and the log that their events go to.
         sockets: the descriptors that they accept on, in the order of the endpoints.
 
     Attributes:
@@ -152,26 +172,36 @@ class Workers:
     """
 
     def __init__(
-        self, reactor: IReactorProcess, clock: IReactorTime, settings: Settings, board: int, sockets: Sequence[int]
+        self,
+        reactor: IReactorProcess,
+        clock: IReactorTime,
+        settings: Settings,
+        telemetry: Telemetry,
+        sockets: Sequence[int],
     ) -> None:
         self.clock = clock
         self.settings = settings
+        self.telemetry = telemetry
         self.accepting: Deferred[None] = Deferred()
         self._reactor = reactor
-        self._board = SharedCounters(WIDTH, settings.workers, board)
-        self._descriptors = {BOARD: board, **dict(enumerate(sockets, FIRST_SOCKET))}
+        self._descriptors = {BOARD: telemetry.counters.descriptor, **dict(enumerate(sockets, FIRST_SOCKET))}
         self._stopping = False
         self._workers = [Worker(number, self) for number in range(settings.workers)]
 
     def start(self) -> Deferred[None]:
-        """Start them all.
+        """Start them all, one in each turn of the reactor, which hears signals in between.
 
         Returns:
             `accepting`.
         """
-        for worker in self._workers:
-            worker.start()
+        self._start_next(iter(self._workers))
         return self.accepting
+
+    def _start_next(self, remaining: Iterator[Worker]) -> None:
+        worker = None if self._stopping else next(remaining, None)
+        if worker is not None:
+            worker.start()
+            self.clock.callLater(0, self._start_next, remaining)
 
     def stop(self) -> Deferred[list[None]]:
         """Stop them all, each as it would by itself.
@@ -192,20 +222,20 @@ class Workers:
         # -P, and the path as it is here: the directory in which this was started may have an `app` of its own.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-P", "-m", "latebin", "worker"]
-        files: dict[int, Any] = {LEASH: "w", 1: 1, 2: 2, READY: "r", **self._descriptors}
+        files: dict[int, Any] = {LEASH: "w", LOG: "r", 2: 2, READY: "r", **self._descriptors}
         try:
             self._reactor.spawnProcess(worker, sys.executable, command, env=environment, childFDs=files)
         except OSError:  # neither a process nor a descriptor may be left
             worker.processEnded(Failure())
 
     def accepted(self) -> None:
-        """Learn that one of them accepts."""
-        if not self.accepting.called and all(worker.accepts for worker in self._workers):
+        """Learn that one of them accepts; while they stop, it is too late for that."""
+        if not self._stopping and not self.accepting.called and all(worker.accepts for worker in self._workers):
             self.accepting.callback(None)
 
     def ended(self, worker: Worker, reason: Failure) -> None:
         """Learn that one of them is gone."""
-        clear_gauges(self._board.row(worker.number))
+        clear_gauges(self.telemetry.counters.row(worker.number))
         if self._stopping:
             return
         if not self.accepting.called and worker.hopeless:

@@ -90,6 +90,7 @@ class AccessLog:
 
 @lru_cache(maxsize=256)
 def _printable(text: bytes) -> str:
-    if text.isascii() and b"\\" not in text and (plain := text.decode("ascii")).isprintable():
-        return plain
-    return text.decode("latin-1").encode("unicode_escape").decode("ascii")
+    """Write a part of a request as one word; a space would begin another field."""
+    if text.isascii() and b"\\" not in text and b" " not in text and (plain := text.decode("ascii")).isprintable():
+        return plain or "-"
+    return text.decode("latin-1").encode("unicode_escape").decode("ascii").replace(" ", r"\x20")

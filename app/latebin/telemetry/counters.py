@@ -21,9 +21,13 @@ class SharedCounters:
         rows: workers.
         descriptor: the memory, as `shared` returns it, on which each process opens counters. The default is memory of
             this process alone.
+
+    Attributes:
+        descriptor: the same; -1 without one.
     """
 
     def __init__(self, width: int, rows: int = 1, descriptor: int = -1) -> None:
+        self.descriptor = descriptor
         cells = memoryview(mmap(descriptor, width * rows * _CELL)).cast("d")
         self._rows = [cells[start : start + width] for start in range(0, width * rows, width)]
 

@@ -1,12 +1,11 @@
 """What the service writes to its standard output: a line an event, as text or as a JSON object."""
 
-import fcntl
-import io
 import json
-import os
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, Final, TextIO, cast
+from typing import Any, Final, Protocol, cast
 
 from twisted.logger import (
     ILogObserver,
@@ -34,50 +33,41 @@ _ACCESS: Final = (
 """The keys of an access event that are written as they are."""
 
 
-class Lines(io.TextIOBase):
-    """A file that several processes write whole texts to, each text uninterrupted by another's.
+class File(Protocol):
+    """The log as an observer sees it."""
 
-    write(2) promises that of a pipe for PIPE_BUF bytes alone, pipe(7), which a traceback or a long URL is above. So
-    the texts are kept apart by a record lock, fcntl(2): it belongs to a process, and is free again when that has died.
+    def write(self, text: str, /) -> object: ...
+
+
+def formatter(log_format: str, worker: int | None = None) -> Callable[[LogEvent], str]:
+    """Return a function that formats an event as whole lines.
 
     Args:
-        descriptor: of the file, which is not closed.
-        lock: of another file, which the processes have in common; None where there is one process.
+        log_format: one of `latebin.core.settings.LOG_FORMATS`.
+        worker: the number of this process among several, for JSON.
     """
-
-    def __init__(self, descriptor: int, lock: int | None = None) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._lock = lock
-
-    def write(self, text: str) -> int:
-        """Write a text at once, and completely."""
-        data = text.encode("utf-8", "backslashreplace")
-        if self._lock is None:
-            self._write(data)
-        else:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX)
-            try:
-                self._write(data)
-            finally:
-                fcntl.lockf(self._lock, fcntl.LOCK_UN)
-        return len(text)
-
-    def _write(self, data: bytes) -> None:
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            written += os.write(self._descriptor, memoryview(data)[written:])
+    return as_text if log_format == "text" else partial(as_json, worker=worker)
 
 
-def observer(file: TextIO | Lines, log_format: str, worker: int | None = None) -> ILogObserver:
-    """Write what the service says, and of what the libraries say whatever is a warning or worse.
+def dropped(count: int) -> LogEvent:
+    """Make the event that reports the number of dropped events."""
+    return {
+        "log_time": time.time(),
+        "log_level": LogLevel.warn,
+        "log_namespace": __name__,
+        "log_format": "{dropped} log {lines} dropped",
+        "dropped": count,
+        "lines": "line was" if count == 1 else "lines were",
+    }
+
+
+def observer(file: File, written: Callable[[LogEvent], str]) -> ILogObserver:
+    """Return an observer that writes the service's events, and the libraries' warnings and errors.
 
     Args:
         file: where to write; every event is one `write` of whole lines.
-        log_format: one of `latebin.core.settings.LOG_FORMATS`.
-        worker: the number of this process among several, for JSON to tell.
+        written: formats an event.
     """
-    written = as_text if log_format == "text" else partial(as_json, worker=worker)
 
     # FilteringLogObserver and FileLogObserver together do the same, and take a microsecond more for each answer.
     @provider(ILogObserver)
@@ -94,11 +84,25 @@ def _worth_writing(event: LogEvent) -> bool:
 
 
 def as_text(event: LogEvent) -> str:
-    """Write an event for a person to read: with the id of the request it is about, and its traceback behind it."""
+    """Write an event as text, with the id of its request and its traceback.
+
+    A line that continues an event begins with a tab, so that a line break in a text cannot forge an event.
+    """
     if event["log_namespace"] == NAMESPACE:
         return f"{_time(event)} {_access(event)}\n"
     about = f"{event['request_id']}: " if "request_id" in event else ""
-    return f"{_time(event)} {about}{eventAsText(event, includeTimestamp=False, includeSystem=False)}\n"
+    text = eventAsText(event, includeTimestamp=False, includeSystem=False)
+    return f"{_time(event)} {about}{_escaped(text.rstrip())}\n"
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character == "\t":
+        return character
+    return "\n\t" if character == "\n" else character.encode("unicode_escape").decode("ascii")
 
 
 def as_json(event: LogEvent, worker: int | None = None) -> str:

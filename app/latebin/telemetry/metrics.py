@@ -84,6 +84,8 @@ COUNTERS: Final = (
     Family("latebin_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
     Family("latebin_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
     Family("latebin_worker_starts", "Worker processes started."),
+    Family("latebin_accept_failures", "Connections not accepted, for want of file descriptors or memory."),
+    Family("latebin_log_lines_dropped", "Log lines that could not be written."),
     Family("process_cpu_seconds", "CPU time used by all workers, in the system too."),
 )
 
@@ -119,6 +121,8 @@ _BROKEN: Final = START["latebin_broken"]
 _FAULTS: Final = START["latebin_faults"]
 _CUT: Final = START["latebin_cut"]
 _STARTS: Final = START["latebin_worker_starts"]
+_LOG_LINES_DROPPED: Final = START["latebin_log_lines_dropped"]
+_ACCEPT_FAILURES: Final = START["latebin_accept_failures"]
 _CPU: Final = START["process_cpu_seconds"]
 _LATENESS: Final = START["latebin_lateness_seconds"]
 _LAG: Final = START["latebin_loop_lag_seconds"]
@@ -227,6 +231,10 @@ class Metrics:
         self._publish()
         return page(CONTENT_TYPE, expose(self._counters))
 
+    def accept_failed(self) -> None:
+        """Count a connection that was not accepted."""
+        self._cells[_ACCEPT_FAILURES] += 1
+
     def _observe(self, histogram: int, seconds: float) -> None:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
         self._cells[histogram + len(BUCKETS)] += seconds
@@ -242,6 +250,15 @@ class Metrics:
         self._cells[_CPU] = self._cpu_before + usage.cpu
         living = *map(len, self._pending), 1, usage.resident, usage.descriptors, usage.most_descriptors
         self._cells[_LIVING:WIDTH] = array("d", living)
+
+
+def log_lines_dropped(cells: "memoryview[float]") -> "memoryview[float]":
+    """Return the cell in which a process counts the log lines that it drops.
+
+    Args:
+        cells: its row of the board.
+    """
+    return cells[_LOG_LINES_DROPPED : _LOG_LINES_DROPPED + 1]
 
 
 def clear_gauges(cells: "memoryview[float]") -> None:
