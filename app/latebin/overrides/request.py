@@ -1,4 +1,4 @@
-"""A request with its pending answer and id, without the parts that no service here reads.
+"""A request with its pending answer and id, without parts that no service reads.
 
 Overrides `twisted.web.server.Request` of Twisted 26.10, in two steps:
 
