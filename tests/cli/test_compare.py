@@ -50,6 +50,7 @@ def test_the_whole_of_it(tmp_path: Path) -> None:
         "--html", html_file.as_posix(),
         STARTED_BY=str(tmp_path),
     )  # fmt: skip
+    assert json_file.exists(), done.stderr
     written = json.loads(json_file.read_text())
     Draft202012Validator(json.loads(SCHEMA_FILE.read_text())).validate(written)
     assert written["parity"]["differences"] == []
