@@ -57,6 +57,13 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--shutdown-delay": ("5s", {"shutdown_delay": 5.0}),
     "--drain-timeout": ("1m", {"drain_timeout": 60.0}),
     "--admin-listen": ("tcp:8081", {"admin_listen": ("tcp:8081",)}),
+    "--scenario": ("mine=delay=1s", {"scenarios": {"mine": "delay=1s"}}),
+    "--scenarios": (str(TRACE.with_name("scenarios.toml")), {"scenarios": {"slowest": {"delay": "3s"}}}),
+    "--default-scenario": ("slow", {"default_scenario": "slow"}),
+    "--scenario-listen": ("slow=tcp:9001", {"scenario_listen": (("slow", "tcp:9001"),)}),
+    "--cors": ("https://shop.example", {"cors": ("https://shop.example",)}),
+    "--control": ("open", {"control": "open"}),
+    "--control-token-file": (str(TRACE.with_name("token.txt")), {"control_token": "a-token"}),
     "--stack": ("stock", {"stack": "stock"}),
 }
 

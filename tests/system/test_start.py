@@ -14,12 +14,13 @@ from tests.support import certificate
 from tests.support.process import answer, environment, status
 
 SCRIPT = """
-import atexit, json, sys
+import atexit, json, os, sys
 from latebin.cli.main import main
 
 def write() -> None:
     loaded = [name for name, module in sys.modules.items() if module and type(module).__name__ != "PostponedModule"]
-    print("modules", json.dumps(loaded))
+    # Standard output is the log's by then.
+    os.write(1, ("modules " + json.dumps(loaded) + chr(10)).encode())
 
 atexit.register(write)
 main()

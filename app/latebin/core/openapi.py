@@ -143,6 +143,7 @@ _REFUSED: Final = {
     "400": _response("A parameter is wrong; the problem names it.", _PROBLEM),
     "404": _response("The path is unknown.", _PROBLEM),
     "405": _response("The method is not allowed here.", _PROBLEM, _ALLOW),
+    "414": _response("The request line is too long.", _PROBLEM),
 }
 
 _AS_ASKED: Final = "An answer with the requested status."

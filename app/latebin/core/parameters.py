@@ -287,7 +287,13 @@ ANSWER: Final = Parameter(
     bound=f"{variants.MAX_VARIANTS} answers",
     example="95%:(delay=50ms),5%:(delay=0,status=503)",
     read=_answer,
-    schema={"type": "string", "format": "answers", "maxLength": variants.MAX_LENGTH},
+    schema={
+        "type": "string",
+        "format": "answers",
+        # As for a delay: every text of answers matches, other text may match, too.
+        "pattern": rf"^\s*{_SHARE}\s*:\s*\([\s\S]*\)\s*$",
+        "maxLength": variants.MAX_LENGTH,
+    },
 )
 
 DELAYED: Final = (
