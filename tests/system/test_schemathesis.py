@@ -60,4 +60,4 @@ def test_no_finding(runs: dict[str, subprocess.Popen[str]], tag: str) -> None:
     """Schemathesis finds nothing wrong with a served instance, by the document that it serves itself."""
     output, _ = runs[tag].communicate(timeout=300)
     assert runs[tag].returncode == 0, output
-    assert "No issues found" in output
+    assert "No issues found" in output, output
