@@ -23,10 +23,13 @@ SETTLED = 2.0
 
 WAIT = "print(flush=True); input()"
 
+SERVE = (sys.executable, "-m", "latebin", "serve", "--port", "0")
+
 COMMANDS = {
     "python": (sys.executable, "-c", WAIT),
     "import twisted.web.server, klein": (sys.executable, "-c", f"import twisted.web.server, klein; {WAIT}"),
-    "latebin serve": (sys.executable, "-m", "latebin", "serve", "--port", "0"),
+    "latebin serve": SERVE,
+    "latebin serve --stack stock": (*SERVE, "--stack", "stock"),
 }
 
 SWITCHES = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
