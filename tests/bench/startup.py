@@ -91,9 +91,9 @@ def cpu_time(proc: Path) -> float:
 
 
 def switches(proc: Path) -> int:
-    """Read the voluntary context switches of a process, which has one thread."""
-    found = SWITCHES.search((proc / "status").read_text())
-    return int(found[1]) if found else 0
+    """Add up the voluntary context switches of all threads of a process."""
+    found = (SWITCHES.search(status.read_text()) for status in proc.glob("task/*/status"))
+    return sum(int(each[1]) for each in found if each)
 
 
 def table(results: list[Start]) -> Table:
