@@ -17,9 +17,6 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from latebin.answers.client_address import address
 from latebin.core.http.proxy_protocol import ProxyHeader, read
 
-HAPROXY: Final = "haproxy:"
-"""The beginning of the description of such an endpoint."""
-
 _UNTOLD: Final = ProxyHeader(0)
 
 

@@ -22,11 +22,13 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-from latebin.overrides.haproxy import HAPROXY, ProxyProtocolReactor
 from latebin.overrides.stack import AdoptingReactor, StockListening
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamServerEndpoint
+
+HAPROXY: Final = "haproxy:"
+"""The beginning of the description of an endpoint of the PROXY protocol."""
 
 SSL: Final = "ssl:"
 """The beginning of the description of an endpoint of TLS."""
@@ -75,6 +77,8 @@ class TunedListening(StockListening):
 
     def endpoint(self, reactor: object, description: str) -> "IStreamServerEndpoint":
         if description.startswith(HAPROXY):
+            from latebin.overrides.haproxy import ProxyProtocolReactor  # noqa: PLC0415  # for such an endpoint alone
+
             return self.endpoint(ProxyProtocolReactor(reactor), description.removeprefix(HAPROXY))
         if description.startswith(SSL):
             from latebin.overrides.tls import TLSReactor  # noqa: PLC0415  # with pyOpenSSL, for an endpoint of TLS

@@ -23,7 +23,6 @@ from twisted.web.http import datetimeToString, parse_qs
 from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
-from latebin.answers.client_address import believe
 from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
 from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
@@ -202,6 +201,8 @@ class Request(LeanRequest):
         host: Host = channel.site
         self.request_id = host.assign(self.given(HEADER), self.given(PARENT))
         if host.settings.proxy_headers:
+            from latebin.answers.client_address import believe  # noqa: PLC0415  # for services behind proxies
+
             believe(cast("ServedRequest", self), host.settings.proxy_headers)
         super().process()
 

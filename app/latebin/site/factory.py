@@ -11,7 +11,6 @@ from twisted.web import server
 from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, getChildForRequest
 
-from latebin.answers.client_address import believe
 from latebin.answers.interfaces import BodySink, ServedRequest
 from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
 from latebin.core.http.cors import Cors
@@ -151,6 +150,8 @@ class StockSite(ServiceSite):
         request.request_id = self.assign(headers.getRawHeaders(HEADER), headers.getRawHeaders(PARENT))
         request.setHeader(HEADER, request.request_id)
         if networks:
+            from latebin.answers.client_address import believe  # noqa: PLC0415  # for services behind proxies
+
             believe(request, networks)
         if request.content.full:
             request.refusal = too_large("The body is larger than this service takes.", self.settings.max_body)
