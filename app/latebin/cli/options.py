@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import attrs
 import click
 
 from latebin.cli.environment import PREFIX, is_link
 from latebin.core.language import size
 from latebin.core.language.duration import parse, render
 from latebin.core.language.trace import Trace, read
-from latebin.core.settings import Settings
+from latebin.core.settings import OPTION, Option, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -121,25 +122,51 @@ class Setting(click.Option):
         return None if value is None or is_link(str(self.envvar), value) else value
 
 
-def setting(flag: str, **attributes: Any) -> Callable[[F], F]:
+def setting(flag: str, *names: str, **attributes: Any) -> Callable[[F], F]:
     """Declare an option with the environment variable that goes with it; the flag wins."""
     variable = PREFIX + flag.removeprefix("--").replace("-", "_").upper()
-    return click.option(flag, cls=Setting, envvar=variable, show_envvar=True, show_default=True, **attributes)
+    return click.option(flag, *names, cls=Setting, envvar=variable, show_envvar=True, show_default=True, **attributes)
 
 
-def traces(command: F) -> F:
-    """Declare the option that gives recorded latencies."""
-    return setting("--trace", multiple=True, type=TraceType(), help="File of recorded latencies, for trace(NAME).")(
-        command
-    )
+@attrs.frozen
+class Kind:
+    """A kind of setting: the type of its option, and the text of its default.
+
+    Attributes:
+        type: the type.
+        text: writes a default as the type reads it; None for no default.
+    """
+
+    type: click.ParamType[Any]
+    text: Callable[[Any], str | None] = str
 
 
-def longest(command: F) -> F:
-    """Declare the option that bounds every delay."""
-    default = render(DEFAULTS.max_delay)
-    return setting(
-        "--max-delay", default=default, type=DurationType(), help="Longest delay that a request may ask for."
-    )(command)
+DURATION: Final = Kind(DurationType(), render)
+
+TRACE: Final = Kind(TraceType())
+
+
+def option_of(name: str, kind: Kind) -> Callable[[F], F]:
+    """Declare the option of a field of `Settings`, by the name of the field.
+
+    Args:
+        name: the name of the field.
+        kind: the kind that its `Option` names.
+    """
+    field = attrs.fields_dict(Settings)[name]
+    option: Option = field.metadata[OPTION]
+    flag = option.flag or f"--{name.replace('_', '-')}"
+    value = getattr(DEFAULTS, name)
+    # A setting that may be given more than once is a tuple, or a mapping by names.
+    multiple = isinstance(value, tuple | dict)
+    text = None if multiple else kind.text(value)
+    default = {} if text is None else {"default": text}
+    return setting(flag, name, multiple=multiple, type=kind.type, help=option.meaning, **default)
+
+
+traces = option_of("traces", TRACE)
+
+longest = option_of("max_delay", DURATION)
 
 
 def named(traces: Iterable[Trace]) -> dict[str, Trace]:

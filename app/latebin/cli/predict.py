@@ -6,7 +6,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from latebin.cli.options import DurationType, longest, named, traces
+from latebin.cli import options
+from latebin.cli.options import DurationType, named
 from latebin.core.language.duration import render
 from latebin.core.language.prediction import FIGURES, Prediction, predict
 from latebin.core.language.trace import Trace
@@ -27,12 +28,12 @@ _LABELS: Final = {"p99_9": "p99.9"}
 @click.command("predict")
 @click.argument("expression", metavar="EXPR")
 @click.option("--timeout", type=DurationType(), help="Timeout of the client.")
-@longest
-@traces
-def predict_command(expression: str, timeout: float | None, max_delay: float, trace: tuple[Trace, ...]) -> None:
+@options.longest
+@options.traces
+def predict_command(expression: str, timeout: float | None, max_delay: float, traces: tuple[Trace, ...]) -> None:
     """Predict a delay: percentiles, the share that a timeout cuts, a histogram."""
     try:
-        settings = Settings(default_delay=0.0, max_delay=max_delay, traces=named(trace))
+        settings = Settings(default_delay=0.0, max_delay=max_delay, traces=named(traces))
         delay = DELAY.read(expression, settings)
     except ValueError as error:
         raise click.UsageError(f"Invalid delay {expression!r}: {error}") from error

@@ -6,22 +6,21 @@ import sys
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
+import attrs
 import click
 from click.core import ParameterSource
 
 from latebin.cli import scenarios
 from latebin.cli.environment import TOKEN
-from latebin.cli.options import DEFAULTS, DurationType, SizeType, WholeType, longest, named, setting, traces
+from latebin.cli.options import DURATION, TRACE, F, Kind, SizeType, WholeType, named, option_of, setting
 from latebin.core.http import cors, networks
 from latebin.core.http.control_access import MODES
 from latebin.core.http.upstream_url import parse as parse_upstream
 from latebin.core.language import size
-from latebin.core.language.duration import render
-from latebin.core.language.trace import Trace
 from latebin.core.scenarios import BUILT_IN
-from latebin.core.settings import LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, STACKS, Settings
+from latebin.core.settings import LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, OPTION, STACKS, Settings
 from latebin.overrides.stack import choose
 from latebin.server.machine import (
     FOR_EACH_CORE,
@@ -139,120 +138,58 @@ class PendingType(click.ParamType["int | None"]):
         return None if value == "auto" else WholeType(1).convert(cast("int", value), param, ctx)
 
 
+KINDS: Final = {
+    "control": Kind(click.Choice(MODES)),
+    "duration": DURATION,
+    "endpoint": Kind(EndpointType()),
+    "host": Kind(HostType()),
+    "log buffer": Kind(SizeType(MIN_LOG_BUFFER, MAX_LOG_BUFFER), size.render),
+    "log format": Kind(click.Choice(LOG_FORMATS)),
+    "name": Kind(click.STRING, lambda name: name),
+    "network": Kind(NetworkType()),
+    "origin": Kind(OriginType()),
+    "pending": Kind(PendingType(), lambda most: "auto" if most is None else str(most)),
+    "port": Kind(WholeType(0, 65535)),
+    "scenario endpoint": Kind(ScenarioEndpointType()),
+    "size": Kind(SizeType(), size.render),
+    "stack": Kind(click.Choice(STACKS)),
+    "trace": TRACE,
+    "upstream": Kind(UpstreamType()),
+    "workers": Kind(WorkersType()),
+}
+"""The kinds of settings, as `latebin.core.settings.Option` names them."""
+
+
+def options(command: F) -> F:
+    """Declare the option of every setting that has one, in the order of the fields."""
+    for field in reversed(attrs.fields(Settings)):
+        if OPTION in field.metadata:
+            command = option_of(field.name, KINDS[field.metadata[OPTION].kind])(command)
+    return command
+
+
 @click.command("serve")
-@setting("--host", default=DEFAULTS.host, type=HostType(), help="Address to listen on.")
-@setting("--port", default=DEFAULTS.port, type=WholeType(0, 65535), help="TCP port; 0 for any that is free.")
-@setting("--listen", multiple=True, type=EndpointType(), help="Twisted server endpoint, instead of host and port.")
-@setting(
-    "--default-delay",
-    default=render(DEFAULTS.default_delay),
-    type=DurationType(),
-    help="Delay of /delayed if a request names no delay.",
-)
-@longest
-@setting("--upstream", multiple=True, type=UpstreamType(), help="Pass requests under /via/NAME on to URL, late.")
-@setting(
-    "--upstream-timeout",
-    default=render(DEFAULTS.upstream_timeout),
-    type=DurationType(),
-    help="How long an upstream may take to begin its answer.",
-)
-@setting(
-    "--max-body",
-    default=size.render(DEFAULTS.max_body),
-    type=SizeType(),
-    help="Largest body of a request or an answer.",
-)
-@setting(
-    "--header-timeout",
-    default=render(DEFAULTS.header_timeout),
-    type=DurationType(),
-    help="How long the headers of a request may take to arrive.",
-)
-@setting(
-    "--body-timeout",
-    default=render(DEFAULTS.body_timeout),
-    type=DurationType(),
-    help="How long each 64 kB of a body may take to arrive.",
-)
-@traces
-@setting(
-    "--max-pending",
-    default="auto",
-    type=PendingType(),
-    help="Most answers pending at once in a worker; auto: as many as open files allow.",
-)
-@setting("--log-format", default=DEFAULTS.log_format, type=click.Choice(LOG_FORMATS), help="Format of the log.")
-@setting(
-    "--log-buffer",
-    default=size.render(DEFAULTS.log_buffer),
-    type=SizeType(MIN_LOG_BUFFER, MAX_LOG_BUFFER),
-    help="Log lines kept in memory while nothing reads the log.",
-)
-@setting("--proxy-headers", multiple=True, type=NetworkType(), help="Network of proxies whose headers are believed.")
-@setting(
-    "--workers",
-    default=str(DEFAULTS.workers),
-    type=WorkersType(),
-    help="Processes that accept connections; auto: one per core.",
-)
-@setting(
-    "--shutdown-delay",
-    default=render(DEFAULTS.shutdown_delay),
-    type=DurationType(),
-    help="How long to accept connections after the signal to stop.",
-)
-@setting(
-    "--drain-timeout",
-    default=render(DEFAULTS.drain_timeout),
-    type=DurationType(),
-    help="How long pending answers may take after that.",
-)
-@setting(
-    "--admin-listen",
-    multiple=True,
-    type=EndpointType(),
-    help="Twisted server endpoint of /healthz, /readyz and /metrics.",
-)
+@options
 @scenarios.single
 @scenarios.files
-@setting("--default-scenario", help="Scenario that answers at every path that is not the service's own.")
-@setting(
-    "--scenario-listen",
-    multiple=True,
-    type=ScenarioEndpointType(),
-    help="Twisted server endpoint where every path is a scenario's.",
-)
-@setting("--cors", multiple=True, type=OriginType(), help="Origin whose web pages may read answers; * for any.")
-@setting(
-    "--control",
-    default=DEFAULTS.control,
-    type=click.Choice(MODES),
-    help="Clients that may change the service: auto (on this machine, or with the token), or open to all.",
-)
 @setting(
     "--control-token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with the token that lets a client change the service.",
 )
-@setting(
-    "--stack",
-    default=DEFAULTS.stack,
-    type=click.Choice(STACKS),
-    help="Twisted's and Klein's own classes, or tuned ones in their place.",
-)
 @click.pass_context
-def serve_command(context: click.Context, /, trace: tuple[Trace, ...], **chosen: Any) -> None:
+def serve_command(context: click.Context, /, **chosen: Any) -> None:
     """Serve late answers: in Klein under /, as raw resources under /raw.
 
     `latebin docs settings` has more on every option.
     """
     chosen["listen"] = _listen(context)
-    chosen["upstreams"] = _upstreams(chosen.pop("upstream"))
+    chosen["upstreams"] = _upstreams(chosen["upstreams"])
+    chosen["traces"] = named(chosen["traces"])
     chosen["scenarios"] = scenarios.given(chosen.pop("scenario"), chosen.pop("scenarios"))
     chosen["control_token"] = _token(chosen.pop("control_token_file"))
     try:
-        settings = Settings(**chosen, traces=named(trace))
+        settings = Settings(**chosen)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     _check_scenarios(settings)

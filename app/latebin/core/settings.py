@@ -14,6 +14,7 @@ from latebin.core.language.trace import Trace
 LOG_FORMATS: Final = ("text", "json")
 
 STACKS: Final = ("stock", "tuned")
+
 MIN_LOG_BUFFER: Final = 64 * 1024
 
 MAX_LOG_BUFFER: Final = 1024**3
@@ -22,68 +23,92 @@ _PLAIN: Final = re.compile("(haproxy:)?(tcp|tcp6|unix):")
 """The beginning of the description of an endpoint without TLS; of any other endpoint, TLS may be a part."""
 
 
+OPTION: Final = "option"
+"""The key of a field's `Option` in its metadata."""
+
+
+@attrs.frozen
+class Option:
+    """The option of `latebin serve` that sets a field of `Settings`.
+
+    Attributes:
+        kind: the kind of its value, one of `latebin.cli.serve.KINDS`.
+        meaning: its text in the help and in the reference.
+        flag: its flag; None for the name of the field.
+    """
+
+    kind: str
+    meaning: str
+    flag: str | None = None
+
+
+def _option(default: object, kind: str, meaning: str, flag: str | None = None, **field: Any) -> Any:  # noqa: ANN401  # attrs reads it
+    """Declare a field with its option."""
+    return attrs.field(default=default, metadata={OPTION: Option(kind, meaning, flag)}, **field)
+
+
 @attrs.frozen
 class Settings:
     """The settings of a service; the defaults are those of `latebin serve`.
 
+    Each field has its meaning in its option. Durations are in seconds, sizes in bytes.
+
     Attributes:
-        host: the address that `port` is bound to.
-        port: the TCP port; 0 for a free one.
-        listen: Twisted server endpoint descriptions, instead of host and port.
-        default_delay: seconds that `/delayed` waits if the request has no delay.
-        max_delay: seconds of the longest delay that a request may have; longer draws are cut to it.
-        max_body: bytes of the largest body, of a request or of an answer.
-        header_timeout: seconds for the headers of a request, from its first byte on.
-        body_timeout: seconds for each 64 KiB of a request body, or for the client to leave after a refusal.
-        traces: the traces by name, for `trace(NAME)`.
-        upstreams: the URLs for `/via/NAME` by name, as from `latebin.core.http.upstream_url.parse`.
-        upstream_timeout: seconds until an upstream has to begin its answer.
-        max_pending: the most pending answers at once in each worker, both styles together; None for no limit.
-        log_format: one of LOG_FORMATS.
-        log_buffer: bytes of log lines that each process keeps while nothing reads its log.
-        proxy_headers: networks of the proxies whose headers name the client of a request.
-        workers: the number of processes that accept; a single one is the process that was started.
-        shutdown_delay: seconds from the signal to stop until the service accepts no more.
-        drain_timeout: seconds from then on for the pending answers.
-        admin_listen: Twisted server endpoint descriptions for health and figures, instead of the service's own.
         scenarios: the scenarios by name, each as for `latebin.core.scenarios.read`.
-        default_scenario: the name of the scenario for every path that is not one of the service's own.
-        scenario_listen: names of scenarios, each with its own Twisted server endpoint description.
-        cors: the origins whose pages may read answers; `*` for any.
-        control: one of `latebin.core.http.control_access.MODES`: `open` lets every client change the service.
         control_token: the token that a client needs to change the service; None for none.
-        stack: one of STACKS: Twisted's and Klein's own classes, or those of `latebin.overrides` in their place.
 
     Raises:
         ValueError: the default delay is above the longest; or the stock stack is to share a UNIX socket among workers.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8080
-    listen: tuple[str, ...] = ()
-    default_delay: float = 5.0
-    max_delay: float = 600.0
-    max_body: int = 16 * 1024**2
-    max_pending: int | None = None
-    traces: Mapping[str, Trace] = attrs.field(factory=dict, repr=False)
-    upstreams: Mapping[str, str] = attrs.field(factory=dict)
-    upstream_timeout: float = 30.0
-    log_format: str = attrs.field(default="text", validator=attrs.validators.in_(LOG_FORMATS))
-    log_buffer: int = 1024**2
-    proxy_headers: tuple[Network, ...] = ()
-    workers: int = 1
-    shutdown_delay: float = 0.0
-    drain_timeout: float = 30.0
-    header_timeout: float = 20.0
-    body_timeout: float = 60.0
-    admin_listen: tuple[str, ...] = ()
+    host: str = _option("127.0.0.1", "host", "Address to listen on.")
+    port: int = _option(8080, "port", "TCP port; 0 for any that is free.")
+    listen: tuple[str, ...] = _option((), "endpoint", "Twisted server endpoint, instead of host and port.")
+    default_delay: float = _option(5.0, "duration", "Delay of /delayed if a request names no delay.")
+    max_delay: float = _option(600.0, "duration", "Longest delay that a request may ask for.")
+    upstreams: Mapping[str, str] = _option(
+        attrs.Factory(dict), "upstream", "Pass requests under /via/NAME on to URL, late.", "--upstream"
+    )
+    upstream_timeout: float = _option(30.0, "duration", "How long an upstream may take to begin its answer.")
+    max_body: int = _option(16 * 1024**2, "size", "Largest body of a request or an answer.")
+    header_timeout: float = _option(20.0, "duration", "How long the headers of a request may take to arrive.")
+    body_timeout: float = _option(60.0, "duration", "How long each 64 kB of a body may take to arrive.")
+    traces: Mapping[str, Trace] = _option(
+        attrs.Factory(dict), "trace", "File of recorded latencies, for trace(NAME).", "--trace", repr=False
+    )
+    max_pending: int | None = _option(
+        None, "pending", "Most answers pending at once in a worker; auto: as many as open files allow."
+    )
+    log_format: str = _option("text", "log format", "Format of the log.", validator=attrs.validators.in_(LOG_FORMATS))
+    log_buffer: int = _option(1024**2, "log buffer", "Log lines kept in memory while nothing reads the log.")
+    proxy_headers: tuple[Network, ...] = _option((), "network", "Network of proxies whose headers are believed.")
+    workers: int = _option(1, "workers", "Processes that accept connections; auto: one per core.")
+    shutdown_delay: float = _option(0.0, "duration", "How long to accept connections after the signal to stop.")
+    drain_timeout: float = _option(30.0, "duration", "How long pending answers may take after that.")
+    admin_listen: tuple[str, ...] = _option(
+        (), "endpoint", "Twisted server endpoint of /healthz, /readyz and /metrics."
+    )
     scenarios: Mapping[str, "str | Mapping[str, Any]"] = attrs.field(factory=dict)
-    default_scenario: str | None = None
-    scenario_listen: tuple[tuple[str, str], ...] = ()
-    cors: tuple[str, ...] = ()
-    control: str = attrs.field(default="auto", validator=attrs.validators.in_(MODES))
+    default_scenario: str | None = _option(
+        None, "name", "Scenario that answers at every path that is not the service's own."
+    )
+    scenario_listen: tuple[tuple[str, str], ...] = _option(
+        (), "scenario endpoint", "Twisted server endpoint where every path is a scenario's."
+    )
+    cors: tuple[str, ...] = _option((), "origin", "Origin whose web pages may read answers; * for any.")
+    control: str = _option(
+        "auto",
+        "control",
+        "Clients that may change the service: auto (on this machine, or with the token), or open to all.",
+        validator=attrs.validators.in_(MODES),
+    )
     control_token: str | None = attrs.field(default=None, repr=False)
-    stack: str = attrs.field(default="tuned", validator=attrs.validators.in_(STACKS))
+    stack: str = _option(
+        "tuned",
+        "stack",
+        "Twisted's and Klein's own classes, or tuned ones in their place.",
+        validator=attrs.validators.in_(STACKS),
+    )
 
     @property
     def secure(self) -> bool:
