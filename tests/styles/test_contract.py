@@ -54,7 +54,7 @@ def parsed(answer: bytes, method: str) -> HTTPResponse:
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
 def test_answer(house: House, style: str, case: Case) -> None:
-    """Each case is answered with its status, after its wait and not before."""
+    """A case is answered as promised when its wait is over, and not before."""
     wire = house.wire()
     wire.send(case.request(style))
     if case.wait:
@@ -66,6 +66,27 @@ def test_answer(house: House, style: str, case: Case) -> None:
     response = parsed(wire.received, case.method)
     assert response.status == case.status
     assert response.getheader("X-Content-Type-Options") == "nosniff"
+    if case.late:
+        check_truth(response, case, style)
+    elif case.status >= 400:
+        check_problem(response, case)
+
+
+def check_truth(response: HTTPResponse, case: Case, style: str) -> None:
+    """Check that an answer has the asked and the measured time, and the promised body."""
+    milliseconds = f"{case.wait * 1000:.3f}"
+    assert response.getheader("Server-Timing") == f"delay;dur={milliseconds}, asked;dur={milliseconds}"
+    body = case.answer(style)
+    assert response.getheader("Content-Type") == case.content_type
+    assert response.getheader("Content-Length") == str(len(body))
+    assert response.read() == (b"" if case.method == "HEAD" else body)
+
+
+def check_problem(response: HTTPResponse, case: Case) -> None:
+    """Check that a refusal is problem+json, which no browser shows as markup."""
+    assert response.getheader("Content-Type") == "application/problem+json"
+    if case.status == 405:
+        assert response.getheader("Allow") == case.allow
 
 
 def converse(house: House, conversation: Conversation, style: str) -> Wire:
@@ -85,28 +106,21 @@ def converse(house: House, conversation: Conversation, style: str) -> Wire:
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
-def test_same_bytes(house: House, conversation: Conversation) -> None:
-    """Both styles send the same bytes, and end alike, when they have a conversation."""
-    received, connected = [], []
+def test_conversation(house: House, conversation: Conversation) -> None:
+    """Both styles send the same bytes, give the promised answers and end alike when they have a conversation."""
+    received = []
     for style in PREFIXES:
         wire = converse(house, conversation, style)
-        received.append(comparable(wire.received, style))
-        connected.append(wire.connected)
+        received.append((comparable(wire.received, style), wire.connected))
+        assert statuses(wire) == conversation.statuses, style
+        assert (wire.connected and answers_more(wire, style)) == conversation.stays, style
         if wire.connected:
             wire.leave()
     assert received[0] == received[1]
-    assert connected[0] == connected[1]
 
 
-@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
-def test_answers(house: House, style: str, conversation: Conversation) -> None:
-    """A conversation has the promised answers, and its connection goes on or ends as promised."""
-    wire = converse(house, conversation, style)
-    statuses = re.findall(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ", wire.received)
-    assert tuple(map(int, statuses)) == conversation.statuses
-    assert (wire.connected and answers_more(wire, style)) == conversation.stays
-    if wire.connected:
-        wire.leave()
+def statuses(wire: Wire) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ", wire.received)))
 
 
 @pytest.mark.parametrize("name", [each.name for each in CONVERSATIONS if each.needs_tuned])
@@ -116,7 +130,7 @@ def test_needs_tuned(every_stack: str, name: str) -> None:
     given = []
     for style in PREFIXES:
         wire = converse(make_house(every_stack), attrs.evolve(conversation, leaves=None), style)
-        given.append(tuple(map(int, re.findall(rb"HTTP/1\.[01] ([2-9][0-9]{2}) ", wire.received))))
+        given.append(statuses(wire))
         if wire.connected:
             wire.leave()
     assert (given == [conversation.statuses] * 2) == (every_stack == "tuned")
@@ -158,29 +172,6 @@ def test_an_own_url_may_differ() -> None:
     resource = b'HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 30\r\n\r\n"http://localhost/raw/delay/1"\n'
     assert comparable(klein, "klein") == comparable(resource, "resource")
     assert comparable(klein, "klein") != comparable(resource.replace(b"30", b"29"), "resource")
-
-
-@pytest.mark.parametrize("case", [case for case in CASES if case.late], ids=lambda case: case.name)
-def test_truth(house: House, style: str, case: Case) -> None:
-    """An answer has the asked and the measured time, and the promised body."""
-    response = parsed(exchange(house, case, style), case.method)
-    milliseconds = f"{case.wait * 1000:.3f}"
-    assert response.getheader("Server-Timing") == f"delay;dur={milliseconds}, asked;dur={milliseconds}"
-    body = case.answer(style)
-    assert response.getheader("Content-Type") == case.content_type
-    assert response.getheader("Content-Length") == str(len(body))
-    assert response.read() == (b"" if case.method == "HEAD" else body)
-
-
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.status >= 400 and not case.late], ids=lambda case: case.name
-)
-def test_problem(house: House, style: str, case: Case) -> None:
-    """A refusal is problem+json that no browser shows as markup."""
-    response = parsed(exchange(house, case, style), case.method)
-    assert response.getheader("Content-Type") == "application/problem+json"
-    if case.status == 405:
-        assert response.getheader("Allow") == case.allow
 
 
 def test_leaving(house: House, style: str) -> None:
