@@ -42,7 +42,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def stack() -> str:
-    """The stack of the service; a module whose tests hold on every stack overrides this with `every_stack`."""
+    """The stack of the service.
+
+    A module whose tests hold on every stack overrides this with `every_stack`.
+    """
     return "tuned"
 
 

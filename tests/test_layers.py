@@ -1,4 +1,4 @@
-"""Which room of the house may import which, and what keeps the core pure."""
+"""The direction of imports between the rooms, and the purity of the core."""
 
 import ast
 from pathlib import Path
@@ -27,7 +27,7 @@ MODULES = sorted(path.relative_to(HOUSE) for path in HOUSE.rglob("*.py") if path
 
 
 def imports(module: Path) -> set[str]:
-    """Give the full names of all that a module imports, under TYPE_CHECKING and in functions too."""
+    """Return the full names that a module imports, under TYPE_CHECKING and in functions too."""
     found: set[str] = set()
     for node in ast.walk(ast.parse((HOUSE / module).read_text())):
         if isinstance(node, ast.Import):
@@ -43,14 +43,14 @@ def rooms(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_direction(module: Path) -> None:
-    """A module imports from its own room and from the floors below when it imports from the house."""
+    """A module imports nothing of the package except its own room and the floors below."""
     room = module.parts[0]
     assert rooms(module) <= BELOW[room] | {room}
 
 
 @pytest.mark.parametrize("module", [each for each in MODULES if each.parts[0] == "core"], ids=str)
 def test_pure(module: Path) -> None:
-    """A module of the core imports no library that does I/O, reads a clock or draws at random."""
+    """A module of the core imports none of the impure libraries."""
     assert not {name.split(".")[0] for name in imports(module)} & IMPURE
 
 

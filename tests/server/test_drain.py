@@ -11,7 +11,7 @@ GET = "GET {} HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Stop:
-    """A service in memory that is told to stop, with some time to listen on and some to answer."""
+    """A service in memory that stops: 2 s to listen on, 30 s to answer."""
 
     def __init__(self, house: House) -> None:
         self.house = house
@@ -45,7 +45,7 @@ def stop(house: House) -> Stop:
 
 
 def test_pending_is_answered_on_time(stop: Stop, prefix: str) -> None:
-    """What is pending is answered when it is due, as the last on its connection; the stop takes no longer than that."""
+    """A pending request is answered when it is due, as the last on its connection."""
     wire = stop.ask(f"{prefix}/delayed/10s")
     stop.begin()
     stop.house.clock.pump([2, 7.9])
@@ -58,7 +58,7 @@ def test_pending_is_answered_on_time(stop: Stop, prefix: str) -> None:
 
 
 def test_idle_connections(stop: Stop) -> None:
-    """Who has asked for nothing is not cut off as long as new ones are accepted, and then at once."""
+    """An idle connection is closed when the listening ends, and not before."""
     wire = stop.house.wire()
     stop.begin()
     stop.house.clock.pump([1.9])
@@ -68,8 +68,8 @@ def test_idle_connections(stop: Stop) -> None:
     assert stop.ended == [2.0]
 
 
-def test_whoever_comes_while_it_listens(stop: Stop, prefix: str) -> None:
-    """Until the listening ends, requests are answered as ever, and told that the connection closes."""
+def test_requests_while_listening(stop: Stop, prefix: str) -> None:
+    """A request is answered as ever, with `Connection: close`, when it comes before the listening ends."""
     old = stop.house.wire()
     stop.begin()
     new = stop.ask(f"{prefix}/delayed/5s")
@@ -82,14 +82,14 @@ def test_whoever_comes_while_it_listens(stop: Stop, prefix: str) -> None:
 
 
 def test_ready(house: House) -> None:
-    """Before it stops, the service is ready."""
+    """The service is ready when it does not stop."""
     wire = house.wire()
     wire.send(GET.format("/readyz").encode())
     assert wire.received.endswith(b'{"status": "ok"}\n')
 
 
 def test_too_late(stop: Stop, style: str, prefix: str) -> None:
-    """What is pending when the time is up is answered 503 at once, whoever makes the answer, and is not waited for."""
+    """A pending request is answered 503 at once when the time is up."""
     wire = stop.ask(f"{prefix}/delayed/5m")
     stop.begin()
     stop.house.clock.pump([2, 29.9])
@@ -104,7 +104,10 @@ def test_too_late(stop: Stop, style: str, prefix: str) -> None:
 
 
 def test_broken_off(stop: Stop, prefix: str) -> None:
-    """An answer that has begun when the time is up is broken off: a 503 would be taken for a part of it."""
+    """An answer that has begun is broken off when the time is up.
+
+    A 503 would be taken for a part of it.
+    """
     wire = stop.ask(f"{prefix}/drip?numbytes=100&duration=100&delay=0")
     stop.begin()
     stop.house.clock.pump([2, 30, 0])
@@ -113,10 +116,10 @@ def test_broken_off(stop: Stop, prefix: str) -> None:
     assert stop.ended == [32.0]
 
 
-def test_who_does_not_read(stop: Stop) -> None:
-    """A client that keeps its connection open, whatever it is told, is cut off a moment after the rest."""
+def test_connection_stays_open(stop: Stop) -> None:
+    """A connection is aborted a moment later when its client does not close it."""
     wire = stop.house.wire()
-    lose, wire.loseConnection = wire.loseConnection, lambda: None  # type: ignore[method-assign]  # as one that waits
+    lose, wire.loseConnection = wire.loseConnection, lambda: None  # type: ignore[method-assign]  # as one whose client does not close
     stop.begin()
     stop.house.clock.pump([2, 30])
     assert (wire.connected, stop.ended) == (True, [])
@@ -126,14 +129,14 @@ def test_who_does_not_read(stop: Stop) -> None:
 
 
 @pytest.mark.parametrize("elapsed", [0.0, 2.0, 32.0])
-def test_hurry(stop: Stop, elapsed: float) -> None:
-    """Whoever is in a hurry need not wait, in whichever part; to be so twice changes nothing."""
+def test_end(stop: Stop, elapsed: float) -> None:
+    """The drain is over at once when it is ended, in any part."""
     wire = stop.house.wire()
     wire.loseConnection = lambda: None  # type: ignore[method-assign]  # as above
     stop.begin()
     stop.house.clock.advance(elapsed)
-    stop.drain.hurry()
-    stop.drain.hurry()
+    stop.drain.end()
+    stop.drain.end()
     assert stop.ended == [elapsed]
     del wire.loseConnection
     wire.leave()
@@ -141,7 +144,7 @@ def test_hurry(stop: Stop, elapsed: float) -> None:
 
 
 def test_stuck(stop: Stop, monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    """A connection that cannot be ended keeps no other from it, and the process no longer than a second."""
+    """The other connections and the drain end when one connection cannot be ended."""
     wires = [stop.ask(f"{prefix}/drip?delay=0&duration=300&numbytes=3") for _ in range(2)]
     house = stop.house
     house.clock.advance(0)

@@ -107,5 +107,5 @@ def test_armed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     guard = Guard(1e12)
     guard.arm()
     guard.arm()
-    guard.hurry()
+    guard.shorten()
     assert armed == [1e9, 3.0]

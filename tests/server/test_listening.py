@@ -25,7 +25,7 @@ def timing(response: Any) -> dict[str, float]:
 
 @asynchronous
 async def test_delay_is_kept(prefix: str) -> None:
-    """A client waits for as long as it asked, and not less."""
+    """A client waits for at least the delay when it asks for one."""
     async with served() as service:
         started = reactor.seconds()
         response = await service.get(f"{prefix}/delayed/100ms")
@@ -38,7 +38,7 @@ async def test_delay_is_kept(prefix: str) -> None:
 
 @asynchronous
 async def test_head(prefix: str) -> None:
-    """HEAD waits as long, and has the length of what it does not send."""
+    """A HEAD is answered late, with the length of the body that is left out."""
     async with served(default_delay=0.05) as service:
         response = await service.get(f"{prefix}/delayed", "HEAD")
         assert response.headers.getRawHeaders("Content-Length") == ["52"]
@@ -48,7 +48,7 @@ async def test_head(prefix: str) -> None:
 
 @asynchronous
 async def test_disconnect(style: str, prefix: str) -> None:
-    """A client that closes its connection is noticed at once, long before its answer is due."""
+    """A request is given up at once when its client closes the connection."""
     with capturedLogs() as events:
         async with served() as service:
             client = await connect(service)
@@ -62,7 +62,7 @@ async def test_disconnect(style: str, prefix: str) -> None:
 
 @asynchronous
 async def test_half_close(style: str) -> None:
-    """A client that closes its sending half has left, as far as the service can tell: it gets no answer."""
+    """A client gets no answer when it closes its sending half, which looks like leaving."""
     async with served() as service:
         client = await connect(service)
         client.transport.write(Case("", "/delayed/5m").request(style))
@@ -75,7 +75,7 @@ async def test_half_close(style: str) -> None:
 
 @asynchronous
 async def test_pipelining(style: str) -> None:
-    """Two requests in one packet are answered in their order, on one connection."""
+    """Two requests are answered in their order when they come in one packet."""
     async with served() as service:
         client = await connect(service)
         last = Case("", "/delayed/0", headers=("Connection: close",)).request(style)
@@ -88,7 +88,7 @@ async def test_pipelining(style: str) -> None:
 
 @asynchronous
 async def test_hundred_at_once(prefix: str) -> None:
-    """A hundred requests wait together, not one after the other."""
+    """A hundred requests wait together when they come at once."""
     async with served() as service:
         answers = gatherResults([Deferred.fromCoroutine(service.get(f"{prefix}/delayed/1s")) for _ in range(100)])
         await until(lambda: service.pending() == 100)
@@ -98,7 +98,7 @@ async def test_hundred_at_once(prefix: str) -> None:
 
 @asynchronous
 async def test_a_large_body_is_dropped(prefix: str) -> None:
-    """A body of megabytes is read off the connection, and the answer comes."""
+    """The answer comes when a body of megabytes has been read off the connection."""
     async with served() as service:
         body = b"x" * 5_000_000
         response = await treq.post(service.url(f"{prefix}/delayed/0"), data=body, pool=service.pool, timeout=BOUND)
@@ -107,7 +107,7 @@ async def test_a_large_body_is_dropped(prefix: str) -> None:
 
 @asynchronous
 async def test_contract_on_a_socket(style: str) -> None:
-    """Whatever does not take long is answered over a real connection as it is in memory."""
+    """A case is answered over a real connection as in memory when it is short."""
     async with served() as service:
         for case in CASES:
             if case.wait + case.over < 0.5 and case.version == "HTTP/1.1":
@@ -121,7 +121,7 @@ async def test_contract_on_a_socket(style: str) -> None:
 
 @asynchronous
 async def test_a_port_that_is_taken() -> None:
-    """A port that somebody else listens on is an error that says so."""
+    """The error says that the address is in use when the port is taken."""
     async with served() as service:
         with pytest.raises(CannotListenError, match="Address already in use"):
             await open_ports(Settings(port=service.port), [reactor], Factory(), Factory())
@@ -136,7 +136,7 @@ async def test_a_port_that_is_taken() -> None:
     ],
 )
 def test_endpoints(settings: Settings, expected: tuple[str, ...]) -> None:
-    """What is listened on is the endpoints that were given, or one made of host and port."""
+    """One endpoint is made of host and port when none is given."""
     assert endpoints(settings) == expected
 
 
@@ -153,7 +153,7 @@ def test_endpoints(settings: Settings, expected: tuple[str, ...]) -> None:
 )
 @asynchronous
 async def test_backlog(monkeypatch: pytest.MonkeyPatch, description: str, backlog: int) -> None:
-    """An endpoint that says nothing of its backlog has ours."""
+    """An endpoint has our backlog when its description has none."""
     asked: list[int] = []
 
     def listening(*arguments: Any, backlog: int, **options: Any) -> Any:
@@ -168,7 +168,7 @@ async def test_backlog(monkeypatch: pytest.MonkeyPatch, description: str, backlo
 
 @asynchronous
 async def test_urls(tmp_path: Any) -> None:
-    """The URLs that are served are in the log, whatever they are listened on with."""
+    """The URLs are logged when the service listens on IPv4, IPv6 and UNIX sockets."""
     path = tmp_path / "socket"
     chosen = Settings(listen=("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1", f"unix:{path}"))
     opened = await open_ports(chosen, repeat(reactor), Factory(), Factory())

@@ -29,7 +29,7 @@ ROOM = 2
 
 @pytest.fixture
 def full(house: House) -> House:
-    """The whole service with an answer of each style pending, and no room for another."""
+    """The whole service with an answer of each style pending, without capacity for another."""
     capacity, clock = Capacity(ROOM), house.clock
     klein, resource = (Service(clock, Settings(), capacity=capacity) for _ in PREFIXES)
     root = Root(klein, resource, Settings())
@@ -48,7 +48,7 @@ def ask(house: House, target: str, method: str = "GET") -> bytes:
 
 @pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip"])
 def test_full(full: House, style: str, prefix: str, target: str) -> None:
-    """Above the limit, which both styles share, the answer is 503 at once and says when to come again."""
+    """A request is answered 503 at once when both styles together are at the limit."""
     head, _, body = ask(full, prefix + target).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     assert b"\r\nRetry-After: 1" in head
@@ -59,7 +59,7 @@ def test_full(full: House, style: str, prefix: str, target: str) -> None:
 
 
 def test_accepted_while_full(full: House, prefix: str) -> None:
-    """Who was accepted is answered when it is due, and then there is room again."""
+    """An accepted request is answered when it is due, and then there is room again."""
     ask(full, f"{prefix}/delayed/1s")
     full.clock.advance(1)
     wire = full.wire()
@@ -71,20 +71,20 @@ def test_accepted_while_full(full: House, prefix: str) -> None:
 
 @pytest.mark.parametrize("target", ["/delayed/1s", "/delay/1", "/drip", "/via/api/"])
 def test_every_wait_needs_room(full: House, prefix: str, target: str) -> None:
-    """Whatever is answered late is refused when there is no room for it."""
+    """A late answer is refused when there is no room for it."""
     assert ask(full, prefix + target).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
     full.clock.advance(1)
 
 
 @pytest.mark.parametrize("target", ["/", "/healthz", "/metrics", "/predict", "/raw/predict"])
 def test_never_refused(full: House, target: str) -> None:
-    """What is answered at once needs no room."""
+    """A page that is answered at once is never refused when there is no room."""
     assert ask(full, target).startswith(b"HTTP/1.1 200 OK\r\n")
     full.clock.advance(1)
 
 
 def test_a_refusal_takes_no_turn(full: House, prefix: str) -> None:
-    """The draws of a seed are those of the requests that are answered."""
+    """A seed draws for answered requests alone when others are refused."""
     target = f"{prefix}/delayed?delay=1s..2s&seed=5"
     ask(full, target)
     full.clock.advance(1)
@@ -105,7 +105,7 @@ def descriptors() -> Iterator[tuple[int, int]]:
 
 
 def test_raise_descriptors(descriptors: tuple[int, int]) -> None:
-    """As many descriptors as the hard limit allows can be opened."""
+    """The soft limit of descriptors is the hard one when it has been raised."""
     _, hard = descriptors
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard // 2, hard))
     machine.raise_descriptors()
@@ -114,7 +114,7 @@ def test_raise_descriptors(descriptors: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize(("soft", "most"), [(20_000, 17_968), (1024, 889), (16, 1), (resource.RLIM_INFINITY, None)])
 def test_most_pending(monkeypatch: pytest.MonkeyPatch, soft: int, most: int | None) -> None:
-    """What may be pending leaves descriptors for refusals, however many there are."""
+    """The most pending answers leave descriptors for refusals when these are few or many."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
     assert machine.most_pending() == most
 
@@ -123,7 +123,7 @@ def test_most_pending(monkeypatch: pytest.MonkeyPatch, soft: int, most: int | No
     ("quota", "cores"), [("max 100000", 4), ("150000 100000", 2), ("50000 100000", 1), ("900000 100000", 4)]
 )
 def test_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int) -> None:
-    """A container's share of CPU time counts, where it is less than the cores."""
+    """A container's share of CPU time counts when it is less than the cores."""
     (tmp_path / "cpu.max").write_text(quota)
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
@@ -131,7 +131,7 @@ def test_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, core
 
 
 def test_cores_without_a_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a cgroup, all cores count."""
+    """All cores count when there is no cgroup."""
     monkeypatch.setattr(machine, "_CGROUP", tmp_path)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
     assert machine.cores() == 4
@@ -139,7 +139,7 @@ def test_cores_without_a_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 @pytest.mark.parametrize(("cores", "most"), [(1, 4), (2, 8), (64, 256), (100, 256)])
 def test_most_workers(monkeypatch: pytest.MonkeyPatch, cores: int, most: int) -> None:
-    """There can be four workers per core and 256 at most, when there are many cores."""
+    """There can be four workers per core, and 256 at most."""
     monkeypatch.setattr(machine, "cores", lambda: cores)
     assert machine.most_workers() == most
 
@@ -175,7 +175,7 @@ def test_available_memory(
 
 
 def test_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers that the memory cannot hold are refused, and `auto` is fewer when there is less."""
+    """Workers are refused, and `auto` means fewer, when the memory cannot hold them."""
     monkeypatch.setattr(machine, "available_memory", lambda: 100 * 1024**2)
     monkeypatch.setattr(machine, "cores", lambda: 8)
     machine.check_workers(2, 1024**2)
@@ -202,7 +202,7 @@ def test_few_descriptors_for_workers() -> None:
 
 
 def test_max_pending() -> None:
-    """A process that may have one answer pending refuses another, in the other style too, until that one has left."""
+    """A second request is refused in either style when one answer may be pending."""
     with serving("--max-pending", "1") as process:
         first = HTTPConnection("127.0.0.1", process.port, timeout=BOUND)
         first.request("GET", "/delayed/5m")
@@ -218,7 +218,7 @@ CLIENTS = 200
 
 
 def test_out_of_descriptors() -> None:
-    """Of more clients than descriptors, some are answered on time and the others closed, counted and said once."""
+    """Some clients are answered on time, and the others closed, when descriptors run out."""
     with serving() as process:
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
         with ThreadPoolExecutor(CLIENTS) as pool:
@@ -243,7 +243,7 @@ main()
 
 
 def test_few_descriptors() -> None:
-    """Told nothing, a process lets so many be pending that it has descriptors left to refuse others with."""
+    """A process keeps descriptors for refusals when no limit of pending answers is set."""
     with serving(program=("-c", LIMITED.format(DESCRIPTORS))) as process:
         pending = [HTTPConnection("127.0.0.1", process.port, timeout=BOUND) for _ in range(25)]
         for connection in pending:

@@ -1,4 +1,4 @@
-"""The service answers itself once before it is listened for."""
+"""The service answers itself once before it listens."""
 
 import subprocess
 import sys
@@ -10,20 +10,20 @@ from latebin.server.warmup import PATHS, warm_up
 
 
 def layout(*words: str) -> tuple[int, int]:
-    """Give the sizes that `tests.support.layout` tells."""
+    """Return the sizes that `tests.support.layout` measures."""
     command = [sys.executable, "-m", "tests.support.layout", *words]
     connection, request = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout.split()
     return int(connection), int(request)
 
 
 def test_layout() -> None:
-    """However many come at once at first, what a connection and a request have is kept within them."""
+    """Attributes are held inline when many clients come at once at first."""
     warm, cold = layout("warm"), layout()
     assert 2 * max(warm) < min(cold)
 
 
 def test_both_styles_answer() -> None:
-    """Each style answers, from beginning to end."""
+    """Each style answers from beginning to end when the service warms up."""
     answers = warm_up(Settings())
     assert len(answers) == len(PATHS) == 2
     for answer in answers:
@@ -31,8 +31,8 @@ def test_both_styles_answer() -> None:
         assert answer.endswith(b"Sorry to keep you waiting.</body></html>")
 
 
-def test_nobody_hears_of_it() -> None:
-    """Nothing is logged, not even by a service that refuses whatever it is asked."""
+def test_no_log() -> None:
+    """Nothing is logged when the service warms up, even if it refuses every request."""
     with capturedLogs() as events:
         warm_up(Settings(max_pending=0))
     assert not events

@@ -39,7 +39,7 @@ def alive(pid: int) -> bool:
 
 
 def each_alone(process: ServiceProcess) -> Iterator[int]:
-    """Give each worker, while the other is stopped: with both, either may take every connection."""
+    """Yield each worker while the other is stopped: otherwise either may take every connection."""
     workers = children(process)
     for pid, other in (workers, workers[::-1]):
         os.kill(other, signal.SIGSTOP)
@@ -51,7 +51,7 @@ def each_alone(process: ServiceProcess) -> Iterator[int]:
 
 
 def state(pid: int) -> str:
-    """Give the state of a process as proc_pid_stat(5) has it."""
+    """Return the state of a process, as in proc_pid_stat(5)."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
@@ -68,13 +68,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 
 @pytest.fixture
 def process(service: ServiceProcess) -> ServiceProcess:
-    """The service that the module has in common, once both workers accept, whatever became of those before."""
+    """The service of the module, once both workers accept."""
     until(lambda: len(children(service)) == 2 and figures_of(service)["latebin_workers",] == 2)
     return service
 
 
 def test_all_answer(process: ServiceProcess) -> None:
-    """Every worker answers, on one port, and its lines in the log have its number; it is announced once."""
+    """Each worker answers on one port when it is free, and logs its number."""
     counted = figures_of(process).get(("latebin_answers_total", "GET", "200", "resource"), 0)
     logged = following(process, "/raw/delayed/0")
     for _ in each_alone(process):
@@ -86,7 +86,7 @@ def test_all_answer(process: ServiceProcess) -> None:
 
 
 def test_tls(process: ServiceProcess) -> None:
-    """An endpoint does in each worker what it would do in one process: TLS is its own affair."""
+    """Each worker answers over TLS when the endpoint has it."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     logged = following(process, "/raw/delayed/0")
@@ -99,7 +99,7 @@ def test_tls(process: ServiceProcess) -> None:
 
 
 def test_ctrl_c(process: ServiceProcess) -> None:
-    """A worker leaves it to its parent what Ctrl-C means, which a terminal sends to all of them."""
+    """A worker goes on when Ctrl-C signals it, as the parent decides how to stop."""
     workers = children(process)
     for pid in workers:
         os.kill(pid, signal.SIGINT)
@@ -109,7 +109,7 @@ def test_ctrl_c(process: ServiceProcess) -> None:
 
 
 def test_killed(process: ServiceProcess) -> None:
-    """A worker that dies is replaced, what it counted is kept, and whoever comes meanwhile is answered."""
+    """A worker is replaced and its counts are kept when it dies."""
     answers = ("latebin_answers_total", "GET", "200", "klein")
     counted = figures_of(process).get(answers, 0)
     for _ in range(20):
@@ -130,7 +130,7 @@ def test_killed(process: ServiceProcess) -> None:
 
 
 def test_pending_is_of_the_living(process: ServiceProcess) -> None:
-    """Who waits is added up over the workers, and those whom a worker took along are not waited for any more."""
+    """The pending answers of a worker are no longer counted when it dies."""
     connections = [ask(process.port, "/raw/delayed/5m") for _ in range(50)]
     until(lambda: figures_of(process)["latebin_pending", "resource"] == 50)
     for pid in children(process):
@@ -143,7 +143,7 @@ def test_pending_is_of_the_living(process: ServiceProcess) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(number: int) -> None:
-    """A signal to the first process stops every worker, though somebody waits, and then itself, with exit code 0."""
+    """Every worker stops when the first process gets a signal, with exit code 0."""
     with serving(*OPTIONS, "--drain-timeout", "0s") as process:
         connection = ask(process.port, "/delayed/5m")
         workers = children(process)
@@ -154,7 +154,7 @@ def test_signals(number: int) -> None:
 
 
 def test_orphans() -> None:
-    """Workers whose parent was killed stop by themselves."""
+    """Workers stop by themselves when their parent is killed."""
     with serving(*OPTIONS) as process:
         workers = children(process)
         assert process.stop(signal.SIGKILL) == -signal.SIGKILL
@@ -162,7 +162,7 @@ def test_orphans() -> None:
 
 
 def test_unix_socket(tmp_path: Path) -> None:
-    """A UNIX domain socket outlives the workers that accept on it, and is gone with the first process."""
+    """A UNIX domain socket stays until the first process ends when workers die."""
     path = tmp_path / "socket"
     with serving("--workers", "2", "--listen", f"unix:{path}:mode=600") as process:
         assert path.stat().st_mode & 0o777 == 0o600
@@ -184,7 +184,7 @@ def get_over(path: Path, target: str) -> bytes:
 
 
 class Processes:
-    """A reactor that starts nothing, and remembers what it was to start."""
+    """A reactor that remembers the processes that it should start."""
 
     def __init__(self) -> None:
         self.started: list[ProcessProtocol] = []
@@ -232,8 +232,8 @@ def workers(clock: Clock, processes: Processes, lines: Lines) -> Workers:
     return Workers(reactor, clock, Settings(workers=2), Telemetry(SharedCounters(WIDTH, 3), log), [])
 
 
-def test_stillborn(clock: Clock, processes: Processes, workers: Workers) -> None:
-    """Workers that die again and again before they accept, at the start, are an error."""
+def test_start_fails(clock: Clock, processes: Processes, workers: Workers) -> None:
+    """The start fails when a worker dies again and again before it accepts."""
     accepting: list[Any] = []
     workers.start().addErrback(accepting.append)
     clock.advance(0)
@@ -306,7 +306,7 @@ def test_log(clock: Clock, processes: Processes, workers: Workers, lines: Lines)
 
 
 def test_backoff(clock: Clock, processes: Processes, workers: Workers) -> None:
-    """A worker that keeps dying is started again ever later, but within bounds; one that lived a while, soon."""
+    """A worker starts again ever later, within a bound, when it keeps dying."""
     workers.start()
     clock.pump([0, 0])
     for worker in processes.started:

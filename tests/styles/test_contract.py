@@ -107,7 +107,7 @@ def converse(house: House, conversation: Conversation, style: str) -> Wire:
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
 def test_conversation(house: House, conversation: Conversation) -> None:
-    """Both styles send the same bytes, give the promised answers and end alike when they have a conversation."""
+    """Both styles send the same promised answers when they have a conversation."""
     received = []
     for style in PREFIXES:
         wire = converse(house, conversation, style)

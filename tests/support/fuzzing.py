@@ -56,7 +56,7 @@ def map_case(context: Any, case: Any) -> Any:
     _harmless(case.query)
     if case.meta.generation.mode.is_positive:
         _complete(case.query)
-        _hurry(case.path, case.query, case.path_parameters)
+        _shorten(case.path, case.query, case.path_parameters)
     return case
 
 
@@ -84,7 +84,7 @@ def _complete(query: dict[str, Any]) -> None:
             query["answer"] = "1:()".ljust(len(query["answer"]))
 
 
-def _hurry(operation: str, query: dict[str, Any], path: dict[str, Any]) -> None:
+def _shorten(operation: str, query: dict[str, Any], path: dict[str, Any]) -> None:
     """Shorten the slow requests: the examples of the document, and `/drip`.
 
     Other tests request these as they are.

@@ -23,23 +23,23 @@ LATEST: Final = 0.1
 
 
 def longest(settings: Settings) -> float:
-    """Return the seconds after which a drain is over, whatever becomes of the connections."""
+    """Return the seconds after which a drain is over, however many connections are still open."""
     return settings.shutdown_delay + settings.drain_timeout + LAST + 2 * LATEST
 
 
 @attrs.define(eq=False)
 class Drain:
-    """Answers what is pending, and takes nothing new.
+    """A stop that answers pending requests, and then takes no new ones.
 
-    Until the listening ends, whoever comes is served, so that those who look at `/readyz` have the time to go
-    elsewhere. After that, what is pending is answered when it is due, for as long as `drain_timeout`. What is not
-    answered by then is refused, or broken off where it has begun.
+    Until the listening ends, new clients are served, so that a load balancer that polls `/readyz` has the time to
+    choose another replica. After that, pending requests are answered when they are due, for as long as `drain_timeout`.
+    A request that is not answered by then is refused, and an answer that has begun is broken off.
 
     Attributes:
-        clock: what the times are measured by.
+        clock: measures the times.
         connections: those of the service.
         settings: how long each part takes.
-        refuse: ends the listening; what it returns fires when nobody new is accepted.
+        refuse: ends the listening; its Deferred fires when no new connection is accepted.
         done: fires when there is nothing left to wait for.
     """
 
@@ -55,7 +55,7 @@ class Drain:
     _refused: int = attrs.field(default=0, init=False)
 
     def start(self) -> Deferred[None]:
-        """Begin.
+        """Begin the drain.
 
         Returns:
             `done`.
@@ -67,8 +67,8 @@ class Drain:
         self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)
         return self.done
 
-    def hurry(self) -> None:
-        """Wait for nobody any longer."""
+    def end(self) -> None:
+        """End the drain at once, whether or not connections are open."""
         if self.done.called:
             return
         for call in (self._call, self._last):
@@ -92,14 +92,14 @@ class Drain:
         self._refused = self.connections.dismiss(STOPPING.reply())
 
     def _cut(self) -> None:
-        """End what is still open; a connection that does not end by that is not waited for."""
+        """Abort the connections that are still open, and wait LATEST for them to close."""
         self._call = self.clock.callLater(LATEST, self._drained)
         self.connections.abort()
 
     def _give_up(self) -> None:
-        """End the drain, though the listening did not end, or what ends the connections raised."""
+        """End the drain although the listening did not end, or ending the connections raised."""
         log.warn("stopped: {open} connections are still open", open=self.connections.open)
-        self.hurry()
+        self.end()
 
     def _drained(self) -> None:
         if self.done.called:
@@ -110,4 +110,4 @@ class Drain:
             pending=self._pending,
             refused=self._refused,
         )
-        self.hurry()
+        self.end()

@@ -1,11 +1,11 @@
-"""A bound for the time that a process takes to stop."""
+"""A bound on the time that a process takes to stop."""
 
 import faulthandler
 import os
 from typing import Final
 
 FLUSH: Final = 1.0
-"""Seconds for what the log still holds, when everything else has ended."""
+"""Seconds for the rest of the log, when everything else has ended."""
 
 GRACE: Final = 3.0
 """Seconds that a process may take to end when its drain is over: enough on a machine with ten times its load."""
@@ -14,7 +14,7 @@ KILL: Final = 1.5
 """Seconds after which workers are killed that have not ended when their drain is over; their parent's GRACE follows."""
 
 _LONGEST: Final = 1e9
-"""Seconds, some thirty years: faulthandler refuses what does not fit into a C integer of microseconds."""
+"""Seconds, some thirty years: faulthandler refuses more microseconds than a C integer holds."""
 
 
 class Guard:
@@ -42,8 +42,8 @@ class Guard:
             self.armed = True
             self._start(self._seconds)
 
-    def hurry(self) -> None:
-        """Let the process have GRACE from now on."""
+    def shorten(self) -> None:
+        """Leave the process GRACE from now on."""
         self._start(GRACE)
 
     def _start(self, seconds: float) -> None:

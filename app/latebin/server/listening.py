@@ -49,7 +49,7 @@ log = Logger()
 
 BACKLOG: Final = 5000
 """Connections that may wait to be accepted. At Twisted's 50, a hundred clients that come at once lose their SYNs, and
-wait a second and more before they have sent anything."""
+wait a second and more before they have sent a byte."""
 
 _HAPROXY: Final = "haproxy:"
 """The prefix of an endpoint whose connections begin with a header of the PROXY protocol."""
@@ -59,11 +59,11 @@ _WITH_BACKLOG: Final = re.compile(f"({_HAPROXY})?(tcp|tcp6|ssl|unix):")
 
 @attrs.frozen
 class Ports:
-    """What is listened on.
+    """The listening ports of a process.
 
     Attributes:
-        public: for the service, in the order of its endpoints, and behind them those of scenarios.
-        admin: for those who look after it.
+        public: those of the service in the order of its endpoints, then those of scenarios.
+        admin: those of `--admin-listen`.
     """
 
     public: "list[IListeningPort]"
@@ -71,28 +71,31 @@ class Ports:
 
 
 def endpoints(settings: Settings) -> tuple[str, ...]:
-    """Give the Twisted endpoint descriptions that the settings ask for."""
+    """Return the Twisted endpoint descriptions that the settings ask for."""
     host = quoteStringArgument(settings.host)
     return settings.listen or (f"tcp:{settings.port}:interface={host}:backlog={BACKLOG}",)
 
 
 def _endpoint(ports: Listening, reactor: object, description: str) -> "IStreamServerEndpoint":
-    """Let as many wait on an endpoint as on our own, if its description can say how many, and does not."""
+    """Make an endpoint from its description.
+
+    It has our backlog if the description can have one and has none.
+    """
     if _WITH_BACKLOG.match(description) and ":backlog=" not in description:
-        # It may say so without the name, as the last of all.
+        # The description may have a backlog without the name, as its last argument: that is a TypeError.
         with suppress(TypeError):
             return ports.endpoint(reactor, f"{description}:backlog={BACKLOG}")
     return ports.endpoint(reactor, description)
 
 
 def serve(settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signals: Signals) -> Deferred[object]:
-    """Accept connections on every endpoint, and log the URLs at which the service can be reached.
+    """Accept connections on every endpoint, and log the URLs of the service.
 
     Args:
-        settings: what to listen on, and in how many processes.
-        telemetry: where this process counts, or its workers do, and logs.
-        reactor: what waits for the pending answers, or for the workers, when it is stopped.
-        signals: what ends the waiting.
+        settings: the endpoints, and the number of processes.
+        telemetry: the counters of this process or its workers, and the log.
+        reactor: when it is stopped, it waits for the pending answers, or for the workers.
+        signals: the second signal ends the waiting.
 
     Returns:
         A Deferred that fires when all workers accept; it fails with CannotListenError, or with WorkersFailedError.
@@ -109,16 +112,18 @@ def serve(settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signal
 def accept(
     inheritance: WorkerConfig, counters: SharedCounters, reactor: ReactorBase, signals: Signals
 ) -> Deferred[object]:
-    """Accept connections in a worker, on the sockets of its parent, until that is gone; tell the parent of it.
+    """Accept connections in a worker on the sockets of its parent.
+
+    The worker reports to its parent that it accepts, and stops when the parent is gone.
 
     Args:
-        inheritance: what the parent gave to it.
+        inheritance: the configuration from the parent.
         counters: the memory that all workers count in.
-        reactor: what is stopped when the parent is gone, and waits for the pending answers.
-        signals: what ends the waiting.
+        reactor: when it is stopped, or the parent is gone, it waits for the pending answers.
+        signals: the second signal ends the waiting.
 
     Returns:
-        A Deferred that fires when this one accepts.
+        A Deferred that fires when this worker accepts.
     """
     ParentWatch(reactor)
     settings = inheritance.settings
@@ -132,31 +137,31 @@ def accept(
 
 
 def _ready(ports: Ports) -> Ports:
-    # The ports have duplicates: as long as an original is open, nobody would be refused whom nobody accepts.
+    # The ports have duplicates. A connection to an original that is open and not accepted on would wait for ever.
     os.closerange(FIRST_SOCKET, FIRST_SOCKET + len(ports.public) + len(ports.admin))
     os.write(READY, b".")
     return ports
 
 
 def _served(reactor: ReactorBase, signals: Signals, factory: ServiceSite, ports: Ports) -> None:
-    """Let the reactor, when it is stopped, wait for what is pending."""
+    """Let the reactor wait for pending answers when it is stopped."""
     _watch(reactor, factory, ports)
     _collect(factory, reactor)
     drain = Drain(_steady(reactor), factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
     reactor.addSystemEventTrigger("before", "shutdown", drain.start)
-    signals.hurry.append(drain.hurry)
+    signals.on_second.append(drain.end)
 
 
 def _refuse(reactor: ReactorBase, ports: "list[IListeningPort]") -> Deferred[Any]:
-    """Take those who have connected by now, whom closing a port would reset, and listen no more.
+    """Accept the connections that closing a port would reset, and close the ports.
 
     Returns:
-        A Deferred that fires when what those have sent has been read: there is a turn of the reactor before it.
+        A Deferred that fires when the first bytes of those connections are read, a turn of the reactor later.
     """
     for port in ports:
         if isinstance(port, Port):
             port.numberAccepts = BACKLOG
-            Port.doRead(port)  # and not as a port on a shared socket does it, which leaves some to others
+            Port.doRead(port)  # a port on a shared socket overrides it, and leaves some to others
     return _closed(ports).addCallback(lambda _: deferLater(reactor, 0))
 
 
@@ -164,9 +169,11 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
     return gatherResults([maybeDeferred(port.stopListening) for port in ports])
 
 
-def _factory(settings: Settings, reactor: object, board: SharedCounters | None = None, worker: int = 0) -> ServiceSite:
+def _factory(
+    settings: Settings, reactor: object, counters: SharedCounters | None = None, worker: int = 0
+) -> ServiceSite:
     agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
-    return site(settings, _steady(reactor), agent, board, worker)
+    return site(settings, _steady(reactor), agent, counters, worker)
 
 
 def _steady(reactor: object) -> "IReactorTime":
@@ -203,10 +210,10 @@ def open_ports(
 
     Args:
         settings: the endpoints, and the stack that listens on them.
-        reactors: what binds, or adopts, the sockets.
-        service: what accepts on the public endpoints.
-        admin: what accepts on the endpoints of `--admin-listen`.
-        scenario: gives what accepts on the endpoints of a scenario, by its name.
+        reactors: each binds, or adopts, a socket.
+        service: accepts on the public endpoints.
+        admin: accepts on the endpoints of `--admin-listen`.
+        scenario: makes the factory that accepts on the endpoints of a scenario, by its name.
 
     Returns:
         A Deferred of the ports; it fails if one of the endpoints cannot be listened on.
@@ -221,7 +228,7 @@ def open_ports(
 
 
 def _bound(settings: Settings, reactor: object) -> Deferred[Ports]:
-    """Listen on every endpoint, and accept nothing: that is for the workers."""
+    """Listen on every endpoint, and leave it to the workers to accept."""
     return open_ports(settings, repeat(reactor), Factory(), Factory()).addCallback(partial(_lent, settings))
 
 
@@ -235,7 +242,7 @@ def _lent(settings: Settings, ports: Ports) -> Ports:
 def _staffed(
     settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signals: Signals, ports: Ports
 ) -> Deferred[object]:
-    """Let workers accept on ports that are bound, and let go of the ports when they do, or have stopped."""
+    """Let workers accept on bound ports, and close the ports when the workers stop."""
     every = *ports.public, *ports.admin
     sockets = [cast("Port", port).fileno() for port in every]
     steady = _steady(reactor)
@@ -251,12 +258,12 @@ def _staffed(
                 killing.cancel()
             return _closed(every)
 
-        # A socket that is open here, and accepted on by nobody, would leave those waiting who connect to it.
+        # A client that connects to a socket that is open here, and on which no worker accepts, would wait.
         closing = deferLater(steady, settings.shutdown_delay, _closed, ports.public).addErrback(_cancelled)
         return workers.stop().addCallback(lambda _: ended())
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
-    signals.hurry.append(workers.kill)
+    signals.on_second.append(workers.kill)
     return workers.start().addCallback(lambda _: announce(settings, ports))
 
 
@@ -265,7 +272,7 @@ def _cancelled(failure: Failure) -> None:
 
 
 def _watch(reactor: object, factory: ServiceSite, ports: Ports) -> None:
-    """Have connections counted, and logged, that cannot be accepted for want of a descriptor."""
+    """Count and log the connections that cannot be accepted for want of a descriptor."""
     watch, metrics = choose(factory.settings.stack).ports().watch, cast("Root", factory.resource).metrics
     for port in (*ports.public, *ports.admin):
         if isinstance(port, Port):
@@ -278,7 +285,7 @@ def _first(failure: Failure) -> Failure:
 
 
 def announce(settings: Settings, ports: Ports) -> Ports:
-    """Log the URLs at which the service can be reached."""
+    """Log the URLs of the service."""
     own = endpoints(settings)
     for (name, description), port in zip(settings.scenario_listen, ports.public[len(own) :], strict=True):
         log.info("serving {url} as {scenario}", url=_url(description, port.getHost()), scenario=name)

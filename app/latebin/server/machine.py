@@ -1,4 +1,4 @@
-"""How much the machine lets this process have."""
+"""The resources that the machine leaves to this process."""
 
 import contextlib
 import os
@@ -24,14 +24,17 @@ _PIPES: Final = 3
 """Descriptors of the first process for each worker."""
 
 _OWN: Final = 32
-"""Descriptors that the service has for itself: its output, its sockets, its timers, what it reads of the machine."""
+"""Descriptors that the service has for itself: its output, its sockets, its timers, files of /proc and cgroups."""
 
 _SPARE: Final = 0.1
-"""The share of the descriptors that is left for what is not pending: idle connections, and those that are refused."""
+"""The share of the descriptors that is left for idle connections, and for those that are refused."""
 
 
 def raise_descriptors() -> None:
-    """Let this process, and those that it starts, open as many descriptors as it may: RLIMIT_NOFILE, getrlimit(2)."""
+    """Raise the limit of descriptors as far as it goes: RLIMIT_NOFILE of getrlimit(2).
+
+    Processes that this one starts inherit it.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A kernel may have a limit of its own below the hard one.
     with contextlib.suppress(OSError, ValueError):
@@ -39,10 +42,10 @@ def raise_descriptors() -> None:
 
 
 def most_pending() -> int | None:
-    """Tell how many answers can be pending on connections of their own, and others still be refused.
+    """Return how many answers can be pending while others can still be refused.
 
     Returns:
-        None where there is no limit to the descriptors.
+        The number, each on a connection of its own; None where the descriptors have no limit.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else max(1, int(soft * (1 - _SPARE)) - _OWN)
@@ -111,13 +114,16 @@ def _cgroup_memory() -> int | None:
 
 
 def cores() -> int:
-    """Count the cores that this process may use: those it may run on, sched_getaffinity(2), or its cgroup's share."""
+    """Count the cores that this process may use.
+
+    These are the cores it may run on, sched_getaffinity(2), or the share of its cgroup where that is less.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(allowed, _share(allowed))
 
 
 def _share(most: int) -> int:
-    """Read the quota of a container, cgroup v2's cpu.max: microseconds of CPU time, in a period of so many."""
+    """Read the cores of a container: quota and period, in cgroup v2's cpu.max."""
     try:
         quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -1,6 +1,6 @@
 """A serving process, from its first log line to its exit code.
 
-To import this module is to import Twisted, so `Stack.prepare` comes before.
+This module imports Twisted, so `Stack.prepare` is called before its import.
 """
 
 import gc
@@ -30,7 +30,7 @@ from latebin.server.guard import FLUSH, GRACE, KILL, Guard
 from latebin.server.machine import most_pending
 from latebin.server.signals import Signals
 from latebin.server.worker_config import WorkerConfig
-from latebin.server.workers import BOARD, WorkersFailedError, counters_of
+from latebin.server.workers import COUNTERS, WorkersFailedError, counters_of
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.log import dropped, formatter, observer
 from latebin.telemetry.metrics import WIDTH, log_lines_dropped
@@ -60,7 +60,7 @@ def work(config: WorkerConfig) -> NoReturn:
     """Serve as one of several workers, until a signal or the end of the parent."""
     # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings, counters = config.settings, counters_of(config.settings.workers, BOARD)
+    settings, counters = config.settings, counters_of(config.settings.workers, COUNTERS)
     lines = _begin_log(settings, counters.row(config.worker), config.worker)
     _react(lines, Guard(longest(settings) + GRACE), partial(_listening(settings).accept, config, counters))
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first stops the service, another one stops the stopping."""
+"""SIGTERM and SIGINT: the first stops the service, the second ends the stop at once."""
 
 import signal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -13,33 +13,33 @@ from latebin.server.guard import Guard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HURRIED: Final = 1
+SECOND_SIGNAL: Final = 1
 """The exit code after a second signal: answers may be lost."""
 
 
 class Signals:
-    """Handles signals in the place of the reactor, to which a second one is an error.
+    """A handler of signals instead of the reactor's, which raises at a second one.
 
-    To leave the second to the kernel would not do: what runs as the first process of a container is not ended by a
-    signal that it does not handle, pid_namespaces(7).
+    The second cannot be left to the kernel: a signal without a handler does not end the first process of a container,
+    pid_namespaces(7).
 
     Args:
-        reactor: what the first signal stops; it runs.
+        reactor: the running reactor, which the first signal stops.
         guard: armed by the first signal, even in a turn of the reactor that does not end.
 
     Attributes:
-        hurry: called at the second signal.
+        on_second: called at the second signal.
         ended: fails with SystemExit at the second signal, or with the failure of a start; otherwise never fires.
     """
 
     def __init__(self, reactor: ReactorBase, guard: Guard) -> None:
-        self.hurry: list[Callable[[], object]] = []
+        self.on_second: list[Callable[[], object]] = []
         self.ended: Deferred[NoReturn] = Deferred()
         self._reactor = reactor
         self._guard = guard
         reactor.addSystemEventTrigger("before", "shutdown", guard.arm)
         for number in (signal.SIGINT, signal.SIGTERM):
-            # A shell has SIGINT ignored by a process in the background: that stays so.
+            # A shell lets a process in the background ignore SIGINT: that stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._caught)
 
@@ -48,10 +48,10 @@ class Signals:
         if not self.ended.called:
             self.ended.errback(failure)
 
-    def _caught(self, *_: Any) -> None:  # noqa: ANN401  # which signal it is makes no difference, nor what it interrupts
-        # The reactor may have stopped already, or never come to what it is to call.
+    def _caught(self, *_: Any) -> None:  # noqa: ANN401  # neither the signal nor the frame makes a difference
+        # The reactor may have stopped already, or never come to the call below.
         if self._guard.armed:
-            self._guard.hurry()
+            self._guard.shorten()
         self._guard.arm()
         self._reactor.callFromThread(self._stop)
 
@@ -60,6 +60,6 @@ class Signals:
             self._reactor.stop()
         except ReactorNotRunning:
             if not self.ended.called:
-                self.fail(Failure(SystemExit(HURRIED)))
-                for hurry in self.hurry:
-                    hurry()
+                self.fail(Failure(SystemExit(SECOND_SIGNAL)))
+                for call in self.on_second:
+                    call()

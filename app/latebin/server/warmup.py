@@ -1,4 +1,4 @@
-"""A rehearsal: the service answers itself once, in memory, before it is listened for."""
+"""A warm-up: the service answers itself once, in memory, before it listens."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -14,14 +14,14 @@ from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite, site
 
 PATHS: Final = b"/delayed", b"/raw/delayed"
-"""What is asked for, each on a connection of its own."""
+"""The paths of the warm-up, each on a connection of its own."""
 
 _REQUEST: Final = b"GET %s?delay=0s HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @implementer(ITransport)
 class MemoryTransport:
-    """A connection that nobody else is at the end of; it keeps what it is given to send."""
+    """A connection without a peer, which keeps the bytes that are written to it."""
 
     # No part of the interface, but `LineReceiver` asks for it.
     disconnecting = False
@@ -30,41 +30,43 @@ class MemoryTransport:
         self.sent = b""
 
     def write(self, data: bytes) -> None:
-        """Keep it."""
+        """Keep the bytes."""
         self.sent += data
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Keep them."""
+        """Keep the bytes of all pieces."""
         self.sent += b"".join(data)
 
     def loseConnection(self) -> None:
         """Do nothing: there is nothing to be closed."""
 
     def getPeer(self) -> IPv4Address:
-        """Tell an address."""
+        """Return an address of loopback."""
         return IPv4Address("TCP", "127.0.0.1", 0)
 
     getHost = getPeer
 
 
 def warm_up(settings: Settings) -> list[bytes]:
-    """Have a service answer once in each style, by itself, from beginning to end.
+    """Let a service answer once in each style, by itself, from beginning to end.
 
-    What is made when it is first needed, as Klein's map of routes is, is made by then, and nobody waits for it. And
-    CPython finds out what an instance of a class has from the first few that it sees: each leaves less room for names
-    that are still to come (`_PyObject_InitInlineValues`). Where five clients come at once before one is answered, none
-    of them and nobody after them has its attributes within it, but in a dictionary, which takes 1.6 kB more for each
-    connection and a twentieth more CPU for each answer.
+    Klein's map of routes and other things that are made when first needed are made by then, so that no client waits for
+    them.
+
+    CPython sizes the instances of a class by the first few of them (`_PyObject_InitInlineValues`): each leaves less
+    room for names that are still to come. If five clients come at once before one is answered, no instance from then on
+    holds its attributes inline. Each has a dictionary for them, which takes 1.6 kB more for a connection and a
+    twentieth more CPU for an answer.
 
     Args:
-        settings: those of the service that is to be listened for.
+        settings: those of the service that is about to listen.
 
     Returns:
         The answers.
     """
     clock = Clock()
     made = site(settings, clock)
-    made.log = lambda _: None  # type: ignore[method-assign,assignment]  # neither the log nor the figures are to have it
+    made.log = lambda _: None  # type: ignore[method-assign,assignment]  # the warm-up is neither logged nor counted
     return [_answer(made, clock, path) for path in PATHS]
 
 

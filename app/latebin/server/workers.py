@@ -1,4 +1,4 @@
-"""Several processes that accept on the same sockets, and the one that started them."""
+"""Several processes that accept on the same sockets, and the parent that starts them."""
 
 import contextlib
 import os
@@ -33,11 +33,11 @@ from latebin.telemetry.writer import Relay, Telemetry
 
 log = Logger()
 
-LEASH, LOG, READY, BOARD, FIRST_SOCKET = 0, 1, 3, 4, 5
+PARENT, LOG, READY, COUNTERS, FIRST_SOCKET = 0, 1, 3, 4, 5
 """The descriptors of a worker, beside standard error.
 
-One pipe ends when its parent does, one is for its log, and on one it says that it accepts. The memory of the board is
-the fourth. The sockets follow in the order of the endpoints.
+The pipe PARENT brings the configuration and ends with the parent. The pipe LOG takes the log, and READY a byte when the
+worker accepts. COUNTERS is the shared memory. The sockets follow in the order of the endpoints.
 """
 
 SHORTEST: Final = 0.1
@@ -50,7 +50,7 @@ LIVED: Final = 10.0
 """Seconds after which a worker's death is no longer one of a row."""
 
 ATTEMPTS: Final = 3
-"""How often a worker may die before it has accepted, while not all of them ever have: then it is no accident."""
+"""Deaths of a worker before it accepts, after which the start has failed. They count until all workers accept."""
 
 
 class WorkersFailedError(Exception):
@@ -62,7 +62,7 @@ def counters_of(workers: int, descriptor: int | None = None) -> SharedCounters:
 
     Args:
         workers: how many there are.
-        descriptor: the memory's, in a worker; None makes new memory.
+        descriptor: that of the memory, in a worker; None makes new memory.
     """
     rows = workers + 1
     return SharedCounters(WIDTH, rows, shared(WIDTH, rows) if descriptor is None else descriptor)
@@ -73,7 +73,7 @@ class Worker(ProcessProtocol):
 
     Args:
         number: from 0.
-        workers: who is told what becomes of the process.
+        workers: all workers, which learn when the process accepts and when it ends.
     """
 
     transport: IProcessTransport
@@ -96,10 +96,10 @@ class Worker(ProcessProtocol):
         self._workers.spawn(self)
 
     def stop(self) -> Deferred[None]:
-        """Tell the process to end as it would by itself.
+        """Ask the process to end by itself, with SIGTERM.
 
         Returns:
-            A Deferred that fires when there is none.
+            A Deferred that fires when the place has no process.
         """
         if self._again is not None:
             self._again.cancel()
@@ -110,17 +110,17 @@ class Worker(ProcessProtocol):
         return self.gone
 
     def kill(self) -> None:
-        """End the process, whatever it does; one that has begun to stop takes a signal of another kind for that."""
+        """End the process with SIGKILL, even one that has begun to stop."""
         if self.gone is not None:
             with contextlib.suppress(ProcessExitedAlready):
                 self.transport.signalProcess("KILL")
 
     def connectionMade(self) -> None:
-        """Give the process what it needs; the pipe stays open, for it to see its end."""
-        self.transport.writeToChild(LEASH, pickle.dumps(WorkerConfig(self._workers.settings, self.number)))
+        """Send the process its configuration, and keep the pipe open until the end."""
+        self.transport.writeToChild(PARENT, pickle.dumps(WorkerConfig(self._workers.settings, self.number)))
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """Pass on what the process logs; on the other pipe, learn that it accepts."""
+        """Relay the log of the process; the other pipe reports that it accepts."""
         if childFD == LOG:
             self._relay.received(data)
             return
@@ -128,7 +128,7 @@ class Worker(ProcessProtocol):
         self._workers.accepted()
 
     def processEnded(self, reason: Failure) -> None:
-        """Learn that the process is gone, and see to another unless they are all to go."""
+        """Note that the process has ended, and start another unless all are to stop."""
         gone, self.gone = self.gone, None
         self._relay.ended()
         self._workers.ended(self, reason)
@@ -137,10 +137,10 @@ class Worker(ProcessProtocol):
             gone.callback(None)
 
     def start_again(self) -> float:
-        """Start another process, the later the more often they died.
+        """Schedule another process, the later the more often processes died here.
 
         Returns:
-            Seconds until then.
+            Seconds until it starts.
         """
         lived = self._workers.clock.seconds() - self._started
         self._deaths = 0 if lived > LIVED else self._deaths
@@ -156,16 +156,17 @@ class Worker(ProcessProtocol):
 
 
 class Workers:
-    """Keeps as many processes accepting as the settings ask for, until it is told to stop.
+    """The worker processes of a service, each started again when it dies.
 
-    A worker has the parent's sockets: whoever is free accepts, and what waits to be accepted is not lost with a worker.
+    All workers have the parent's sockets: any free one accepts, and a connection that waits to be accepted is not lost
+    when a worker dies.
 
     Args:
-        reactor: what spawns them.
-        clock: what a worker that died is started again by.
-        settings: what they serve with.
-        telemetry: the memory that they count in, and the log that their events go to.
-        sockets: the descriptors that they accept on, in the order of the endpoints.
+        reactor: spawns the processes.
+        clock: schedules the start of another worker.
+        settings: those of the service.
+        telemetry: the memory that the workers count in, and the log that their events go to.
+        sockets: the descriptors that the workers accept on, in the order of the endpoints.
 
     Attributes:
         accepting: fires when all of them have accepted for the first time; fails with WorkersFailedError.
@@ -184,12 +185,12 @@ class Workers:
         self.telemetry = telemetry
         self.accepting: Deferred[None] = Deferred()
         self._reactor = reactor
-        self._descriptors = {BOARD: telemetry.counters.descriptor, **dict(enumerate(sockets, FIRST_SOCKET))}
+        self._descriptors = {COUNTERS: telemetry.counters.descriptor, **dict(enumerate(sockets, FIRST_SOCKET))}
         self._stopping = False
         self._workers = [Worker(number, self) for number in range(settings.workers)]
 
     def start(self) -> Deferred[None]:
-        """Start them all, one in each turn of the reactor, which hears signals in between.
+        """Start all workers, one in each turn of the reactor, which handles signals in between.
 
         Returns:
             `accepting`.
@@ -204,37 +205,37 @@ class Workers:
             self.clock.callLater(0, self._start_next, remaining)
 
     def stop(self) -> Deferred[list[None]]:
-        """Stop them all, each as it would by itself.
+        """Ask all workers to end by themselves, with SIGTERM.
 
         Returns:
-            A Deferred that fires when none is left.
+            A Deferred that fires when no process is left.
         """
         self._stopping = True
         return gatherResults([worker.stop() for worker in self._workers])
 
     def kill(self) -> None:
-        """End them all at once."""
+        """End all workers at once, with SIGKILL."""
         for worker in self._workers:
             worker.kill()
 
     def spawn(self, worker: Worker) -> None:
         """Start a process, in this interpreter and with the same modules."""
-        # -P, and the path as it is here: the directory in which this was started may have an `app` of its own.
+        # -P and the path of this process: the working directory may have a `latebin` of its own.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         command = [sys.executable, "-P", "-m", "latebin", "worker"]
-        files: dict[int, Any] = {LEASH: "w", LOG: "r", 2: 2, READY: "r", **self._descriptors}
+        files: dict[int, Any] = {PARENT: "w", LOG: "r", 2: 2, READY: "r", **self._descriptors}
         try:
             self._reactor.spawnProcess(worker, sys.executable, command, env=environment, childFDs=files)
         except OSError:  # neither a process nor a descriptor may be left
             worker.processEnded(Failure())
 
     def accepted(self) -> None:
-        """Learn that one of them accepts; while they stop, it is too late for that."""
+        """Note that a worker accepts, and fire `accepting` after the last, unless the workers stop."""
         if not self._stopping and not self.accepting.called and all(worker.accepts for worker in self._workers):
             self.accepting.callback(None)
 
     def ended(self, worker: Worker, reason: Failure) -> None:
-        """Learn that one of them is gone."""
+        """Note the end of a worker, and start another unless all are to stop."""
         clear_gauges(self.telemetry.counters.row(worker.number))
         if self._stopping:
             return
@@ -252,14 +253,16 @@ class Workers:
 
 @implementer(IReadDescriptor)
 class ParentWatch:
-    """Stops a worker when its parent is gone, however it went: the kernel closes the other end of the pipe.
+    """A reader that stops a worker when its parent is gone.
+
+    However the parent ended, the kernel closes its end of the pipe.
 
     Args:
-        reactor: what is stopped.
-        descriptor: of the pipe.
+        reactor: the reactor to be stopped.
+        descriptor: that of the pipe.
     """
 
-    def __init__(self, reactor: ReactorBase, descriptor: int = LEASH) -> None:
+    def __init__(self, reactor: ReactorBase, descriptor: int = PARENT) -> None:
         self._reactor = reactor
         self._descriptor = descriptor
         self._readers = IReactorFDSet(reactor)
@@ -269,12 +272,12 @@ class ParentWatch:
         return self._descriptor
 
     def doRead(self) -> None:
-        """Take what can be read for the end: nothing is written to the pipe once the worker runs."""
+        """Take any input for the end: a running worker is sent nothing."""
         self._readers.removeReader(self)
         self.connectionLost(Failure(CONNECTION_DONE))
 
     def connectionLost(self, reason: Failure) -> None:
-        """Stop, unless it is the reactor that stops already."""
+        """Stop the reactor unless it stops already."""
         with contextlib.suppress(ReactorNotRunning):
             self._reactor.stop()
 

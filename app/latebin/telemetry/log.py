@@ -1,4 +1,4 @@
-"""What the service writes to its standard output: a line an event, as text or as a JSON object."""
+"""The log on standard output: each event as text or as a JSON object."""
 
 import json
 import time
@@ -30,7 +30,7 @@ _ACCESS: Final = (
     "address",
     "request_id",
 )
-"""The keys of an access event that are written as they are."""
+"""The keys of an access event that are written unchanged."""
 
 
 class File(Protocol):
@@ -126,7 +126,10 @@ def as_json(event: LogEvent, worker: int | None = None) -> str:
 
 
 def _access(event: LogEvent) -> str:
-    """Say what the event's own format says; the library's formatter takes ten times as long, for every answer."""
+    """Format an access event as its own format does.
+
+    The library's formatter takes ten times as long, for every answer.
+    """
     asked, measured = event["asked_ms"], event["measured_ms"]
     times = "asked=- measured=-" if asked is None else f"asked={asked}ms measured={measured}ms"
     return (

@@ -256,7 +256,7 @@ def log_lines_dropped(cells: "memoryview[float]") -> "memoryview[float]":
     """Return the cell in which a process counts the log lines that it drops.
 
     Args:
-        cells: its row of the board.
+        cells: the row of the process in the shared counters.
     """
     return cells[_LOG_LINES_DROPPED : _LOG_LINES_DROPPED + 1]
 
