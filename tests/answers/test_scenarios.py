@@ -2,7 +2,7 @@
 
 import pytest
 
-from latebin.answers.scenarios import Scenarios, etag_of
+from latebin.answers.scenarios import Condition, Scenarios, etag_of
 from latebin.core.http.reply import Refused
 from latebin.core.scenarios import BUILT_IN, MOST
 from latebin.core.settings import Settings
@@ -70,16 +70,39 @@ def test_most(scenarios: Scenarios) -> None:
 def test_etag(scenarios: Scenarios) -> None:
     """A change is refused when the scenario is not the one whose ETag is given."""
     before = etag_of(scenarios.find("payments"))
-    for condition in (before, f'"other", {before}', "*"):
-        scenarios.put("payments", "delay=50ms", condition)
-    scenarios.put("payments", "delay=1s", before)
-    for change in (lambda: scenarios.put("payments", "delay=2s", before), lambda: scenarios.delete("payments", before)):
+    for tags in (before, f'"other", {before}', "*"):
+        scenarios.put("payments", "delay=50ms", Condition(tags))
+    scenarios.put("payments", "delay=1s", Condition(before))
+    for tags in (before, f"W/{before}", f"W/{etag_of(scenarios.find('payments'))}", "", "*,"):
         with pytest.raises(Refused) as refused:
-            change()
+            scenarios.put("payments", "delay=2s", Condition(tags))
+        assert status(refused) == 412
+        with pytest.raises(Refused) as refused:
+            scenarios.delete("payments", Condition(tags))
         assert status(refused) == 412
     with pytest.raises(Refused) as refused:
-        scenarios.put("new", "delay=2s", "*")
+        scenarios.put("new", "delay=2s", Condition("*"))
     assert status(refused) == 412
+
+
+def test_none_match(scenarios: Scenarios) -> None:
+    """A scenario is not replaced when If-None-Match has its tag or an asterisk."""
+    scenarios.put("new", "delay=1s", Condition(none_match="*"))
+    for tags in ("*", f"W/{etag_of(scenarios.find('new'))}"):
+        with pytest.raises(Refused) as refused:
+            scenarios.put("new", "delay=2s", Condition(none_match=tags))
+        assert status(refused) == 412
+    scenarios.put("new", "delay=2s", Condition(none_match='"other"'))
+
+
+def test_names_in_a_refusal(scenarios: Scenarios) -> None:
+    """The refusal of an unknown name stays short when there are many scenarios."""
+    for number in range(MOST - len(list(scenarios))):
+        scenarios.put(f"s{number}", "delay=0")
+    with pytest.raises(Refused) as refused:
+        scenarios.find("nothing")
+    assert str(refused.value.problem.accepted).endswith("and 980 more")
+    assert len(str(refused.value.problem.accepted)) < 500
 
 
 def test_small_longest_delay() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -116,6 +117,19 @@ def test_overridden() -> None:
         ({"rule": [{"header": "a b"}]}, "rule[1].header"),
         ({"rule": [{"path": "/a", "status": 99}]}, "rule[1].status"),
         ({"rule": [{"path": 1}]}, "rule[1].path"),
+        ({"rule": [{"path": "/a", "rule": []}]}, "rule[1].rule"),
+        ({"rule": [{"path": "/a", "chunks": 2, "size": 1}]}, "rule[1].chunks"),
+        ({"rule": [[[[[[["deep"]]]]]]]}, "scenario"),
+        ({"header": []}, "header"),
+        ({"body": float("inf")}, "body"),
+        ({"body": float("nan")}, "body"),
+        ({"body": "\ud800"}, "body"),
+        ("n=5", "n"),
+        ("over=1s", "over"),
+        ("chunks=100&size=10", "chunks"),
+        ("chunks=100&body=x&status=204:50%", "chunks"),
+        ("chunks=4&answer=50%:(delay=1ms),50%:(size=2)", "chunks"),
+        ("upstream=api&n=5", "n"),
     ],
 )
 def test_refused(given: Any, parameter: str) -> None:
@@ -125,7 +139,7 @@ def test_refused(given: Any, parameter: str) -> None:
     assert (refused.value.problem.status, refused.value.problem.parameter) == (400, parameter)
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "x" * 65])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "ä", "x" * 65, ".", "..", "a\n"])
 def test_name(name: str) -> None:
     """A name is refused when it has other characters, or too many."""
     with pytest.raises(Refused):
@@ -140,11 +154,36 @@ def test_built_in(name: str) -> None:
     assert BUILT_IN[name].source
 
 
-@given(st.text("/ab*?."), st.text("/ab."))
-def test_glob(pattern: str, text: str) -> None:
+@pytest.mark.parametrize(
+    "given", ["n=5&seed=7", "chunks=4&over=1s", "chunks=100&status=204", "answer=50%:(delay=0),50%:(status=503)"]
+)
+def test_accepted(given: str) -> None:
+    """A scenario is accepted when each of its answers can be made."""
+    assert read("a", given, SETTINGS).rules
+
+
+@given(st.text("/ab*?.", max_size=12), st.text("/ab.\n", max_size=12), st.booleans())
+def test_glob(pattern: str, text: str, slashes: bool) -> None:  # noqa: FBT001  # drawn by hypothesis
     """A glob agrees with the regular expression of its three signs when it is matched."""
-    wild = re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
-    assert Glob(pattern).matches(text) == bool(re.fullmatch(wild, text, re.DOTALL))
+    one = "." if slashes else "[^/]"
+    wild = re.escape(pattern).replace(r"\*\*", ".*").replace(r"\*", f"{one}*").replace(r"\?", one)
+    assert Glob(pattern, slashes).matches(text) == bool(re.fullmatch(wild, text, re.DOTALL))
+
+
+def test_glob_against_a_long_path() -> None:
+    """A match reads each character once when the pattern has many wildcards."""
+
+    class Counted(str):
+        __slots__ = ()
+        read = 0
+
+        def __iter__(self) -> Iterator[str]:
+            for letter in str.__iter__(self):
+                Counted.read += 1
+                yield letter
+
+    assert not Glob("/**/a/**/b/**/c")._rest.match(Counted("a/" * 4000 + "b/" * 4000))
+    assert Counted.read == 16_000
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)

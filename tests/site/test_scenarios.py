@@ -124,6 +124,17 @@ def test_control_in_json() -> None:
         ("PUT", "scenarios/payments", "[1]", {"Content_Type": "application/json"}, 400),
         ("PUT", "scenarios/payments", "{", {"Content_Type": "application/json"}, 400),
         ("PUT", "scenarios/payments", "[" * 50_000, {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", '{"a":' * 900 + "1" + "}" * 900, {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", '{"delay": 1, "delay": 2}', {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", '{"body": NaN}', {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", '{"body": 1e999}', {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/payments", '{"seed": 1%s}' % ("0" * 5000), {"Content_Type": "application/json"}, 400),
+        ("PUT", "scenarios/..", "delay=0", {}, 400),
+        ("PUT", "scenarios/payments", "delay=0&upstream=nowhere", {}, 400),
+        ("PUT", "scenarios/payments", "header=X-A:1%0d%0aX-B:2", {}, 400),
+        ("PUT", "scenarios/payments", "header=Latebin-Turn:9", {}, 400),
+        ("PUT", "scenarios/payments", "header=Timing-Allow-Origin:*", {}, 400),
+        ("PUT", "scenarios/payments", "delay=0", {"If_None_Match": "*"}, 412),
         ("PUT", "scenarios/payments", "<a/>", {"Content_Type": "text/xml"}, 415),
         ("PUT", "scenarios/payments", "delay=0" + "&" * 200_000, {}, 413),
         ("PUT", "scenarios/a%2Fb", "delay=0", {}, 404),
@@ -142,6 +153,27 @@ def test_control_refuses(method: str, path: str, body: str, headers: dict[str, s
     found, head, content = ask(made, clock, f"/control/{path}", method, body, **headers)
     assert (found, "application/problem+json" in head, json.loads(content)["status"]) == (status, True, status)
     assert ask(made, clock, "/as/payments")[0] == 418
+
+
+def test_control_reads_every_line_of_a_header() -> None:
+    """A request is refused when one of its two Origin lines is foreign."""
+    made, clock = service()
+    wire = Wire(made, clock)
+    wire.send(
+        b"GET /control/scenarios HTTP/1.1\r\nHost: localhost\r\n"
+        b"Origin: https://evil.example\r\nOrigin: http://localhost\r\n\r\n"
+    )
+    assert wire.received.startswith(b"HTTP/1.1 403")
+    wire.leave()
+
+
+def test_not_modified() -> None:
+    """A scenario that a client knows is not sent again when If-None-Match has its tag."""
+    made, clock = service()
+    _, head, _ = ask(made, clock, "/control/scenarios/payments")
+    etag = re.findall(r"ETag: (.*)", head)[0].strip()
+    status, head, body = ask(made, clock, "/control/scenarios/payments", If_None_Match=etag)
+    assert (status, etag in head, body) == (304, True, "")
 
 
 @pytest.mark.parametrize(
@@ -169,6 +201,7 @@ def test_access_on_the_admin_address() -> None:
     """The service is changed on the admin address when there is one."""
     made, clock = service(admin_listen=("tcp:9000",))
     assert ask(admin_site(made, clock), clock, "/control/scenarios")[0] == 200
+    assert "/control" in ask(admin_site(made, clock), clock, "/")[2]
     made, clock = service(admin_listen=("tcp:9000",), control_token="secret")  # noqa: S106  # a test's own
     assert ask(admin_site(made, clock), clock, "/control/scenarios")[0] == 403
 
@@ -210,6 +243,27 @@ def test_no_cors_for_control() -> None:
         made, clock, "/control/scenarios/x", "OPTIONS", Origin=SHOP, Access_Control_Request_Method="PUT"
     )
     assert (status, "Access-Control" in head) == (403, False)
+
+
+@pytest.mark.parametrize("target", ["/control", "/%63ontrol/scenarios", "//control", "/controls"])
+def test_cors_beside_control(target: str) -> None:
+    """Only the paths below /control are not shared when --cors allows an origin."""
+    made, clock = service(cors=("*",))
+    shared = "Access-Control-Allow-Origin: *" in ask(made, clock, target, Origin=SHOP)[1]
+    assert shared == (target in {"//control", "/controls"})
+    _, head, _ = ask(scenario_site(made, clock, "payments"), clock, target, Origin=SHOP)
+    assert "Access-Control-Allow-Origin: *" in head
+
+
+def test_a_body_that_was_dropped() -> None:
+    """A request is refused when its scenario gets an upstream after its body was dropped."""
+    made, clock = service()
+    wire = Wire(made, clock)
+    wire.send(b"POST /as/payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
+    assert ask(made, clock, "/control/scenarios/payments", "PUT", "delay=0&upstream=up")[0] == 200
+    wire.send(b"cd")
+    assert wire.received.startswith(b"HTTP/1.1 503")
+    wire.leave()
 
 
 @pytest.mark.parametrize("target", ["/delayed/10ms", "/as/payments", "/nothing"])

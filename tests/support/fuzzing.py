@@ -42,6 +42,7 @@ schemathesis.openapi.format("delay", st.builds(str.format, st.sampled_from(FORMS
 ANSWERS = ("1:(delay={0}us)", "95%:(delay={0}us,type=json),5%:(delay=0,fault=reset:0)", "0.5:(),0.5:(size={0})")
 
 schemathesis.openapi.format("answers", st.builds(str.format, st.sampled_from(ANSWERS), st.integers(1, 5000)))
+schemathesis.openapi.format("answer-header", st.from_regex(r"X-[A-Za-z0-9]{1,8}: ?[!-~]{1,20}", fullmatch=True))
 schemathesis.openapi.format("period", short.map(duration.render))
 schemathesis.openapi.format("seconds", short.map(duration.render) | short.map("{:f}".format))
 schemathesis.openapi.format("size", st.integers(0, MAX_BODY).map(str) | st.integers(0, 9).map("{}k".format))

@@ -57,6 +57,8 @@ def test_process(tmp_path: Path) -> None:
         (["--scenarios", "/nowhere.toml"], "/nowhere.toml: No such file"),
         (["--cors", "shop.example"], "'shop.example' is not an origin"),
         (["--control-token-file", "/nowhere"], "does not exist"),
+        (["--scenario", "a=over=1s"], "scenario 'a', parameter 'over': "),
+        (["--scenario", "..=delay=1s"], "scenario '..', parameter 'name': "),
     ],
 )
 def test_refused(

@@ -17,7 +17,40 @@ LONGEST: Final = 600.0
 
 FULL: Final = Problem(409, "There are as many scenarios as there may be.", parameter="name", accepted=f"at most {MOST}")
 
-CHANGED: Final = Problem(412, "The scenario has changed since its ETag was read.", parameter="If-Match")
+CHANGED: Final = Problem(412, "The scenario is not the one that If-Match or If-None-Match asks for.", parameter="ETag")
+
+
+@attrs.frozen
+class Condition:
+    """A precondition on the scenario of a request (RFC 9110, section 13.1).
+
+    Attributes:
+        match: the tags of `If-Match`; None without this header.
+        none_match: the tags of `If-None-Match`; None without this header.
+    """
+
+    match: str | None = None
+    none_match: str | None = None
+
+    def allows(self, scenario: Scenario | None) -> bool:
+        """Check whether a request may be performed.
+
+        Args:
+            scenario: the scenario that it is about; None if it does not exist yet.
+        """
+        matched = self.match is None or _is_one_of(self.match, scenario)
+        # The comparison is weak here, and strong above (section 8.8.3.2).
+        return matched and (self.none_match is None or not _is_one_of(self.none_match.replace("W/", ""), scenario))
+
+
+def _is_one_of(tags: str, scenario: Scenario | None) -> bool:
+    if scenario is None:
+        return False
+    return tags.strip() == "*" or etag_of(scenario) in map(str.strip, tags.split(","))
+
+
+ALWAYS: Final = Condition()
+"""The condition of a request without one."""
 
 
 @attrs.define(eq=False)
@@ -60,7 +93,7 @@ class Scenarios:
         found = self._now.get(name)
         return found is not None and any("upstream" in rule.arguments for rule in found.rules)
 
-    def put(self, name: str, given: Given, etag: str | None = None) -> Scenario:
+    def put(self, name: str, given: Given, condition: Condition = ALWAYS) -> Scenario:
         """Make a scenario or replace it, from the next request on.
 
         An answer that waits stays as it was planned.
@@ -68,29 +101,29 @@ class Scenarios:
         Args:
             name: the scenario's name.
             given: the scenario as `latebin.core.scenarios.read` takes it.
-            etag: the tag of the scenario to replace, by `etag_of`; `*` for any scenario; None for no check.
+            condition: the condition on the scenario to replace.
 
         Raises:
-            Refused: 400 for an invalid scenario, 409 for one more than `MOST`, 412 for another ETag.
+            Refused: 400 for an invalid scenario, 409 for one more than `MOST`, 412 if the condition fails.
         """
-        self._check(name, etag)
+        self._check(name, condition)
         scenario = read(name, given, self.settings)
         if name not in self._now and len(self._now) >= MOST:
             raise Refused(FULL)
         self._now[name] = scenario
         return scenario
 
-    def delete(self, name: str, etag: str | None = None) -> Scenario | None:
+    def delete(self, name: str, condition: Condition = ALWAYS) -> Scenario | None:
         """Set a scenario back to its state at the start, or remove it.
 
         Returns:
             The scenario of the start; None if this one was added since.
 
         Raises:
-            Refused: 404, no scenario has this name; 412 for another ETag.
+            Refused: 404, no scenario has this name; 412 if the condition fails.
         """
         self.find(name)
-        self._check(name, etag)
+        self._check(name, condition)
         first = self._first.get(name)
         if first is None:
             del self._now[name]
@@ -103,11 +136,8 @@ class Scenarios:
         self._now.clear()
         self._now.update(self._first)
 
-    def _check(self, name: str, etag: str | None) -> None:
-        if etag is None:
-            return
-        found = self._now.get(name)
-        if found is None or (etag.strip() != "*" and etag_of(found) not in map(str.strip, etag.split(","))):
+    def _check(self, name: str, condition: Condition) -> None:
+        if not condition.allows(self._now.get(name)):
             raise Refused(CHANGED)
 
 

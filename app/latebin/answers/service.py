@@ -14,7 +14,7 @@ from latebin.answers.delivery import begin, deliver, timing
 from latebin.answers.form import understand
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
-from latebin.answers.request_body import StreamedBody
+from latebin.answers.request_body import DroppedBody, StreamedBody
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.seed_counter import SeedCounter
 from latebin.core import plan, scenarios
@@ -28,6 +28,10 @@ from latebin.timing import wakers
 
 Endpoint = Literal["delayed", "delay", "drip", "via", "as", "default"]
 """The endpoints that answer late, by the first segment of their paths; `default` is every path without one."""
+
+CHANGED_MEANWHILE: Final = Problem(
+    503, "The scenario was changed while the body came; send the request again.", headers=((b"Retry-After", b"0"),)
+)
 
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
@@ -270,7 +274,14 @@ def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[s
 
 
 def _unless_forwarded(request: ServedRequest, planned: Plan) -> Plan:
-    """Drop the body of a request that turns out to be answered here."""
+    """Drop the body of a request that turns out to be answered here.
+
+    Raises:
+        Refused: 503, the body that is to be passed on was dropped already.
+    """
     if not planned.forwarded and isinstance(request.content, StreamedBody):
         request.content.close()
+    if planned.forwarded and type(request.content) is DroppedBody and request.content.tell():
+        # Its headers came while the scenario had no upstream. Without its body, the upstream would see another request.
+        raise Refused(CHANGED_MEANWHILE)
     return planned

@@ -44,6 +44,8 @@ class ScenariosType(click.ParamType[Mapping[str, Mapping[str, Any]]]):
                 if not isinstance(table, dict):
                     self.fail(f"{str(path)!r}: {name} is not a table.", param, ctx)
             return {name: _with_body(table, path.parent) for name, table in tables.items()}
+        except RecursionError:
+            self.fail(f"{str(path)!r}: it is nested too deeply.", param, ctx)
         except ValueError as error:
             self.fail(f"{str(path)!r}: {error}.", param, ctx)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Collection
 from importlib import import_module
@@ -211,7 +212,7 @@ def _token(path: Path | None) -> str | None:
     """Read the token of `/control`, from a file or from the environment.
 
     Raises:
-        click.UsageError: it is empty, or the file cannot be read.
+        click.UsageError: it is empty or no header can have it, or the file cannot be read.
     """
     try:
         token = os.environ.get(TOKEN) if path is None else path.read_text("utf-8")
@@ -219,6 +220,8 @@ def _token(path: Path | None) -> str | None:
         raise click.UsageError(f"--control-token-file: {error}") from error
     if token is not None and not (token := token.strip()):
         raise click.UsageError(f"the token of --control-token-file or {TOKEN} is empty")
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise click.UsageError(f"the token of --control-token-file or {TOKEN} is not visible ASCII without spaces")
     return token
 
 

@@ -19,7 +19,8 @@ from latebin.core.language import chance, distributions, duration, grammar, size
 from latebin.core.settings import Settings
 from latebin.core.topics import TOPICS
 
-SCENARIO_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# A client would take `.` and `..` out of a path (RFC 3986, section 5.2.4).
+SCENARIO_NAME: Final = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,64}")
 
 _MEDIA_TYPE: Final = re.compile(
     r"[A-Za-z0-9!#$&^_.+-]{1,64}/[A-Za-z0-9!#$&^_.+-]{1,64}(?: *; *[A-Za-z0-9-]{1,32}=[A-Za-z0-9_.-]{1,64})?"
@@ -136,7 +137,7 @@ def _fault(text: str, settings: Settings) -> chance.Chance:
 
 def _name(text: str, settings: Settings) -> str:
     if not SCENARIO_NAME.fullmatch(text):
-        raise ValueError("expected 1 to 64 letters, digits, `.`, `_` and `-`")
+        raise ValueError("expected 1 to 64 letters, digits, `.`, `_` and `-`, but not `.` or `..`")
     return text
 
 
@@ -176,7 +177,10 @@ def _own(number: int, variant: variants.Variant, settings: Settings) -> Mapping[
 
 
 def _body(text: str, settings: Settings) -> bytes:
-    body = text.encode("utf-8", "surrogateescape")
+    try:
+        body = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ValueError("expected characters of Unicode, not half of a pair") from None
     if len(body) > MAX_TEXT:
         raise ValueError(f"expected at most {size.render(MAX_TEXT)} bytes")
     return body
@@ -275,7 +279,13 @@ HEADER: Final = Parameter(
     bound=f"{answer_header.MOST} of them",
     example="X-RateLimit-Remaining:0",
     read=_header,
-    schema={"type": "string", "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~]+$", "maxLength": answer_header.MAX_LENGTH},
+    schema={
+        "type": "string",
+        # Names and values that are not accepted match this pattern, too.
+        "format": "answer-header",
+        "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ -~]+$",
+        "maxLength": answer_header.MAX_LENGTH,
+    },
     most=answer_header.MOST,
 )
 
@@ -552,7 +562,7 @@ NAME: Final = Parameter(
     bound="one of the scenarios",
     example="rate-limited",
     read=_name,
-    schema={"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    schema={"type": "string", "pattern": f"^{SCENARIO_NAME.pattern}$"},
 )
 """The scenario that `/as/NAME` answers as."""
 

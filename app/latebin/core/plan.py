@@ -182,6 +182,24 @@ def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upst
     return plan
 
 
+def check(arguments: Arguments, settings: Settings) -> None:
+    """Check that no answer with these arguments contradicts itself.
+
+    Without this, a scenario would be accepted, and each of its requests refused.
+
+    Raises:
+        Refused: 400, as in `read_arguments`.
+    """
+    # No chance hits, except a certain one: then the body is there, and the number of its pieces is checked.
+    source = Source(turn=lambda *_: 1, random=lambda: 1 - 2.0**-draw.BITS)
+    if "n" in arguments:
+        _Draws(arguments, settings, source)
+    without_draws = {name: value for name, value in arguments.items() if name not in {"answer", "n", "seed"}}
+    answers = arguments["answer"].variants if "answer" in arguments else [(1.0, {})]
+    for _, own in answers:
+        _draw_plan({**without_draws, **own}, settings, source)
+
+
 def _body(arguments: Arguments) -> Body:
     if "body" in arguments:
         return whole(arguments.get("content-type", b"text/plain; charset=utf-8"), arguments["body"])

@@ -1,5 +1,7 @@
 """Scenarios: plans with a name, for clients with fixed paths and headers."""
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -13,6 +15,7 @@ from latebin.core.language.duration import render as render_duration
 from latebin.core.language.prediction import Prediction, predict
 from latebin.core.language.share import render as render_share
 from latebin.core.parameters import DELAYED, NAME, SCENARIO, VIA, Answers, read_fields, read_text, split_query, wrong
+from latebin.core.plan import check
 from latebin.core.settings import Settings
 
 MOST: Final = 1000
@@ -26,6 +29,12 @@ MAX_BODY: Final = 64 * 1024
 
 MAX_RULES: Final = 100
 """The most rules in one scenario."""
+
+MAX_DEPTH: Final = 4
+"""The deepest nesting: a list of values, in a rule, in the list of rules, in a scenario."""
+
+MAX_SHOWN: Final = 20
+"""The most names in the refusal of an unknown one."""
 
 Given = str | Mapping[str, Any]
 """The source of a scenario: a query string, a TOML table or a JSON object."""
@@ -89,7 +98,8 @@ BUILT_IN: Final = {
 class Glob:
     """A pattern with the wildcards `*`, `**` and `?`.
 
-    `*` matches any text without a slash, `**` any text, and `?` one character except a slash.
+    `*` matches any text without a slash, `**` any text, and `?` one character except a slash. A match reads each
+    character of the text once. A regular expression with three wildcards would take minutes for a path of 16 kB.
 
     Attributes:
         text: the pattern.
@@ -98,17 +108,61 @@ class Glob:
 
     text: str
     slashes: bool = False
-    _pattern: re.Pattern[str] = attrs.field(init=False, repr=False)
+    _prefix: str = attrs.field(init=False, repr=False)
+    _rest: "_Steps" = attrs.field(init=False, repr=False)
 
-    @_pattern.default
-    def _compiled(self) -> re.Pattern[str]:
-        one = "." if self.slashes else "[^/]"
-        signs = {"**": ".*", "*": f"{one}*", "?": one}
-        parts = re.split(r"(\*\*|\*|\?)", self.text)
-        return re.compile("".join(signs.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    @_prefix.default
+    def _before_wildcards(self) -> str:
+        return re.split(r"[*?]", self.text, maxsplit=1)[0]
+
+    @_rest.default
+    def _after_the_prefix(self) -> "_Steps":
+        return _Steps.of(self.text[len(self._prefix) :], slashes=self.slashes)
 
     def matches(self, text: str) -> bool:
-        return self._pattern.fullmatch(text) is not None
+        return text.startswith(self._prefix) and self._rest.match(text[len(self._prefix) :])
+
+
+@attrs.frozen(eq=False)
+class _Steps:
+    """A pattern as an automaton.
+
+    A set of its states is an integer, with a bit for each sign of the pattern.
+
+    Attributes:
+        ends: the state behind the last sign.
+        optional: the states at a wildcard of any length.
+        letters: for each character of the pattern, the states that it leads out of.
+        any_letter: the same for every other character.
+        stays: the states that a character keeps, except a slash; and those that a slash keeps.
+    """
+
+    ends: int
+    optional: int
+    letters: Mapping[str, int]
+    any_letter: int
+    stays: tuple[int, int]
+
+    @classmethod
+    def of(cls, pattern: str, *, slashes: bool) -> "_Steps":
+        # Wildcards in a row are one; two asterisks among them make it match any text.
+        signs = ["**" if len(sign) > 1 else sign for sign in re.findall(r"\*+|.", pattern, re.DOTALL)]
+        states: dict[str, int] = {"*": 0, "**": 0, "?": 0, "/": 0}
+        for position, sign in enumerate(signs):
+            states[sign] = states.get(sign, 0) | 1 << position
+        star, stars, one = (states.pop(sign) for sign in ("*", "**", "?"))
+        letters = {letter: bits | (one if letter != "/" or slashes else 0) for letter, bits in states.items()}
+        return cls(1 << len(signs), star | stars, letters, one, (star | stars, star | stars if slashes else stars))
+
+    def match(self, text: str) -> bool:
+        letters, any_letter, optional, stays = self.letters, self.any_letter, self.optional, self.stays
+        states = 1 | (1 & optional) << 1
+        for letter in text:
+            states = (states & letters.get(letter, any_letter)) << 1 | states & stays[letter == "/"]
+            states |= (states & optional) << 1
+            if not states:
+                return False
+        return bool(states & self.ends)
 
 
 @attrs.frozen(eq=False)
@@ -191,17 +245,17 @@ def read(name: str, given: Given, settings: Settings) -> Scenario:
         raise wrong("The scenario is too long.", "scenario", name, f"at most {MAX_LENGTH} characters without its body")
     if isinstance(given, str):
         fields = split_query(given.encode("utf-8", "surrogateescape"))
-        return Scenario(name, given, (Rule(_together(read_fields(fields, SCENARIO, settings))),))
+        return Scenario(name, given, (Rule(_checked(read_fields(fields, SCENARIO, settings), settings)),))
     table = dict(given)
     tables = table.pop("rule", [])
     shared = _table_arguments(table, settings)
-    rules = [*_rules(tables, shared, settings), Rule(_together(shared))]
+    rules = [*_rules(tables, shared, settings), Rule(_checked(shared, settings))]
     return Scenario(name, _shown(given), tuple(rules))
 
 
 def _rules(tables: object, shared: Mapping[str, Any], settings: Settings) -> Iterable[Rule]:
     if not isinstance(tables, list) or not all(isinstance(each, Mapping) for each in tables):
-        raise wrong("Invalid rules.", "rule", str(tables), "a list of tables")
+        raise wrong("Invalid rules.", "rule", _plain(tables), "a list of tables")
     if len(tables) > MAX_RULES:
         raise wrong("Too many rules.", "rule", str(len(tables)), f"at most {MAX_RULES}")
     for number, each in enumerate(tables, 1):
@@ -222,7 +276,7 @@ def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) 
     # In a rule, `header` is a condition on the request; headers of the answer have another name.
     if "answer-header" in table:
         table["header"] = table.pop("answer-header")
-    arguments = _together({**shared, **_table_arguments(table, settings)})
+    arguments = _checked({**shared, **_table_arguments(table, settings)}, settings)
     glob = None if path is None else Glob(path)
     return Rule(arguments, glob, method, None if header is None else _header_matcher(header))
 
@@ -230,7 +284,7 @@ def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) 
 def _matcher(table: dict[str, Any], name: str) -> str | None:
     value = table.pop(name, None)
     if value is not None and (not isinstance(value, str) or not value):
-        raise wrong(f"Invalid {name}.", name, str(value), "a text")
+        raise wrong(f"Invalid {name}.", name, _plain(value), "a text")
     return value
 
 
@@ -251,10 +305,22 @@ def _table_arguments(table: Mapping[str, Any], settings: Settings) -> dict[str, 
 def _table_fields(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield the parameters of a table as a query has them, lists by item."""
     for name, value in table.items():
-        for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, bool) or not isinstance(each, str | int | float):
-                raise wrong("Invalid value.", str(name), str(each), "a text or a number")
+        # An empty list would be a parameter that is ignored.
+        for each in value if isinstance(value, list) and value else [value]:
+            number = isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each)
+            if not (number or isinstance(each, str)):
+                raise wrong("Invalid value.", str(name), _plain(each), "a text or a number")
             yield str(name), str(each)
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, default=str)
+
+
+def _checked(arguments: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Refuse parameters of which no answer, or not each answer, can be made."""
+    check(_together(arguments), settings)
+    return arguments
 
 
 def _together(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -335,13 +401,19 @@ def _canonical(name: str, value: object) -> object:
     return value if isinstance(value, int) else str(value)
 
 
-def _length(given: Given) -> int:
-    """Count the characters of a scenario in either form, without its body."""
-    if isinstance(given, str):
-        return len(given)
+def _length(given: object, depth: int = 0) -> int:
+    """Count the characters of a scenario in either form, without its body.
+
+    Raises:
+        Refused: 400, it is nested more deeply than any scenario.
+    """
+    if depth > MAX_DEPTH:
+        raise wrong("The scenario is nested too deeply.", "scenario", "", "values, lists of values and rules")
     if isinstance(given, Mapping):
-        return sum(len(str(key)) + _length(value) for key, value in given.items() if key != "body")
-    return sum(map(_length, given)) if isinstance(given, list) else len(str(given))
+        return sum(len(str(key)) + _length(value, depth + 1) for key, value in given.items() if key != "body")
+    if isinstance(given, list):
+        return sum(_length(each, depth + 1) for each in given)
+    return len(str(given))
 
 
 def _shown(given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -356,5 +428,7 @@ def missing(name: str, names: Iterable[str]) -> Refused:
         name: the given name.
         names: the names of all scenarios.
     """
-    accepted = ", ".join(sorted(names))
+    known = sorted(names)
+    more = f" and {len(known) - MAX_SHOWN} more" if len(known) > MAX_SHOWN else ""
+    accepted = ", ".join(known[:MAX_SHOWN]) + more
     return Refused(Problem(404, "Unknown scenario.", parameter="name", given=name, accepted=accepted))

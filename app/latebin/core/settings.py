@@ -86,7 +86,7 @@ class Settings:
     shutdown_delay: float = _option(0.0, "duration", "How long to accept connections after the signal to stop.")
     drain_timeout: float = _option(30.0, "duration", "How long pending answers may take after that.")
     admin_listen: tuple[str, ...] = _option(
-        (), "endpoint", "Twisted server endpoint of /healthz, /readyz and /metrics."
+        (), "endpoint", "Twisted server endpoint of /healthz, /readyz, /metrics and /control."
     )
     scenarios: Mapping[str, "str | Mapping[str, Any]"] = attrs.field(factory=dict)
     default_scenario: str | None = _option(

@@ -6,7 +6,7 @@ from typing import Final
 from twisted.web.resource import Resource
 
 from latebin.answers.interfaces import ServedRequest
-from latebin.answers.scenarios import Scenarios, etag_of
+from latebin.answers.scenarios import Condition, Scenarios, etag_of
 from latebin.core.http.control_access import Gate
 from latebin.core.http.reply import NOT_FOUND, Problem, Refused, Reply, allow, json_page, too_large
 from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
@@ -15,6 +15,9 @@ from latebin.site.resources import AnswerResource
 
 MOST: Final = 2 * MAX_BODY + MAX_LENGTH
 """Bytes of the largest body: a scenario with the body that it brings, which JSON may escape."""
+
+MAX_DIGITS: Final = 20
+"""The most digits of a number; the largest seed has as many."""
 
 MANY_WORKERS: Final = Problem(
     409,
@@ -65,15 +68,11 @@ class ControlResource(AnswerResource):
                 return NOT_FOUND.reply()
 
     def _let_in(self, request: ServedRequest) -> None:
-        def field(name: bytes) -> str | None:
-            value = request.getHeader(name)
-            return None if value is None else value.decode("latin-1")
-
         problem = self._gate.problem(
-            host=field(b"Host") or "",
-            origin=field(b"Origin"),
-            fetch_site=field(b"Sec-Fetch-Site"),
-            authorization=field(b"Authorization"),
+            host=_field(request, b"Host") or "",
+            origin=_field(request, b"Origin"),
+            fetch_site=_field(request, b"Sec-Fetch-Site"),
+            authorization=_field(request, b"Authorization"),
             secure=request.isSecure(),
         )
         if problem is None and self._settings.workers > 1:
@@ -87,19 +86,19 @@ class ControlResource(AnswerResource):
         return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
 
     def _one(self, request: ServedRequest, name: str) -> Reply:
-        condition = request.getHeader(b"If-Match")
-        etag = None if condition is None else condition.decode("latin-1")
+        condition = Condition(_field(request, b"If-Match"), _field(request, b"If-None-Match"))
         if request.method in {b"GET", b"HEAD"}:
-            return self._shown(self._scenarios.find(name))
+            found = self._scenarios.find(name)
+            return self._shown(found) if condition.allows(found) else Reply(304, (_etag(found),))
         if request.method == b"PUT":
-            return self._shown(self._scenarios.put(name, _given(request), etag))
+            return self._shown(self._scenarios.put(name, _given(request), condition))
         if request.method == b"DELETE":
-            first = self._scenarios.delete(name, etag)
+            first = self._scenarios.delete(name, condition)
             return json_page({"name": name, "deleted": True}) if first is None else self._shown(first)
         return allow(request.method, ("DELETE", "GET", "HEAD", "PUT"))
 
     def _shown(self, scenario: Scenario) -> Reply:
-        return json_page(scenario.as_json(self._settings), (b"ETag", etag_of(scenario).encode("ascii")))
+        return json_page(scenario.as_json(self._settings), _etag(scenario))
 
     def _reset(self, request: ServedRequest) -> Reply:
         if request.method != b"POST":
@@ -121,13 +120,41 @@ def _given(request: ServedRequest) -> Given:
     kind = (request.getHeader(b"Content-Type") or b"text/plain").partition(b";")[0].strip().lower()
     try:
         if kind == b"application/json":
-            return _object(json.loads(body))
+            return _object(json.loads(body, object_pairs_hook=_members, parse_int=_integer, parse_constant=_no_number))
         # curl's -d says that it sends a form, and a query string is one.
         if kind in {b"text/plain", b"application/x-www-form-urlencoded"}:
             return str(body, "utf-8").strip()
     except (ValueError, RecursionError) as error:
-        raise Refused(Problem(400, f"The body cannot be read: {error}.", parameter="body")) from None
+        accepted = "a query string such as delay=50ms in UTF-8, or a JSON object whose names are the parameters"
+        raise Refused(Problem(400, f"Invalid body: {error}.", parameter="body", accepted=accepted)) from None
     raise Refused(_MEDIA)
+
+
+def _etag(scenario: Scenario) -> tuple[bytes, bytes]:
+    return b"ETag", etag_of(scenario).encode("ascii")
+
+
+def _field(request: ServedRequest, name: bytes) -> str | None:
+    """Return the value of a header, with all of its lines."""
+    values = request.requestHeaders.getRawHeaders(name)
+    return None if values is None else b", ".join(values).decode("latin-1")
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is given twice in an object")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
+    return int(text)
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is not JSON (RFC 8259, section 6)")
 
 
 def _object(value: object) -> Given:

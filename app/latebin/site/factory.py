@@ -105,7 +105,8 @@ class ServiceSite(server.Site):
         """Find the resource of a request; an early refusal skips the tree."""
         if self.connections.ending:
             make_last(request)
-        if self._cors is not None and (preflight := _share(self._cors, request)) is not None:
+        shared = self._cors is not None and not self._root.is_control(request.path)
+        if shared and (preflight := _share(cast("Cors", self._cors), request)) is not None:
             return ReplyResource(preflight)
         if request.refusal is not None:
             return ReplyResource(request.refusal.reply())
@@ -184,9 +185,6 @@ def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> Servi
 
 def _share(cors: Cors, request: ServedRequest) -> Reply | None:
     """Let pages of allowed origins read the answer, or answer a preflight now."""
-    if request.path.startswith(b"/control"):
-        # A page of another origin never changes the service.
-        return None
     origin = request.getHeader(b"Origin")
     for name, value in cors.headers(origin):
         request.responseHeaders.setRawHeaders(name, [value])

@@ -10,7 +10,7 @@ from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import Capacity
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
-from latebin.core.http.control_access import Gate, public_gate
+from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
 from latebin.core.http.upstream_url import VIA, first_segment, scenario_name
@@ -142,6 +142,10 @@ class Root(Resource):
             return self._default
         return scenario_name(target)
 
+    def is_control(self, path: bytes) -> bool:
+        """Return whether a path is below `/control`, which no page of another origin reads."""
+        return first_segment(path) == b"control" and b"control" in self.children
+
 
 class ScenarioRoot(Resource):
     """The root of a port where every path is the same scenario's.
@@ -174,6 +178,10 @@ class ScenarioRoot(Resource):
         """Return the name of the scenario, for every request target."""
         return self._name
 
+    def is_control(self, path: bytes) -> bool:
+        """Return False: every path is the scenario's."""
+        return False
+
 
 class AdminRoot(Resource):
     """The root resource of the operator's own address: health, metrics and the like.
@@ -191,12 +199,17 @@ class AdminRoot(Resource):
         self.metrics = root.metrics
         self.connections = Connections(root.activity)
         self.scenarios = root.scenarios
+        settings = root.settings
         # This address is the operator's own.
-        _put_admin(self, root, Gate(closed=False, token=root.settings.control_token))
+        _put_admin(self, root, Gate(closed=False, token=settings.control_token, names=names_of(settings.admin_listen)))
 
     def scenario_of(self, target: bytes) -> str | None:
         """Return None: no scenario answers here."""
         return None
+
+    def is_control(self, path: bytes) -> bool:
+        """Return True: no page of another origin reads anything here."""
+        return True
 
     def getChild(self, path: bytes, request: ServedRequest) -> IResource:
         return ReplyResource(NOT_FOUND_BY_ADMIN.reply())

@@ -28,7 +28,7 @@ _KEPT: Final = {
         ("date", "server", "server-timing", "x-request-id", "x-content-type-options"), "the service says it by itself"
     ),
     **dict.fromkeys(
-        ("alt-svc", "clear-site-data", "service-worker-allowed", "strict-transport-security"),
+        ("alt-svc", "clear-site-data", "nel", "report-to", "service-worker-allowed", "strict-transport-security"),
         "a browser would keep it beyond this answer",
     ),
 }
@@ -53,7 +53,9 @@ def parse(text: str) -> tuple[bytes, bytes]:
     lower = name.lower()
     if lower.startswith("proxy-"):
         raise ValueError("no caller can set it: it is for one hop alone (RFC 9110, section 7.6.1)")
-    if lower.startswith("access-control-"):
+    if lower.startswith("latebin-"):
+        raise ValueError("no caller can set it: the service says it by itself")
+    if lower.startswith("access-control-") or lower == "timing-allow-origin":
         raise ValueError("no caller can set it: the operator decides which origins may read answers")
     if lower in _KEPT:
         raise ValueError(f"no caller can set it: {_KEPT[lower]}")

@@ -37,7 +37,8 @@ REBOUND: Final = Problem(
     403,
     "The Host header is not an address of this service.",
     parameter="Host",
-    accepted="an IP address, localhost, a name without a dot, or a name of --host or --listen",
+    accepted="an IP address, localhost, a name without a dot, or a name of --host or --listen; "
+    "any Host beside the token of --control-token-file",
 )
 
 _INTERFACE: Final = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
@@ -133,5 +134,12 @@ def public_gate(
         proxied: whether proxies pass requests of others on to it.
     """
     local = not proxied and all(map(is_loopback, endpoints)) and all(map(is_local, hosts))
-    names = [*hosts, *(match[1] for each in endpoints if (match := _INTERFACE.search(each)))]
-    return Gate(closed=not (local or token is not None or mode == "open"), token=token, names=frozenset(names))
+    return Gate(
+        closed=not (local or token is not None or mode == "open"), token=token, names=names_of(endpoints, hosts)
+    )
+
+
+def names_of(endpoints: Collection[str], hosts: Collection[str] = ()) -> frozenset[str]:
+    """Collect the names and addresses of endpoints and hosts, in lower case."""
+    found = [match[1] for each in endpoints if (match := _INTERFACE.search(each))]
+    return frozenset(name.lower() for name in (*hosts, *found))

@@ -118,7 +118,9 @@ class Refused(Exception):
 
 NOT_FOUND: Final = Problem(404, "Unknown path; the page at / lists the endpoints.")
 
-NOT_FOUND_BY_ADMIN: Final = Problem(404, "Unknown path; the endpoints here are /healthz, /readyz and /metrics.")
+NOT_FOUND_BY_ADMIN: Final = Problem(
+    404, "Unknown path; the endpoints here are /healthz, /readyz, /metrics and /control/scenarios."
+)
 
 FULL: Final = Problem(
     503, "The number of pending answers is at its limit; try again later.", headers=((b"Retry-After", b"1"),)
