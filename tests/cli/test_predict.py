@@ -18,6 +18,8 @@ from tests.support.command import TRACE, latebin, refusal
         (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
         (["trace(two)"], "expected the name of a known trace (none was given with --trace)"),
         (["1s", "--timeout", "soon"], "--timeout"),
+        (["500"], "did you mean 500ms or 500s?"),
+        (["1s", "--timeout", "500"], "did you mean 500ms or 500s?"),
         (["1s", "--trace", "two=/nowhere"], "No such file"),
         ([], "EXPR"),
     ],
@@ -41,7 +43,7 @@ def test_prediction() -> None:
     figures, histogram = lines[: lines.index("")], lines[lines.index("") + 1 :]
     assert figures == [
         *("mean 1.25s", "p50 1s", "p90 2s", "p95 2s", "p99 2s", "p99.9 2s", "max 2s"),
-        "cut by 1s 25.00%",
+        "cut by 1s 100.00%",
     ]
     assert histogram[0] == "up to share"
     assert histogram[1].startswith("1.07s 75.00% ████")
@@ -60,6 +62,12 @@ def test_prediction_of_a_trace() -> None:
     """A trace comes from the flag or the variable, as for `serve`."""
     assert predicted("trace(two)", "--trace", f"two={TRACE}") == predicted("trace(two)", LATEBIN_TRACE=f"two={TRACE}")
     assert "mean 625ms" in predicted("trace(two)", "--trace", f"two={TRACE}")
+    assert "mean 352ms" in predicted("trace(two)", "--trace", f"two={TRACE},column=2,unit=ms")
+
+
+def test_a_timeout_equal_to_a_delay_cuts() -> None:
+    """A delay with weight counts as cut when the timeout equals it."""
+    assert "cut by 2s 5.00%" in predicted("mix(95%:50ms,5%:2s)", "--timeout", "2s")
 
 
 def test_prediction_in_ascii() -> None:

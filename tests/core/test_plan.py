@@ -52,7 +52,7 @@ def test_refusal_names_the_parameter() -> None:
 
 def test_too_long() -> None:
     """A delay above the longest is refused with the longest in the detail."""
-    assert "above the longest delay, 1m" in problem(b"delay=61").detail
+    assert "above the longest delay, 1m" in problem(b"delay=61s").detail
     assert "above the longest delay, 1m" in problem(b"delay=61s..2m").detail
 
 

@@ -6,6 +6,7 @@ from latebin.core.language.distributions import (
     Distribution,
     Exponential,
     Fixed,
+    Limited,
     Lognormal,
     Mix,
     Normal,
@@ -35,7 +36,15 @@ def delays(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Distributio
     Args:
         durations: a strategy for the durations in a delay, all above 0.
     """
-    return st.recursive(_simple(durations), _mixes, max_leaves=8)
+    simple = _simple(durations)
+    return st.recursive(simple | _limited(simple, durations), _mixes, max_leaves=8)
+
+
+def _limited(
+    inner: st.SearchStrategy[Distribution], limits: st.SearchStrategy[float]
+) -> st.SearchStrategy[Distribution]:
+    forms = inner.filter(lambda delay: not isinstance(delay, Fixed))
+    return st.builds(Limited, forms, limits).filter(lambda limited: limited.delay.cdf(limited.limit) > 0)
 
 
 def _simple(durations: st.SearchStrategy[float]) -> st.SearchStrategy[Distribution]:

@@ -154,6 +154,16 @@ def test_proxy_headers(chosen: list[Settings]) -> None:
         (["--trace", f"two={TRACE.parent}"], "Is a directory"),
         (["--trace", f"two={__file__}"], "test_serve.py': line 2: expected a duration"),
         (["--trace", "two=/dev/zero"], "larger than 64m"),
+        (["--trace", f"two={TRACE},unit=weeks"], "expected a unit, one of h, m, s, ms, us, ns, not 'weeks'"),
+        (
+            ["--trace", f"two={TRACE},colum=a"],
+            "unknown option 'colum' behind the file; there are column, unit and where",
+        ),
+        (["--trace", f"two={TRACE},unit=ms,unit=s"], "expected one value for unit"),
+        (["--trace", f"two={TRACE},where=status"], "expected where=COLUMN:VALUE, not 'status'"),
+        (["--trace", f"two={TRACE},column=path"], "line 1: there is no column 'path'; the columns are latency, status"),
+        (["--default-delay", "500"], "did you mean 500ms or 500s?"),
+        (["--scenario", "a=delay=500"], "did you mean 500ms or 500s?"),
         (["--trace", f"two={TRACE}", "--trace", f"two={TRACE}"], "two was given twice"),
     ],
 )

@@ -1,6 +1,8 @@
 """The types of options, and the options that several commands have."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -9,13 +11,18 @@ import click
 
 from latebin.cli.environment import PREFIX, is_link
 from latebin.core.language import size
-from latebin.core.language.duration import parse, render
-from latebin.core.language.trace import Trace, read
+from latebin.core.language.duration import MICRO, parse, render
+from latebin.core.language.trace import UNITS, Columns, Trace, read
 from latebin.core.settings import OPTION, Option, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
 
 DEFAULTS: Final = Settings()
+
+_TRACE_OPTIONS: Final = re.compile(r"(?:,[a-z]+=[^,]*)+$")
+"""The options behind the file of a trace; the name of the file may have commas, too."""
+
+_MICRO: Final = re.compile(f"^(?:{MICRO})s$")
 
 MAX_TRACE: Final = 64 * 1024**2
 """Bytes of the largest trace file: a million lines of sixty characters each."""
@@ -88,16 +95,17 @@ class FileType(click.Path):
 
 
 class TraceType(click.ParamType[Trace]):
-    """NAME=FILE: recorded latencies, read when the command starts."""
+    """NAME=FILE[,column=C][,unit=U][,where=C:V]: recorded latencies, read when the command starts."""
 
     name = "NAME=FILE"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Trace:
-        name, _, path = str(value).partition("=")
+        name, _, rest = str(value).partition("=")
+        path = _TRACE_OPTIONS.sub("", rest)
         if not path:
             self.fail(f"{value!r} is not NAME=FILE.", param, ctx)
         try:
-            return read(name, _lines(Path(path)))
+            return read(name, _lines(Path(path)), _columns(rest.removeprefix(path)))
         except UnicodeDecodeError:
             self.fail(f"{value!r}: the file is not UTF-8.", param, ctx)
         except ValueError as error:
@@ -106,12 +114,38 @@ class TraceType(click.ParamType[Trace]):
             self.fail(f"{value!r}: {error.strerror}.", param, ctx)
 
 
-def _lines(path: Path) -> list[str]:
+def _columns(text: str) -> Columns:
+    """Read the options behind the file of a trace.
+
+    Raises:
+        ValueError: one is unknown, repeated, empty or wrong.
+    """
+    found: dict[str, str] = {}
+    for option in filter(None, text.split(",")):
+        name, _, value = option.partition("=")
+        if name not in {"column", "unit", "where"}:
+            raise ValueError(f"unknown option {name!r} behind the file; there are column, unit and where")
+        if name in found or not value:
+            raise ValueError(f"expected one value for {name}")
+        found[name] = value
+    unit, where = found.get("unit"), found.get("where")
+    if unit is not None and (unit := _MICRO.sub("us", unit)) not in UNITS:
+        raise ValueError(f"expected a unit, one of {', '.join(UNITS)}, not {unit!r}")
+    if where is None:
+        return Columns(found.get("column"), unit)
+    column, colon, wanted = where.partition(":")
+    if not (column and colon):
+        raise ValueError(f"expected where=COLUMN:VALUE, not {where!r}")
+    return Columns(found.get("column"), unit, (column, wanted))
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Read the lines of a trace, which end at CR, LF or CRLF alone."""
     with path.open("rb") as file:
         data = file.read(MAX_TRACE + 1)
     if len(data) > MAX_TRACE:
         raise ValueError(f"the file is larger than {size.render(MAX_TRACE)}")
-    return data.decode("utf-8").splitlines()
+    return StringIO(data.decode("utf-8"), newline="")
 
 
 class Setting(click.Option):

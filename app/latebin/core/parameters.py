@@ -241,15 +241,18 @@ _DELAY: Final = {
     "maxLength": grammar.MAX_LENGTH,
 }
 
+_WITH_UNITS: Final = "".join(f"({_NUMBER}{unit})?" for unit in duration.UNITS)
+
 _DURATION: Final = {
     "type": "string",
-    "pattern": f"^({_NUMBER}|{''.join(f'({_NUMBER}{unit})?' for unit in duration.UNITS)})$",
+    # A bare number is at most duration.MAX_BARE.
+    "pattern": rf"^(0*([1-5]?[0-9](\.[0-9]+)?|60(\.0+)?)|{_WITH_UNITS})$",
     "minLength": 1,
     "maxLength": duration.MAX_LENGTH,
 }
 
 # Python's other numbers, such as `1_0` or `inf`, are accepted because httpbin accepts them, and are not documented.
-_SECONDS: Final = {**_DURATION, "format": "seconds"}
+_SECONDS: Final = {**_DURATION, "format": "seconds", "pattern": f"^({_NUMBER}|{_WITH_UNITS})$"}
 
 # The reader accepts more digits, up to share.MAX_LENGTH. The bound here keeps all matching text short enough for it.
 _SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"

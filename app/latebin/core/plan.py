@@ -44,7 +44,7 @@ class Plan:
 
     Attributes:
         wait: seconds from the acceptance of the request to its answer.
-        cut: whether the drawn wait exceeded the longest delay, and was cut to it.
+        cut: whether the drawn wait exceeded the longest delay or the limit of its distribution, and was cut to it.
         status: the HTTP status code.
         body: the body; None for a status without one.
         at: `headers` if the headers wait, too; `body` if they are sent at once.
@@ -160,13 +160,13 @@ def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upst
     """
     draws = _Draws(arguments, settings, source)
     arguments = draws.arguments
-    wait = draws.delay.draw(draws.uniforms("delay", draws.delay), draws.n)
+    wait, limited = draws.delay.sample(draws.uniforms("delay", draws.delay), draws.n)
     drawn = draws.event("status", arguments.get("status"))
     status = int(drawn or 200)
     fault = draws.event("fault", arguments.get("fault"))
     plan = Plan(
         wait=min(wait, settings.max_delay),
-        cut=wait > settings.max_delay,
+        cut=limited or wait > settings.max_delay,
         status=status,
         body=None if status in EMPTY else _body(arguments),
         at=arguments.get("at", "headers"),

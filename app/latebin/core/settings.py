@@ -74,7 +74,11 @@ class Settings:
     header_timeout: float = _option(20.0, "duration", "How long the headers of a request may take to arrive.")
     body_timeout: float = _option(60.0, "duration", "How long each 64 kB of a body may take to arrive.")
     traces: Mapping[str, Trace] = _option(
-        attrs.Factory(dict), "trace", "File of recorded latencies, for trace(NAME).", "--trace", repr=False
+        attrs.Factory(dict),
+        "trace",
+        "File of recorded latencies, for trace(NAME): NAME=FILE[,column=elapsed][,unit=ms].",
+        "--trace",
+        repr=False,
     )
     max_pending: int | None = _option(
         None, "pending", "Most answers pending at once in a worker; auto: as many as open files allow."

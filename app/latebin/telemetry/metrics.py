@@ -82,7 +82,7 @@ COUNTERS: Final = (
     Family("latebin_connection_errors", "Connections and streams ended by an error.", {"cause": CAUSES}),
     Family("latebin_broken", "Answers that an upstream broke off.", _LATE_STYLES),
     Family("latebin_faults", "Faults done in the place of an answer.", {**_LATE_STYLES, "fault": tuple(KINDS)}),
-    Family("latebin_cut", "Delays drawn above the longest, and cut to it.", _LATE_STYLES),
+    Family("latebin_cut", "Delays drawn above the longest or above their max, and cut to it.", _LATE_STYLES),
     Family("latebin_worker_starts", "Worker processes started."),
     Family("latebin_accept_failures", "Connections not accepted, for want of file descriptors or memory."),
     Family("latebin_log_lines_dropped", "Log lines that could not be written."),

@@ -31,6 +31,8 @@ ONE_OF_EACH = [
     "mix(95%:50ms,5%:3s)",
     "mix(50%:mix(30%:1s..3s,70%:normal(2s,100ms)),20%:exponential(1s),30%:2s)",
     "trace(checkout)",
+    "lognormal(median=80ms,p99=1.2s,max=500ms)",
+    "mix(60%:normal(1s,1s,max=1500ms),40%:exponential(1s),max=1.8s)",
 ]
 
 shares = st.floats(min_value=1e-6, max_value=1 - 1e-6)
@@ -255,6 +257,21 @@ def test_extreme_uniforms(delay: Distribution, u: float) -> None:
 def test_hashable(delay: Distribution) -> None:
     """Equal delays have the same hash, so that a cache can hold them."""
     assert hash(delay) == hash(parse(str(delay), TRACES))
+
+
+def test_a_limit_cuts_and_says_so() -> None:
+    """A draw is cut and reported when it is above the limit in a mix."""
+    delay = read("mix(50%:1s,50%:exponential(1s,max=2s))")
+    assert delay.sample(iter([0.9, 0.5]), 1) == (-math.log1p(-0.5), False)
+    assert delay.sample(iter([0.9, 0.99]), 1) == (2.0, True)
+    assert delay.sample(iter([0.1]), 1) == (1.0, False)
+    assert read("exponential(1s,max=2s)").quantile(0.5) == read("exponential(1s)").quantile(0.5)
+
+
+@given(delays(tame), tame)
+def test_share_below(delay: Distribution, x: float) -> None:
+    """The share below a delay is the cdf just before that delay."""
+    assert delay.below(x) == pytest.approx(delay.cdf(math.nextafter(x, 0)), abs=1e-6)
 
 
 def test_replay_goes_by_the_number_of_the_request() -> None:

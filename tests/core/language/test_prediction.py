@@ -30,16 +30,38 @@ def test_cap() -> None:
     assert (found.mean, found.p50, found.p90, found.max, found.cut) == (1.5, 2.0, 2.0, 2.0, 0.75)
 
 
-@pytest.mark.parametrize(("timeout", "cut"), [(2.0, 0.0), (3.0, 0.0), (1.999, 1 - 1.999 / 4)])
+@pytest.mark.parametrize(("timeout", "cut"), [(2.0, 0.5), (2.001, 0.0), (1.999, 1 - 1.999 / 4)])
 def test_timeout_near_the_cap(timeout: float, cut: float) -> None:
-    """No request is cut when the timeout is as long as the cap."""
+    """Draws at the cap count when the timeout is not longer."""
     assert predicted("0s..4s", timeout=timeout, cap=2.0).cut == pytest.approx(cut)
 
 
-@pytest.mark.parametrize(("timeout", "cut"), [(0.25, 0.0), (0.2499, 1.0)])
-def test_timeout_at_the_delay(timeout: float, cut: float) -> None:
-    """A request is not cut when its delay equals the timeout."""
-    assert predicted("250ms", timeout=timeout).cut == cut
+@pytest.mark.parametrize(
+    ("text", "timeout", "cut"),
+    [
+        ("250ms", 0.25, 1.0),
+        ("250ms", 0.2501, 0.0),
+        ("0", 0.0, 1.0),
+        ("2s..2s", 2.0, 1.0),
+        ("1s..2s", 2.0, 0.0),
+        ("1s..2s", 1.0, 1.0),
+        ("mix(95%:50ms,5%:2s)", 2.0, 0.05),
+        ("mix(95%:50ms,5%:2s)", 0.05, 1.0),
+        ("mix(50%:mix(50%:1s,50%:2s),50%:normal(1s,1ms,max=1s))", 1.0, 0.75),
+        ("mix(50%:1s,50%:mix(40%:1s,60%:2s))", 2.0, 0.3),
+        ("percentiles(50=80ms,90=80ms,100=2s)", 0.08, 1.0),
+        ("percentiles(10=10ms,50=80ms,90=80ms,95=2s)", 0.08, 0.5),
+        ("percentiles(50=80ms,95=2s)", 2.0, 0.05),
+        ("trace(a-1.b_c)", max(TRACES["a-1.b_c"].values), 1 / len(TRACES["a-1.b_c"].values)),
+        ("exponential(1s,max=2s)", 2.0, math.exp(-2)),
+        ("exponential(1s,max=2s)", 2.0001, 0.0),
+        ("exponential(1s)", 600.0, math.exp(-600)),
+        ("normal(0s,1s)", 0.0, 1.0),
+    ],
+)
+def test_timeout_at_a_delay_with_weight(text: str, timeout: float, cut: float) -> None:
+    """A request is cut when its delay equals the timeout, because no answer is early."""
+    assert predicted(text, timeout=timeout).cut == pytest.approx(cut, abs=1e-12)
 
 
 def test_infinite_mean_is_finite_under_a_cap() -> None:

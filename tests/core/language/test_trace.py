@@ -87,11 +87,123 @@ def test_sorted_values_and_their_sums() -> None:
     assert (recorded.values, recorded.ascending, recorded.sums) == ((3, 1, 2), (1, 2, 3), (0, 1, 3, 6))
 
 
-@given(st.lists(st.text()))
-def test_any_lines(lines: list[str]) -> None:
+JMETER = '''timeStamp,elapsed,label,responseCode,responseMessage,threadName,success,failureMessage,bytes
+1700000000123,182,"GET /a, then /b",200,OK,Thread Group 1-1,true,,612
+1700000000456,1204,"GET ""/c""",500,Error,Thread Group 1-2,false,"Test failed:
+expected 200, not 500",98
+1700000001789,95,GET /d,200,OK,Thread Group 1-1,true,,612
+'''
+
+K6 = """metric_name,timestamp,metric_value,check,error,error_code,group,method,name,status,url
+http_reqs,1700000000,1.000000,,,,,GET,http://a/,200,http://a/
+http_req_duration,1700000000,221.899000,,,,,GET,http://a/,200,http://a/
+http_req_blocked,1700000000,0.002000,,,,,GET,http://a/,200,http://a/
+http_req_duration,1700000001,98.5,,,,,GET,http://a/,503,http://a/
+"""
+
+NGINX = (
+    '127.0.0.1 - - [26/Nov/2026:10:00:00 +0000] "GET /a?x=1,2;3 HTTP/1.1" 200 612 "-" "Mozilla/5.0 (X11; a)" 0.123\n'
+    '::1 - bob [26/Nov/2026:10:00:01 +0000] "GET /\\x22 HTTP/1.1" 503 0 "-" "curl/8" 1e-3 rt="0.25"\n'
+)
+
+SPREADSHEET = "\ufeffLatenz (s);Pfad\r\n0,123;/a\r\n"
+
+JSON = '{"time": "t", "request_time": 0.25, "status": 200}\n{"request_time": "1e-3", "status": 503}\n'
+
+
+def read(text: str, column: str | None = None, unit: str | None = None, where: tuple[str, str] | None = None) -> object:
+    return trace.read("a", text.splitlines(keepends=True), trace.Columns(column, unit, where)).values
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "values"),
+    [
+        (JMETER, ("elapsed", "ms"), (0.182, 1.204, 0.095)),
+        (JMETER, (), (0.182, 1.204, 0.095)),
+        (JMETER, ("2", "ms"), (0.182, 1.204, 0.095)),
+        (JMETER, ("elapsed", "ms", ("success", "true")), (0.182, 0.095)),
+        (JMETER, ("-1", "us"), (612e-6, 98e-6, 612e-6)),
+        (JMETER.partition("\n")[2], ("2", "ms"), (0.182, 1.204, 0.095)),
+        (K6, ("metric_value", "ms"), (0.221899, 0.0985)),
+        (K6, (), (0.221899, 0.0985)),
+        (K6, ("metric_value", "ms", ("metric_name", "http_req_blocked")), (0.000002,)),
+        (NGINX.partition("\n")[0], ("10",), (0.123,)),
+        (NGINX.partition("\n")[0], ("-1", "s"), (0.123,)),
+        (NGINX.partition("\n")[2], ("rt", "s"), (0.25,)),
+        (NGINX, ("10", "s", ("6", "503")), (0.001,)),
+        ("1.2.3.4 GET 0.5\n1.2.3.4 POST 2\n", ("3",), (0.5, 2.0)),
+        ("t=1 measured=250.5ms\nt=2 measured=1s\n", ("measured",), (0.2505, 1.0)),
+        (JSON, ("request_time",), (0.25, 0.001)),
+        ("a;b\n0.5;0.25\n", ("b",), (0.25,)),
+        ("a\tb\n0.5\t0.25\n", ("b", "s"), (0.25,)),
+        ("a,b\n0.5,500\n", ("b", "s"), (500.0,)),
+        (
+            "1e-3\n5E-1\n1.5e+1\n300\u00b5s\n300\u03bcs\n300us\n80 ms\n.5\n",
+            (),
+            (1e-3, 0.5, 15.0, 3e-4, 3e-4, 3e-4, 0.08, 0.5),
+        ),
+        ('"# no comment\n of ours",1\n', ("2",), (1.0,)),
+        ('"a ""name""",b\n1,2\n', ('a "name"',), (1.0,)),
+        ("0,5\n1,6\n", ("1",), (0.0, 1.0)),
+    ],
+)
+def test_files_of_other_tools(text: str, columns: tuple[str, ...], values: tuple[float, ...]) -> None:
+    """The values are those of the chosen column when a tool has written the file."""
+    assert read(text, *columns) == values  # type: ignore[arg-type]  # each row has the arguments in their order
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "reason"),
+    [
+        (SPREADSHEET, (), "line 2: expected a duration, and '0,123' has a decimal comma: write 0.123"),
+        ("0,123;/a\n", (), "line 1: expected a duration, and '0,123' has a decimal comma"),
+        ('"0,123",/a\n', (), "line 1: expected a duration, and '0,123' has a decimal comma"),
+        ("0,123\n0,5\n", (), "line 1: '0,123' may have a decimal comma: write 0.5 for 0,5, or choose the column"),
+        ("0,5ms\n", (), "line 1: '0,5ms' may have a decimal comma"),
+        ("latency\n0.1\n0,5\n", (), "line 3: 2 columns, where the first line has 1: a decimal comma?"),
+        ("0.5\n0,5\n", (), "line 2: 2 columns, where the first line has 1: a decimal comma?"),
+        ("1.234,5;/a\n", (), "line 1: expected a duration, and '1.234,5' has a decimal comma"),
+        ("0.5\nNaN\n", (), "line 2: expected a duration, and 'NaN' is not a finite number"),
+        ("inf\n1\n", (), "line 1: expected a duration, and 'inf' is not a finite number"),
+        ("1e999\n", (), "line 1: '1e999' is above 1000000000 seconds"),
+        ("a\n-0.5\n", (), "line 2: expected a duration, and '-0.5' is negative"),
+        ("1\n500\n", (), "line 2: did you mean 500ms or 500s? Add ,unit=ms or ,unit=s behind the file"),
+        ("latency_ms\n5\n", (), "line 1: the name of the column 'latency_ms' has a unit: add it, as in ,unit=ms"),
+        ("n,durationMs\n1,5\n", ("durationMs",), "line 1: the name of the column 'durationMs' has a unit"),
+        ("n,b (\u00b5s)\n1,5\n", ("2",), "line 1: the name of the column 'b (\u00b5s)' has a unit"),
+        (JMETER, ("timeStamp", "ms"), "line 2: '1700000000123' is above 1000000000 seconds"),
+        (JMETER, ("latency", "ms"), "line 1: there is no column 'latency'; the columns are timeStamp, elapsed,"),
+        (JMETER, ("10", "ms"), "line 1: there is no column 10: the line has 9 columns"),
+        (JMETER + "1,2", ("failureMessage", "ms"), "line 2: expected a duration, and the cell is empty"),
+        (JMETER + "1,x", ("elapsed", "ms"), "line 6: expected a duration"),
+        ("a,a\n1,2\n", ("a",), "line 1: two columns are called 'a': give its number"),
+        ('a\n"1\n2\n', (), "line 2: not CSV as RFC 4180 has it: unexpected end of data"),
+        ('a\n"1"2\n', (), "line 2: not CSV as RFC 4180 has it"),
+        (NGINX, (), "this is an access log: choose the column, as in ,column=rt for rt=0.25, or ,column=-1"),
+        (NGINX, ("rt",), "line 1: there is no rt="),
+        (NGINX, ("12",), "line 1: there is no column 12: the line has 10 columns"),
+        (JSON, (), "line 1: choose one of the keys, as in ,column=KEY: time, request_time, status"),
+        (JSON, ("time",), "line 1: expected a duration"),
+        (JSON, ("none",), "line 1: there is no 'none'"),
+        ('{"a": 1}\nx\n', ("a",), "line 2: not a JSON object"),
+        ('{"a": 1}\n[]\n', ("a",), "line 2: not a JSON object"),
+        ("elapsed\n", ("elapsed",), "no durations"),
+        ("\ufeff\n", (), "no durations"),
+        (K6, ("metric_value", "ms", ("metric_name", "other")), "no durations"),
+    ],
+)
+def test_values_that_would_mislead(text: str, columns: tuple[str, ...], reason: str) -> None:
+    """A file is refused with its line when a value can be misunderstood."""
+    with pytest.raises(trace.TraceError) as refusal:
+        read(text, *columns)  # type: ignore[arg-type]  # each row has the arguments in their order
+    assert str(refusal.value).startswith(reason)
+
+
+@given(st.lists(st.text() | st.text('0123456789.,;e-"ms \n')), st.none() | st.sampled_from(["1", "-1", "a"]))
+def test_any_lines(lines: list[str], column: str | None) -> None:
     """Any lines are a trace or are refused with a TraceError."""
     try:
-        recorded = trace.read("a", lines)
+        recorded = trace.read("a", lines, trace.Columns(column))
     except trace.TraceError:
         return
-    assert recorded.ascending[0] >= 0
+    assert 0 <= recorded.ascending[0] <= recorded.ascending[-1] <= 1e9

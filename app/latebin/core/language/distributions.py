@@ -60,6 +60,14 @@ class Distribution(ABC):
             Seconds, neither negative nor infinite.
         """
 
+    def sample(self, uniforms: Iterator[float], n: int) -> tuple[float, bool]:
+        """Draw the delay of one request, as `draw` does.
+
+        Returns:
+            The delay, and whether a limit cut it.
+        """
+        return self.draw(uniforms, n), False
+
     @abstractmethod
     def quantile(self, p: float) -> float:
         """Return the delay that a share p of the requests does not exceed.
@@ -74,6 +82,10 @@ class Distribution(ABC):
     @abstractmethod
     def cdf(self, x: float) -> float:
         """Return the share of requests whose delay is at most x seconds."""
+
+    @abstractmethod
+    def below(self, x: float) -> float:
+        """Return the share of requests whose delay is less than x seconds."""
 
     @abstractmethod
     def mean(self) -> float:
@@ -118,6 +130,9 @@ class Fixed(Distribution):
     def cdf(self, x: float) -> float:
         return float(x >= self.seconds)
 
+    def below(self, x: float) -> float:
+        return float(x > self.seconds)
+
     def mean(self) -> float:
         return self.seconds
 
@@ -141,6 +156,13 @@ class _Spread(Distribution):
     def _share_up_to(self, x: float) -> float:
         """Return the cdf for least <= x < most."""
 
+    def _share_below(self, x: float) -> float:
+        """Return the share of delays less than x, for least < x <= most.
+
+        It is the cdf, unless a single delay has weight.
+        """
+        return self._share_up_to(x)
+
     @abstractmethod
     def _mean_under(self, cap: float) -> float:
         """Return the capped mean for least < cap < most."""
@@ -157,6 +179,11 @@ class _Spread(Distribution):
         if x < self.least:
             return 0.0
         return self._share_up_to(x) if x < self.most else 1.0
+
+    def below(self, x: float) -> float:
+        if x <= self.least:
+            return 0.0
+        return self._share_below(x) if x <= self.most else 1.0
 
     def capped_mean(self, cap: float) -> float:
         if cap >= self.most:
@@ -395,6 +422,10 @@ class Percentiles(_Spread):
         a, b = self.delays[right - 1 : right + 1]
         return before + (after - before) * _log_ratio(a, x) / _log_ratio(a, b)
 
+    def _share_below(self, x: float) -> float:
+        right = bisect_left(self.delays, x)
+        return self.shares[right] if self.delays[right] == x else self._share_up_to(x)
+
     def _mean_under(self, cap: float) -> float:
         right = bisect(self.delays, cap)
         return Percentiles((*self.shares[:right], self._share_up_to(cap)), (*self.delays[:right], cap)).mean()
@@ -438,6 +469,9 @@ class Recorded(_Spread):
     def _share_up_to(self, x: float) -> float:
         return bisect(self.trace.ascending, x) / len(self.trace.values)
 
+    def _share_below(self, x: float) -> float:
+        return bisect_left(self.trace.ascending, x) / len(self.trace.values)
+
     def _mean_under(self, cap: float) -> float:
         below = bisect(self.trace.ascending, cap)
         size = len(self.trace.values)
@@ -477,7 +511,10 @@ class Mix(_Spread):
         return max(delay.most for _, delay in self.leaves)
 
     def draw(self, uniforms: Iterator[float], n: int) -> float:
-        return self.leaves[bisect(self._steps, next(uniforms))][1].draw(uniforms, n)
+        return self.sample(uniforms, n)[0]
+
+    def sample(self, uniforms: Iterator[float], n: int) -> tuple[float, bool]:
+        return self.leaves[bisect(self._steps, next(uniforms))][1].sample(uniforms, n)
 
     def mean(self) -> float:
         return sum(weight * delay.mean() for weight, delay in self.leaves)
@@ -492,8 +529,62 @@ class Mix(_Spread):
     def _share_up_to(self, x: float) -> float:
         return min(1.0, sum(weight * delay.cdf(x) for weight, delay in self.leaves))
 
+    def _share_below(self, x: float) -> float:
+        return min(1.0, sum(weight * delay.below(x) for weight, delay in self.leaves))
+
     def _mean_under(self, cap: float) -> float:
         return sum(weight * delay.capped_mean(cap) for weight, delay in self.leaves)
+
+
+@frozen
+class Limited(Distribution):
+    """A delay with a limit of its own, to which a longer draw is cut.
+
+    Cutting keeps every quantile below the limit where the delay has it, which drawing again would not. The share of
+    the draws above the limit is the weight of the limit itself.
+
+    Attributes:
+        delay: the delay without the limit; a form with parentheses.
+        limit: seconds, above 0; some draws are not above it.
+    """
+
+    delay: Distribution
+    limit: float
+
+    def __str__(self) -> str:
+        delay = self.delay
+        form = f"uniform({render(delay.least)},{render(delay.most)})" if isinstance(delay, Uniform) else str(delay)
+        return f"{form[:-1]},max={render(self.limit)})"
+
+    @property
+    def least(self) -> float:
+        return self.delay.least
+
+    @property
+    def most(self) -> float:
+        return min(self.delay.most, self.limit)
+
+    def draw(self, uniforms: Iterator[float], n: int) -> float:
+        return self.sample(uniforms, n)[0]
+
+    def sample(self, uniforms: Iterator[float], n: int) -> tuple[float, bool]:
+        seconds, cut = self.delay.sample(uniforms, n)
+        return (self.limit, True) if seconds > self.limit else (seconds, cut)
+
+    def quantile(self, p: float) -> float:
+        return min(self.delay.quantile(p), self.limit)
+
+    def cdf(self, x: float) -> float:
+        return self.delay.cdf(x) if x < self.limit else 1.0
+
+    def below(self, x: float) -> float:
+        return self.delay.below(x) if x <= self.limit else 1.0
+
+    def mean(self) -> float:
+        return self.delay.capped_mean(self.limit)
+
+    def capped_mean(self, cap: float) -> float:
+        return self.delay.capped_mean(min(cap, self.limit))
 
 
 def _leaves(branches: tuple[tuple[float, Distribution], ...]) -> tuple[tuple[float, Distribution], ...]:

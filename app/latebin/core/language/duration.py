@@ -4,7 +4,10 @@ import re
 from decimal import Decimal
 from typing import Final
 
-ACCEPTED: Final = "a duration such as 2, 0.25, 250ms, 1.5s, 2m, 1h, 1m30s or 300us; a bare number is seconds"
+ACCEPTED: Final = "a duration such as 2, 0.25, 250ms, 1.5s, 2m, 1h, 1m30s or 300us; bare seconds up to 60"
+
+MAX_BARE: Final = 60.0
+"""The largest number that is read without a unit, in seconds: above it, milliseconds may be meant."""
 
 MAX_LENGTH: Final = 40
 """The longest text that is read as a duration, in characters."""
@@ -18,7 +21,7 @@ _SECONDS: Final = {
 }
 
 _ENDLESS: Final = 1e15
-"""Seconds from which on `render` writes no units: the 28 digits of Decimal no longer suffice for its divisions."""
+"""Seconds from which on `render` writes seconds alone: the 28 digits of Decimal no longer suffice for its divisions."""
 
 UNITS: Final = tuple(_SECONDS)
 """The units, from the largest to the smallest."""
@@ -27,7 +30,19 @@ _NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
 
 _BARE: Final = re.compile(_NUMBER)
 
+MICRO: Final = "[\u00b5\u03bc]|\u00c2\u00b5|\u00ce\u00bc"
+"""The signs for micro: Unicode has two, and a URL or a header with raw UTF-8 is read as Latin-1."""
+
+_MICRO: Final = re.compile(f"(?:{MICRO})s")
+
 _UNITS: Final = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit})?" for unit in _SECONDS))
+
+
+class AmbiguousError(ValueError):
+    """A number that has no unit and is above MAX_BARE."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"did you mean {text}ms or {text}s? A number above {MAX_BARE:.0f} needs a unit")
 
 
 def parse(text: str) -> float:
@@ -43,12 +58,15 @@ def parse(text: str) -> float:
         Seconds, correctly rounded from the decimal text.
 
     Raises:
+        AmbiguousError: text is a number above MAX_BARE without a unit.
         ValueError: text is not a duration.
     """
     if len(text) <= MAX_LENGTH:
         if _BARE.fullmatch(text):
+            if float(text) > MAX_BARE:
+                raise AmbiguousError(text)
             return float(text)
-        parts = _UNITS.fullmatch(text)
+        parts = _UNITS.fullmatch(text if text.isascii() else _MICRO.sub("us", text))
         if text and parts:
             return float(sum(Decimal(n) * _SECONDS[unit] for unit, n in parts.groupdict().items() if n))
     raise ValueError(f"expected {ACCEPTED}")
@@ -61,7 +79,7 @@ def render(seconds: float) -> str:
         seconds: finite and not negative.
     """
     if seconds >= _ENDLESS:
-        return f"{seconds:.0f}"
+        return f"{seconds:.0f}s"
     exact = Decimal(repr(seconds))
     if not exact:
         return "0s"

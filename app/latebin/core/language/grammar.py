@@ -3,17 +3,18 @@
     delay       = fixed | range | uniform | normal | exponential | lognormal | pareto | percentiles | mix | trace ;
     fixed       = duration ;
     range       = duration, "..", duration ;
-    uniform     = "uniform", "(", duration, ",", duration, ")" ;
-    normal      = "normal", "(", duration, ",", duration, ")" ;
-    exponential = "exponential", "(", duration, ")" ;
+    uniform     = "uniform", "(", duration, ",", duration, end ;
+    normal      = "normal", "(", duration, ",", duration, end ;
+    exponential = "exponential", "(", duration, end ;
     lognormal   = "lognormal", "(", "median", "=", duration, ",",
-                  ( "p99", "=", duration | "sigma", "=", number ), ")" ;
-    pareto      = "pareto", "(", "min", "=", duration, ",", "alpha", "=", number, ")" ;
-    percentiles = "percentiles", "(", point, { ",", point }, ")" ;
+                  ( "p99", "=", duration | "sigma", "=", number ), end ;
+    pareto      = "pareto", "(", "min", "=", duration, ",", "alpha", "=", number, end ;
+    percentiles = "percentiles", "(", point, { ",", point }, end ;
     point       = number, "=", duration ;
-    mix         = "mix", "(", branch, { ",", branch }, ")" ;
+    mix         = "mix", "(", branch, { ",", branch }, end ;
     branch      = share, ":", delay ;
-    trace       = "trace", "(", name, [ ",", "replay" ], ")" ;
+    trace       = "trace", "(", name, [ ",", "replay" ], end ;
+    end         = [ ",", "max", "=", duration ], ")" ;
     share       = number, [ "%" ] ;
     number      = digit, { digit }, [ ".", digit, { digit } ] ;
 
@@ -33,6 +34,7 @@ from latebin.core.language.distributions import (
     Distribution,
     Exponential,
     Fixed,
+    Limited,
     Lognormal,
     Mix,
     Normal,
@@ -69,11 +71,13 @@ _ROUNDING: Final = 1e-5
 _SHOWN: Final = 20
 """The characters that an error shows on each side of the wrong place."""
 
-_DURATION: Final = re.compile(r"[0-9][0-9A-Za-z]*(?:\.[0-9][0-9A-Za-z]*)*")
+_DURATION: Final = re.compile(rf"[0-9](?:[0-9A-Za-z]|{duration.MICRO})*(?:\.[0-9](?:[0-9A-Za-z]|{duration.MICRO})*)*")
 
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 _SHARE: Final = re.compile(_NUMBER.pattern + "%?")
+
+_LIMIT: Final = re.compile(r", *max")
 
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -162,21 +166,15 @@ class _Reader:
     def uniform(self) -> Distribution:
         least = self.duration()
         self.symbol(",")
-        most = self.duration_from(least)
-        self.symbol(")")
-        return Uniform(least, most)
+        return self.end(Uniform(least, self.duration_from(least)))
 
     def normal(self) -> Distribution:
         centre = self.duration()
         self.symbol(",")
-        sd = self.duration_above_zero()
-        self.symbol(")")
-        return Normal(centre, sd)
+        return self.end(Normal(centre, self.duration_above_zero()))
 
     def exponential(self) -> Distribution:
-        average = self.duration_above_zero()
-        self.symbol(")")
-        return Exponential(average)
+        return self.end(Exponential(self.duration_above_zero()))
 
     def lognormal(self) -> Distribution:
         self.symbols("median", "=")
@@ -191,25 +189,21 @@ class _Reader:
         else:
             self.symbols("sigma", "=")
             delay = Lognormal(median, self.number(SIGMAS))
-        self.symbol(")")
-        return delay
+        return self.end(delay)
 
     def pareto(self) -> Distribution:
         self.symbols("min", "=")
         least = self.duration_above_zero()
         self.symbol(",")
         self.symbols("alpha", "=")
-        alpha = self.number(ALPHAS)
-        self.symbol(")")
-        return Pareto(least, alpha)
+        return self.end(Pareto(least, self.number(ALPHAS)))
 
     def percentiles(self) -> Distribution:
         points = [self.point(None)]
-        while self.accept(","):
+        while self.more():
             points.append(self.point(points[-1]))
-        self.symbol(")")
         shares, delays = zip(*points, strict=True)
-        return Percentiles(shares, delays)
+        return self.end(Percentiles(shares, delays))
 
     def point(self, before: tuple[float, float] | None) -> tuple[float, float]:
         self.count_part()
@@ -224,15 +218,14 @@ class _Reader:
         if self.nesting > MAX_NESTING:
             raise self.wrong(f"expected at most {MAX_NESTING} mixes inside one another")
         branches = [self.branch()]
-        while self.accept(","):
+        while self.more():
             branches.append(self.branch())
-        self.symbol(")")
         self.nesting -= 1
         total = sum(weight for weight, _ in branches)
-        if abs(total - 1) > _ROUNDING:
+        if abs(total - 1) > _ROUNDING and self.text.startswith((",", ")"), self.at):
             reason = f"expected shares that add up to 100%, not to {total * 100:.8g}%,"
-            raise DelayError(self.text, self.at - 1, reason)
-        return Mix(tuple(branches))
+            raise DelayError(self.text, self.at, reason)
+        return self.end(Mix(tuple(branches)))
 
     def branch(self) -> tuple[float, Distribution]:
         self.count_part()
@@ -245,11 +238,28 @@ class _Reader:
         if name not in self.traces:
             known = ", ".join(sorted(self.traces)) or "none was given with --trace"
             raise self.wrong(f"expected the name of a known trace ({known})")
-        replay = self.accept(",")
+        replay = self.more()
         if replay:
             self.symbol("replay")
+        return self.end(Recorded(self.traces[name], replay))
+
+    def more(self) -> bool:
+        """Read a comma, unless a limit follows it."""
+        self.skip_spaces()
+        if _LIMIT.match(self.text, self.at):
+            return False
+        return self.accept(",")
+
+    def end(self, delay: Distribution) -> Distribution:
+        """Read the end of a form, with the limit before it."""
+        if self.accept(","):
+            self.symbols("max", "=")
+            most = self.duration_above_zero()
+            if not delay.cdf(most):
+                raise self.wrong("expected a max that not every draw is above,")
+            delay = Limited(delay, most)
         self.symbol(")")
-        return Recorded(self.traces[name], replay)
+        return delay
 
     def duration(self) -> float:
         seconds = self.value(_DURATION, duration.parse, _A_DURATION)
@@ -280,6 +290,8 @@ class _Reader:
         text = self.terminal(pattern, accepted)
         try:
             return read(text)
+        except duration.AmbiguousError as error:
+            raise self.wrong(f"{error},") from None
         except ValueError:
             raise self.wrong(f"expected {accepted}") from None
 
@@ -305,7 +317,8 @@ class _Reader:
         accepted = self.text.startswith(symbol, self.at)
         if accepted:
             self.at += len(symbol)
-        self.missed = () if accepted else (*self.missed, f"'{symbol}'")
+        # Two rules may look for the same symbol in turn.
+        self.missed = () if accepted else tuple(dict.fromkeys((*self.missed, f"'{symbol}'")))
         return accepted
 
     def skip_spaces(self) -> None:

@@ -41,7 +41,7 @@ class Prediction:
         p50: the median. p90 and the others are likewise the delay that this percentage of requests does not exceed.
         max: the longest delay.
         timeout: the timeout of the client; None if unknown.
-        cut: the share of requests that take longer than the timeout; None without a timeout.
+        cut: the share of requests whose delay is not below the timeout; None without a timeout.
         histogram: bins from the least delay to the greatest; their shares add up to 1.
     """
 
@@ -105,10 +105,18 @@ def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = 
         p99_9=capped(0.999),
         max=capped(1),
         timeout=timeout,
-        # A client that waits as long as the cap is never cut, although the distribution goes on.
-        cut=None if timeout is None else 1 - delay.cdf(timeout) if timeout < cap else 0.0,
+        cut=None if timeout is None else _cut(delay, timeout, cap),
         histogram=_histogram(delay, cap, bins),
     )
+
+
+def _cut(delay: Distribution, timeout: float, cap: float) -> float:
+    """Return the share of requests that are not answered within a timeout.
+
+    An answer is never early, so a request whose delay equals the timeout is not answered within it. A client that waits
+    longer than the cap is never cut, although the distribution goes on.
+    """
+    return max(0.0, 1 - delay.below(timeout)) if timeout <= cap else 0.0
 
 
 def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:

@@ -1,13 +1,11 @@
 """Traces: recorded latencies from a file that is read at the start."""
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import accumulate, chain
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Final
 
 from attrs import Attribute, Factory, field, frozen
-
-from latebin.core.language import duration
 
 MAX_VALUES: Final = 1_000_000
 """The most values in one trace; they take 72 MB (CPython 3.13)."""
@@ -15,7 +13,8 @@ MAX_VALUES: Final = 1_000_000
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """The name of a trace, which stands in a delay without quotes."""
 
-_BYTE_ORDER_MARK: Final = "\ufeff"
+UNITS: Final = ("h", "m", "s", "ms", "us", "ns")
+"""The units that a column can have."""
 
 
 @frozen
@@ -72,38 +71,47 @@ class Trace:
     )
 
 
-def read(name: str, lines: Iterable[str]) -> Trace:
+@frozen
+class Columns:
+    """The column of a file that has the latencies, and its unit.
+
+    Attributes:
+        column: the name of the column, or its number: from 1 on, or from -1 back from the last. None for the first
+            column, or for the column of a format that is known.
+        unit: the unit of numbers without one, one of UNITS. None for seconds up to 60, or for the unit of a format
+            that is known.
+        where: the name or number of a column and the value that it has in the rows to read; None for all rows.
+    """
+
+    column: str | None = None
+    unit: str | None = None
+    where: tuple[str, str] | None = None
+
+
+def read(name: str, lines: Iterable[str], columns: Columns | None = None) -> Trace:
     """Read a trace from the lines of a file.
 
-    Each line has one duration, or a CSV file has them in its first column. A number without a unit is seconds. Blank
-    lines and lines that begin with `#` are skipped, and so is one header: a first line that begins with a letter.
+    The file has one value a line, or is a CSV (RFC 4180) whose separator is a comma, a semicolon or a tab. It can also
+    be an access log, whose columns have spaces between them, or have one JSON object a line. Blank lines and lines that
+    begin with `#` are skipped, and so is a header. A value is a number such as 0.25 or 1e-3, or a duration.
 
     Args:
         name: the name of the trace; matches NAME.
         lines: the lines of the file, with or without their ends.
+        columns: the column to read.
 
     Raises:
-        TraceError: a line is not a duration, or the number of durations is 0 or above MAX_VALUES.
+        TraceError: a line is wrong, or the number of values is 0 or above MAX_VALUES.
         ValueError: the name does not match NAME.
     """
-    cells = _first_column(lines)
-    # Only the very first cell can be a header: a letter further down is a mistake.
-    first = [cell for cell in (next(cells, None),) if cell and not cell[1][:1].isalpha()]
+    # Only a service with a trace imports the reader, with `csv` and `json`.
+    from latebin.core.language.trace_file import values_of  # noqa: PLC0415
+
     values: list[float] = []
-    for line, cell in chain(first, cells):
+    for line, seconds in values_of(lines, columns or Columns()):
         if len(values) == MAX_VALUES:
             raise TraceError(line, f"more than {MAX_VALUES} values")
-        try:
-            values.append(duration.parse(cell))
-        except ValueError as error:
-            raise TraceError(line, str(error)) from None
+        values.append(seconds)
     if not values:
         raise TraceError(0, "no durations")
     return Trace(name, tuple(values))
-
-
-def _first_column(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(lines, 1):
-        text = line.lstrip(_BYTE_ORDER_MARK).strip()
-        if text and not text.startswith("#"):
-            yield number, text.partition(",")[0].strip().strip('"')
