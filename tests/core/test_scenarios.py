@@ -72,6 +72,19 @@ def test_a_rule_inherits() -> None:
     assert json_rule.arguments["header"] == ((b"ETag", b"1"),)
 
 
+def test_retry_after_of_a_scenario() -> None:
+    """A scenario is refused when no rule has a status for its Retry-After."""
+    for source in ("retry-after=1", {"retry-after": 1, "rule": [{"path": "/a", "status": 404}]}):
+        with pytest.raises(Refused, match="no answer has a status of 3xx, 429 or 503"):
+            read("a", source, SETTINGS)
+    with pytest.raises(Refused, match="no answer has a status"):
+        read("a", {"status": 503, "rule": [{"path": "/a", "status": 404, "retry-after": 1}]}, SETTINGS)
+    [rule] = read("a", "status=503&retry-after=1", SETTINGS).rules
+    assert overridden(rule, [("status", "200")], SETTINGS)["retry-after"] == 1
+    with pytest.raises(Refused, match="no answer has a status"):
+        overridden(rule, [("status", "200"), ("retry-after", "2")], SETTINGS)
+
+
 def test_as_json() -> None:
     """A scenario has its source, its parameters and its prediction in JSON."""
     shown = json.loads(json.dumps(payments().as_json(SETTINGS)))

@@ -409,12 +409,13 @@ DELAYED: Final = (
     Parameter(
         name="retry-after",
         meaning="adds a Retry-After header, in seconds",
-        accepted=f"a whole number of seconds from 0 to {MAX_RETRY_AFTER}",
+        accepted=f"a whole number of seconds from 0 to {MAX_RETRY_AFTER}, with a status of 3xx, 429 or 503",
         default="no header",
         bound=f"{MAX_RETRY_AFTER:.0e}".replace("e+0", "e"),
         example="30",
         read=_whole(0, MAX_RETRY_AFTER),
         schema=_number(0, MAX_RETRY_AFTER),
+        beside={"status": "503"},
     ),
     Parameter(
         name="fault",
@@ -645,6 +646,42 @@ def read_text(parameter: Parameter, text: str, settings: Settings) -> Any:  # no
     except ValueError as error:
         detail = f'Invalid {parameter.name} "{_clipped(text)}": {error}.'
         raise wrong(detail, parameter.name, text, parameter.accepted) from None
+
+
+def can_retry_after(status: int) -> bool:
+    """Return whether answers with a status can have `Retry-After`.
+
+    RFC 9110, section 10.2.3, names 3xx and 503, and RFC 6585, section 4, adds 429.
+    """
+    return 300 <= status < 400 or status in {429, 503}  # noqa: PLR2004  # the class of redirections
+
+
+def has_retry_after(arguments: Mapping[str, Any]) -> bool:
+    """Return whether some answer with these arguments can have `Retry-After`.
+
+    Beside a share of a status, only the answers with this status have the header. The same holds for several answers.
+    """
+    answers: Answers | None = arguments.get("answer")
+    every = [{**arguments, **own} for _, own in answers.variants] if answers else [arguments]
+    statuses: list[chance.Chance | None] = [each.get("status") for each in every]
+    return any(status is not None and can_retry_after(int(status.what)) for status in statuses)
+
+
+def check_retry_after(arguments: Mapping[str, Any]) -> None:
+    """Refuse `retry-after` if no answer can have it.
+
+    One of several answers must be able to have its own.
+
+    Raises:
+        Refused: 400, with the statuses that are accepted.
+    """
+    answers: Answers | None = arguments.get("answer")
+    owns = [own for _, own in answers.variants if "retry-after" in own] if answers else []
+    for each in (arguments, *({**arguments, "answer": None, **own} for own in owns)):
+        if "retry-after" in each and not has_retry_after(each):
+            given = str(each["retry-after"])
+            detail = f'Invalid retry-after "{given}": no answer has a status of 3xx, 429 or 503, which can have it.'
+            raise wrong(detail, "retry-after", given, "beside it, a status of 3xx, 429 or 503")
 
 
 def wrong(detail: str, parameter: str, given: str, accepted: str) -> Refused:

@@ -23,6 +23,8 @@ from latebin.core.parameters import (
     SECONDS,
     VIA,
     Answers,
+    can_retry_after,
+    check_retry_after,
     read_fields,
     read_query,
     read_text,
@@ -125,6 +127,7 @@ def read_arguments(
             detail = "The delay is given twice: in the path and in the query."
             raise wrong(detail, "delay", both, "a delay in the path or in the query")
         arguments["delay"] = read_text(DELAY, path_delay, settings)
+    check_retry_after(arguments)
     return arguments
 
 
@@ -173,7 +176,7 @@ def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upst
         chunks=arguments.get("chunks", 1),
         over=arguments.get("over", 0.0),
         chunked=arguments.get("framing") == "chunked" or fault == "badchunk",
-        retry_after=arguments.get("retry-after"),
+        retry_after=arguments.get("retry-after") if can_retry_after(status) else None,
         fault=fault,
         forwarded=upstream and drawn is None and fault is None,
         extra=_grouped(arguments.get("header", ())),

@@ -14,7 +14,19 @@ from latebin.core.language.distributions import Distribution, Fixed, Mix
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.prediction import Prediction, predict
 from latebin.core.language.share import render as render_share
-from latebin.core.parameters import DELAYED, NAME, SCENARIO, VIA, Answers, read_fields, read_text, split_query, wrong
+from latebin.core.parameters import (
+    DELAYED,
+    NAME,
+    SCENARIO,
+    VIA,
+    Answers,
+    check_retry_after,
+    has_retry_after,
+    read_fields,
+    read_text,
+    split_query,
+    wrong,
+)
 from latebin.core.plan import check
 from latebin.core.settings import Settings
 
@@ -245,11 +257,15 @@ def read(name: str, given: Given, settings: Settings) -> Scenario:
         raise wrong("The scenario is too long.", "scenario", name, f"at most {MAX_LENGTH} characters without its body")
     if isinstance(given, str):
         fields = split_query(given.encode("utf-8", "surrogateescape"))
-        return Scenario(name, given, (Rule(_checked(read_fields(fields, SCENARIO, settings), settings)),))
+        arguments = _checked(read_fields(fields, SCENARIO, settings), settings)
+        check_retry_after(arguments)
+        return Scenario(name, given, (Rule(arguments),))
     table = dict(given)
     tables = table.pop("rule", [])
     shared = _table_arguments(table, settings)
     rules = [*_rules(tables, shared, settings), Rule(_checked(shared, settings))]
+    if not any(has_retry_after(rule.arguments) for rule in rules):
+        check_retry_after(shared)
     return Scenario(name, _shown(given), tuple(rules))
 
 
@@ -276,7 +292,10 @@ def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) 
     # In a rule, `header` is a condition on the request; headers of the answer have another name.
     if "answer-header" in table:
         table["header"] = table.pop("answer-header")
-    arguments = _checked({**shared, **_table_arguments(table, settings)}, settings)
+    own = _table_arguments(table, settings)
+    arguments = _checked({**shared, **own}, settings)
+    if "retry-after" in own:
+        check_retry_after(arguments)
     glob = None if path is None else Glob(path)
     return Rule(arguments, glob, method, None if header is None else _header_matcher(header))
 
@@ -353,7 +372,12 @@ def overridden(rule: Rule, fields: Iterable[tuple[str, str]], settings: Settings
         Refused: 400, if a parameter in the headers is wrong or contradicts the scenario.
     """
     known = VIA if "upstream" in rule.arguments else DELAYED
-    return _together({**rule.arguments, **read_fields(fields, known, settings)})
+    given = read_fields(fields, known, settings)
+    arguments = _together({**rule.arguments, **given})
+    # A request may give a scenario another status, which then has no use for the scenario's own Retry-After.
+    if "retry-after" in given:
+        check_retry_after(arguments)
+    return arguments
 
 
 def delay_of(arguments: Mapping[str, Any], settings: Settings) -> Distribution:
