@@ -19,7 +19,7 @@ LABEL org.opencontainers.image.title="latebin" \
       org.opencontainers.image.description="An HTTP service that answers late, on purpose and on time." \
       org.opencontainers.image.version="0.1.0"
 COPY --from=build /opt/latebin /opt/latebin
-# What is imported was compiled when it was installed, and nothing is to be written.
+# Modules were compiled when they were installed, and the file system may be read-only.
 ENV PATH=/opt/latebin/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     LATEBIN_HOST=0.0.0.0

@@ -72,14 +72,14 @@ def passages(suffix: str, text: str) -> list[Passage]:
     """Find the passages of a file.
 
     Args:
-        suffix: the end of the file's name, with its dot.
+        suffix: the end of the file's name, with its dot; empty for a script.
         text: the content of the file.
     """
     if suffix in {".py", ".rpy"}:
         strings = _Strings()
         strings.visit(ast.parse(text))
         return [*_python_comments(text), *strings.found]
-    if suffix in {".toml", ".yaml"}:
+    if suffix in {".toml", ".yaml", ""}:
         return list(_marked_comments(text))
     if suffix == ".md":
         return list(_paragraphs(_FENCED.sub(lambda code: "\n" * code[0].count("\n"), text)))

@@ -116,7 +116,7 @@ class Environment:
         run(sys.executable, "-m", "pip", "--python", self.python, "--disable-pip-version-check", "-q", *arguments)
 
     def install(self, wheel: Path) -> None:
-        self.pip("install", "--no-deps", "--no-index", wheel)
+        self.pip("install", "--compile", "--no-deps", "--no-index", wheel)
 
     def files(self) -> dict[str, bytes]:
         """Read the files of the other project."""
