@@ -150,4 +150,5 @@ def starts(rounds: int, seconds: float) -> list[startup.Start]:
     return measured[len(startup.COMMANDS) :]
 
 
-bench()
+if __name__ == "__main__":
+    bench()

@@ -138,6 +138,13 @@ def test_markup_is_printed_as_it_is() -> None:
     assert EVIL in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_skipped() -> None:
+    """A skipped conversation is printed with its reason."""
+    console = Console(file=io.StringIO(), width=200)
+    show(comparison(turns(2, 1)), console)
+    assert "needs the tuned stack: four. a reason." in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(("rounds", "expected"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])
 def test_rounds_in_the_title(rounds: int, expected: str) -> None:
     """The table of figures is headed by the load and the number of rounds."""

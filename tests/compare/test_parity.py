@@ -6,7 +6,18 @@ import attrs
 import pytest
 
 from latebin.compare.contract import CONVERSATIONS, Case, Conversation
-from latebin.compare.parity import CLOSED, RESET, SILENT, Address, Exchange, address, compare, converse, transcript
+from latebin.compare.parity import (
+    CLOSED,
+    RESET,
+    SILENT,
+    Address,
+    Exchange,
+    address,
+    compare,
+    converse,
+    stack_of,
+    transcript,
+)
 from latebin.testing.process import serving
 from tests.support import doctored_service
 
@@ -32,9 +43,38 @@ def test_no_difference(service: Address) -> None:
     steps: list[None] = []
     parity = compare(service, CONVERSATIONS, longest=1.0, progress=lambda: steps.append(None))
     assert parity.differences == ()
+    assert (stack_of(service), parity.skipped) == ("tuned", {})
     assert len(steps) == 2 * len(parity.held)
     assert {*parity.held, *parity.left_out} == {conversation.name for conversation in CONVERSATIONS}
     assert parity.left_out == tuple(conversation.name for conversation in CONVERSATIONS if conversation.wait > 1)
+
+
+def test_stock() -> None:
+    """Conversations that need the tuned stack are skipped when the stock one runs."""
+    with serving("--stack", "stock") as service:
+        where = address(service.url)
+        assert stack_of(where) == "stock"
+        parity = compare(where, QUICK, stack="stock")
+    assert parity.differences == ()
+    needing = {conversation.name: conversation.needs_tuned for conversation in QUICK if conversation.needs_tuned}
+    assert parity.skipped == needing != {}
+    assert not needing.keys() & set(parity.held)
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"info": {"x-latebin-stack": "\\u0000"}}', b"[1]", b"\xff", b"nothing"])
+def test_stack_of_another_service(answer: bytes) -> None:
+    """A service counts as tuned when it does not describe its stack."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as thread:
+
+        def send_answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + answer)
+
+        sent = thread.submit(send_answer)
+        assert stack_of(listener.getsockname()) == "tuned"
+        sent.result()
 
 
 def test_differences(doctored: Address) -> None:

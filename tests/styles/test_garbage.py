@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from latebin.compare.contract import Case
 from tests.support.wire import House
 
-ANSWERS = 1_000
+ANSWERS = 200
 """A limit below one object an answer: the least cycle of an answer has eight objects."""
 
 HISTORY = 200
@@ -69,7 +69,7 @@ def garbage_of_one(house: House, style: str, case: Case) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_garbage(house: House, style: str, kind: str) -> None:
-    """A thousand answers of any kind leave next to nothing for the cyclic collector."""
+    """Many answers of any kind leave next to nothing for the cyclic collector."""
     try:
         assert garbage(house, style, KINDS[kind], leave=False) < ANSWERS
     finally:
@@ -78,7 +78,7 @@ def test_garbage(house: House, style: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["answers", "pieces"])
 def test_garbage_of_disconnects(house: House, style: str, kind: str) -> None:
-    """A thousand clients that left leave next to nothing for the cyclic collector."""
+    """Many clients that left leave next to nothing for the cyclic collector."""
     try:
         assert garbage(house, style, KINDS[kind], leave=True) < ANSWERS
     finally:

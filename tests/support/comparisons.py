@@ -70,7 +70,7 @@ def comparison(*rounds: Round, **changes: Any) -> Comparison:
         own=True,
         began=datetime(2026, 11, 22, 12, tzinfo=UTC),
         elapsed=12.5,
-        parity=Parity(("one", "two"), ("three",), 5.0, ()),
+        parity=Parity(("one", "two"), ("three",), 5.0, (), {"four": "a reason"}),
         rounds=rounds,
         planned=len(rounds),
         klein=definitions(sources["klein"]),
@@ -82,7 +82,9 @@ def comparison(*rounds: Round, **changes: Any) -> Comparison:
     return attrs.evolve(found, **changes)
 
 
-DIFFERENT = Parity(("one", EVIL), (EVIL,), 5.0, (Difference(EVIL, ("--- klein", "+++ resource", f"-{EVIL}", "+b")),))
+DIFFERENT = Parity(
+    ("one", EVIL), (EVIL,), 5.0, (Difference(EVIL, ("--- klein", "+++ resource", f"-{EVIL}", "+b")),), {EVIL: EVIL}
+)
 
 FLAWED = Round(Sample(report(1.0, early=2, errors={"closed": 1})), Sample(report(1.0)))
 

@@ -1,7 +1,6 @@
 """The `compare` command: a comparison of the two styles, and the tables of its findings."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.text import Text
 from latebin.cli.options import DurationType, FileType, WholeType
 from latebin.compare.duties import DUTIES
 from latebin.compare.findings import Comparison, Outcome, Spread, as_json, number, sentences, times
-from latebin.compare.parity import LONGEST, PATIENCE, address
+from latebin.compare.parity import LONGEST, address, stack_of
 from latebin.compare.run import OpenService, Service, Timetable, compare, make_timetable
 from latebin.compare.source import Definition, pairs
 from latebin.load.schedule import RunError
@@ -100,8 +99,8 @@ def _service(url: str | None, pids: tuple[int, ...]) -> OpenService:
     if url is None:
         return _own_service
     # Without a service, hundreds of conversations would each wait for their timeout.
-    socket.create_connection(address(url), timeout=PATIENCE).close()
-    return lambda: nullcontext(Service(url.rstrip("/"), pids))
+    service = Service(url.rstrip("/"), pids, stack_of(address(url)))
+    return lambda: nullcontext(service)
 
 
 @contextmanager
@@ -140,6 +139,8 @@ def show(comparison: Comparison, console: Console) -> None:
     console.print(_duties())
     if comparison.parity.left_out:
         console.print(f"Conversations left out: {escape('; '.join(comparison.parity.left_out))}.")
+    for name, reason in comparison.parity.skipped.items():
+        console.print(escape(f"Conversation skipped, as it needs the tuned stack: {name}. {reason}."))
     for sentence in sentences(comparison):
         console.print(escape(sentence))
 

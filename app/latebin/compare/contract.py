@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, Literal
@@ -697,9 +697,9 @@ CONVERSATIONS: Final = (
 """The whole contract: each case on a connection of its own, and everything that needs more than one request."""
 
 
-def held_by(stack: str) -> tuple[Conversation, ...]:
+def held_by(stack: str, conversations: Sequence[Conversation]) -> tuple[Conversation, ...]:
     """Return the conversations whose promises a stack keeps, one of `latebin.core.settings.STACKS`."""
-    return tuple(each for each in CONVERSATIONS if stack == "tuned" or not each.needs_tuned)
+    return tuple(each for each in conversations if stack == "tuned" or not each.needs_tuned)
 
 
 def comparable(received: bytes, style: str) -> bytes:

@@ -253,6 +253,8 @@ def _answers(parity: Parity) -> str:
         text = f"Different answers: {len(parity.differences)} of {held} conversations differ."
     if parity.left_out:
         text += f" Left out for a wait of more than {parity.longest:g} s: {len(parity.left_out)}."
+    if parity.skipped:
+        text += f" Skipped, as they need the tuned stack: {len(parity.skipped)}."
     return text
 
 
@@ -331,6 +333,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "parity": {
             "held": list(comparison.parity.held),
             "left_out": list(comparison.parity.left_out),
+            "skipped": [{"name": name, "reason": reason} for name, reason in comparison.parity.skipped.items()],
             "longest_s": comparison.parity.longest,
             "differences": [{"name": each.name, "diff": list(each.diff)} for each in comparison.parity.differences],
         },

@@ -1,16 +1,20 @@
 """The comparison of the styles' answers: the contract's conversations with each style over real sockets."""
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
+from http.client import HTTPConnection, HTTPException
 from typing import Final
 
 import attrs
 
-from latebin.compare.contract import Case, Conversation, comparable
+from latebin.compare.contract import Case, Conversation, comparable, held_by
 from latebin.core.endpoints import PREFIXES
+from latebin.core.openapi import STACK
+from latebin.core.settings import STACKS
 from latebin.load import target
 from latebin.load.response import ProtocolError, ResponseParser
 from latebin.load.schedule import RunError
@@ -73,12 +77,14 @@ class Parity:
         left_out: the names of the conversations that wait for longer than `longest`.
         longest: the longest wait of a conversation, in seconds.
         differences: empty if the styles are the same.
+        skipped: the names of the conversations that need the tuned stack, with the reasons.
     """
 
     held: tuple[str, ...]
     left_out: tuple[str, ...]
     longest: float
     differences: tuple[Difference, ...]
+    skipped: dict[str, str] = attrs.field(factory=dict)
 
 
 def address(url: str) -> Address:
@@ -96,12 +102,38 @@ def address(url: str) -> Address:
     return parts.host, parts.port
 
 
+def stack_of(where: Address, patience: float = PATIENCE) -> str:
+    """Return the stack that a service runs on, by its own description at /openapi.json.
+
+    Args:
+        where: the service's address.
+        patience: how long the socket may be silent, in seconds.
+
+    Returns:
+        One of `latebin.core.settings.STACKS`: tuned if the service does not describe itself.
+
+    Raises:
+        OSError: the service cannot be reached.
+    """
+    connection = HTTPConnection(*where, timeout=patience)
+    try:
+        connection.request("GET", "/openapi.json")
+        stack = json.load(connection.getresponse())["info"][STACK]
+    except (HTTPException, ValueError, LookupError, TypeError):
+        return "tuned"
+    finally:
+        connection.close()
+    return stack if stack in STACKS else "tuned"
+
+
 def compare(
     where: Address,
     conversations: Sequence[Conversation],
     longest: float = LONGEST,
     patience: float = PATIENCE,
+    *,
     progress: Callable[[], object] = lambda: None,
+    stack: str = "tuned",
 ) -> Parity:
     """Compare the styles' answers in every conversation that is short enough.
 
@@ -112,11 +144,13 @@ def compare(
         longest: the longest wait of a conversation, in seconds.
         patience: how long a socket may be silent beyond that, in seconds.
         progress: called after each conversation with a style.
+        stack: the service's; conversations that need the tuned one are skipped on the stock one.
 
     Returns:
         The result, in the order of the conversations.
     """
-    short = [each for each in conversations if each.wait <= longest]
+    kept = held_by(stack, conversations)
+    short = [each for each in kept if each.wait <= longest]
 
     def exchange(conversation: Conversation, style: str) -> Exchange:
         found = converse(where, conversation, style, conversation.wait + patience)
@@ -135,9 +169,10 @@ def compare(
         ]
     return Parity(
         held=tuple(each.name for each in short),
-        left_out=tuple(each.name for each in conversations if each.wait > longest),
+        left_out=tuple(each.name for each in kept if each.wait > longest),
         longest=longest,
         differences=tuple(filter(None, differences)),
+        skipped={each.name: each.needs_tuned for each in conversations if each not in kept},
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import attrs
 
-from latebin.compare.contract import CONVERSATIONS
+from latebin.compare.contract import CONVERSATIONS, held_by
 from latebin.compare.findings import Ceiling, Comparison, Round, Sample
 from latebin.compare.parity import address
 from latebin.compare.parity import compare as compare_answers
@@ -74,10 +74,12 @@ class Service:
     Attributes:
         url: the URL without a path.
         pids: process ids; empty to measure no cost.
+        stack: the stack that it runs on, one of `latebin.core.settings.STACKS`.
     """
 
     url: str
     pids: tuple[int, ...] = ()
+    stack: str = "tuned"
 
 
 @attrs.frozen(kw_only=True)
@@ -163,11 +165,14 @@ def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progr
         OSError: the service cannot be reached.
     """
     began, started = datetime.now(UTC), time.monotonic()
-    conversations = 2 * sum(each.wait <= timetable.longest for each in CONVERSATIONS)
-    answered = partial(progress, "same answers", timetable.answers_time / max(conversations, 1))
     progress("same answers", 0.0)
     with open_service() as service:
-        parity = compare_answers(address(service.url), CONVERSATIONS, timetable.longest, progress=answered)
+        held = held_by(service.stack, CONVERSATIONS)
+        exchanges = 2 * sum(each.wait <= timetable.longest for each in held)
+        answered = partial(progress, "same answers", timetable.answers_time / max(exchanges, 1))
+        parity = compare_answers(
+            address(service.url), CONVERSATIONS, timetable.longest, progress=answered, stack=service.stack
+        )
     rounds = tuple(_rounds(timetable, open_service, started, progress))
     sources = {style: style_source(style) for style in PREFIXES}
     return Comparison(

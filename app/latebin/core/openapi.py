@@ -16,6 +16,9 @@ Json = Mapping[str, Any]
 
 TITLE: Final = "latebin"
 
+STACK: Final = "x-latebin-stack"
+"""The field of `info` with the service's stack, by which `latebin compare --url` knows which promises to expect."""
+
 _NUMBER: Final = {"type": "number", "minimum": 0}
 
 _TEXT: Final = {"type": "string"}
@@ -216,7 +219,12 @@ def document(settings: Settings, version: str) -> dict[str, Any]:
     every = endpoints(settings)
     return {
         "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": version, "summary": "Answers late, on purpose and on time."},
+        "info": {
+            "title": TITLE,
+            "version": version,
+            "summary": "Answers late, on purpose and on time.",
+            STACK: settings.stack,
+        },
         "servers": [{"url": "/"}],
         "paths": {
             prefix + endpoint.path: {method.lower(): _operation(endpoint, style, method) for method in endpoint.methods}
