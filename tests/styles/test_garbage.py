@@ -41,6 +41,7 @@ def garbage(house: House, style: str, case: Case, *, leave: bool) -> int:
 
     Each answer has a connection of its own.
     """
+    gc.collect()  # what pytest leaves between a fixture and its test
     for _ in range(ANSWERS):
         wire = house.wire()
         wire.send(case.request(style))
