@@ -29,7 +29,7 @@ def test_valid() -> None:
 
 def test_paths() -> None:
     """The document has the paths of both styles, and those of neither."""
-    styled = {"/delayed", "/delayed/{delay}", "/delay/{delay}", "/drip", "/as/{name}", "/predict"}
+    styled = {"/delayed", "/delayed/{delay}", "/delay/{delay}", "/drip", "/sse", "/jsonl", "/as/{name}", "/predict"}
     assert set(DOCUMENT["paths"]) == {
         *styled,
         *(f"/raw{path}" for path in styled),

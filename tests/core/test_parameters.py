@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,14 +12,15 @@ from latebin.answers.seed_counter import SeedCounter
 from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
-from latebin.core.parameters import DELAYED, DRIP, PREDICT, SECONDS, Parameter, read_text
-from latebin.core.plan import Source, plan_drip, plan_echo, predict, prepare, read_arguments
+from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, Parameter, read_text
+from latebin.core.plan import Source, plan_drip, plan_echo, plan_events, predict, prepare, read_arguments
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
+from latebin.core.stream import Kind
 
 SETTINGS = Settings(default_delay=2, max_delay=60)
 
-QUERIES = {"delayed": DELAYED, "drip": DRIP, "predict": PREDICT}
+QUERIES = {"delayed": DELAYED, "drip": DRIP, "sse": EVENTS, "jsonl": EVENTS, "predict": PREDICT}
 
 EVERY = [(place, parameter) for place, query in QUERIES.items() for parameter in query]
 
@@ -37,7 +39,17 @@ def dripped(query: str) -> Any:
     return plan_drip(query.encode(), SETTINGS)
 
 
-READERS: dict[str, Callable[[str], Any]] = {"delayed": planned, "drip": dripped, "predict": predicted}
+def streamed(kind: Kind, query: str) -> Any:
+    return plan_events(query.encode(), kind, SETTINGS, Source(SeedCounter().next, lambda: 0.5))
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "delayed": planned,
+    "drip": dripped,
+    "sse": partial(streamed, "sse"),
+    "jsonl": partial(streamed, "ndjson"),
+    "predict": predicted,
+}
 
 
 @pytest.mark.parametrize(("parameter", "target"), parameters(), ids=lambda value: getattr(value, "name", ""))
@@ -59,6 +71,9 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "the type's own size": lambda: [planned(f"type={kind}").body.size for kind in ("html", "text")] == [52, 27],
     "no header": lambda: (planned("").retry_after, planned("").extra) == (None, ()),
     "the other parameters alone": lambda: planned("answer=1:()") == planned(""),
+    "all at once": lambda: list(planned("chunks=2").pieces()) == [(26, 0.0), (52, 0.0)],
+    "as fast as the client reads": lambda: planned("").rate is None,
+    "5 for `/sse`, 0 for `/jsonl`": lambda: [streamed(kind, "").over for kind in ("sse", "ndjson")] == [5, 0],
     "none": lambda: planned("").fault is None,
     "unknown": lambda: predicted("").cut is None,
 }

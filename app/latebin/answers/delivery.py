@@ -5,7 +5,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
-from latebin.answers.producer import SMALL, Delivery
+from latebin.answers.producer import SMALL, sender
 from latebin.core.http.reply import BROKEN, Answering
 from latebin.core.plan import Plan
 
@@ -52,9 +52,12 @@ def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: fl
     body = None if request.method == b"HEAD" else plan.body
     if body is None:
         return succeed(b"")
-    if plan.chunks == 1 and body.size <= SMALL:
+    if plan.chunks == 1 and body.size <= SMALL and plan.stream is None and plan.rate is None:
         return succeed(body.piece(0, body.size))
-    return Delivery(request, plan, clock).start()
+    if plan.rate is not None:
+        # The first piece takes its time, the headers do not.
+        request.write(b"")
+    return sender(request, plan, clock).start()
 
 
 def apologize(request: ServedRequest) -> bytes:

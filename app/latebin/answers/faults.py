@@ -1,23 +1,50 @@
-"""The faults that take the place of an answer."""
+"""The faults that take the place of an answer, or of a part of it."""
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.interfaces import ServedRequest, abort
-from latebin.answers.producer import Delivery
-from latebin.core.faults import GARBAGE, HALF_CHUNK
+from latebin.answers.producer import sender
+from latebin.core.faults import GARBAGE, HALF_CHUNK, Place
 from latebin.core.plan import Plan
 
+Fault = Callable[[ServedRequest, Plan, IReactorTime, float], Deferred[bytes]]
 
-def _half(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
-    """Send the headers and half of the body, if there is one."""
-    request.write(b"")
-    body = None if request.method == b"HEAD" else plan.body
-    if body is None:
-        return succeed(b"")
-    return Delivery(request, plan, clock, body.size // 2).start()
+FLIGHT: Final = 0.02
+"""Seconds that the part of a body has to reach its client, before a reset drops all that is on its way."""
+
+
+def _behind(fail: Fault) -> Fault:
+    """Make a fault behind a part of the body, by default half of it."""
+
+    def fault(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+        request.write(b"")
+        if request.method == b"HEAD" or plan.body is None:
+            return succeed(b"").addCallback(lambda _: fail(request, plan, clock, longest))
+        part = sender(request, plan, clock, plan.place or _half(plan))
+        # A stream can end before the place of its fault.
+        return part.start().addCallback(lambda rest: fail(request, plan, clock, longest) if part.reached else rest)
+
+    return fault
+
+
+def _at_place(fail: Fault) -> Fault:
+    """Make a fault that happens at once, unless it has a place in the body."""
+    behind = _behind(fail)
+
+    def fault(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
+        return (fail if plan.place is None else behind)(request, plan, clock, longest)
+
+    return fault
+
+
+def _half(plan: Plan) -> Place:
+    if plan.stream is not None:
+        return Place((plan.stream.count - plan.stream.first + 1) // 2, unitless=True)
+    return Place(0 if plan.body is None else plan.body.size // 2, unitless=False)
 
 
 def _until_gone(request: ServedRequest) -> Deferred[bytes]:
@@ -27,16 +54,15 @@ def _until_gone(request: ServedRequest) -> Deferred[bytes]:
 
 
 def _reset(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    abort(request)
-    return Deferred()
+    if plan.place is None:
+        abort(request)
+        return Deferred()
+    landed = clock.callLater(FLIGHT, abort, request)
+    return Deferred(lambda _: landed.cancel() if landed.active() else None)
 
 
 def _close(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     return _until_gone(request)
-
-
-def _truncate(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    return _half(request, plan, clock).addCallback(lambda _: _until_gone(request))
 
 
 def _garbage(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
@@ -46,12 +72,9 @@ def _garbage(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: f
 
 
 def _badchunk(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    def break_off(_: bytes) -> Deferred[bytes]:
-        if request.chunked and request.transport is not None:
-            request.transport.write(HALF_CHUNK)
-        return _until_gone(request)
-
-    return _half(request, plan, clock).addCallback(break_off)
+    if request.chunked and request.transport is not None:
+        request.transport.write(HALF_CHUNK)
+    return _until_gone(request)
 
 
 def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
@@ -60,12 +83,12 @@ def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: floa
     return Deferred(lambda _: given_up.cancel() if given_up.active() else None)
 
 
-FAULTS: Final = {
-    "reset": _reset,
-    "close": _close,
-    "truncate": _truncate,
-    "garbage": _garbage,
-    "badchunk": _badchunk,
-    "hang": _hang,
+FAULTS: Final[dict[str, Fault]] = {
+    "reset": _at_place(_reset),
+    "close": _at_place(_close),
+    "truncate": _behind(_close),
+    "garbage": _at_place(_garbage),
+    "badchunk": _behind(_badchunk),
+    "hang": _at_place(_hang),
 }
 """The function for each of `latebin.core.faults.KINDS`, on a connection of HTTP/1.1 or a stream of HTTP/2."""

@@ -1,5 +1,7 @@
-"""The body of an answer, written piece by piece."""
+"""The body of an answer, written piece by piece, as bytes or as events."""
 
+from abc import ABC, abstractmethod
+from time import time
 from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.defer import Deferred
@@ -7,10 +9,14 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from latebin.answers.interfaces import ServedRequest
+from latebin.core.faults import Place
 from latebin.core.plan import Plan
+from latebin.core.stream import COMMENT
 
 if TYPE_CHECKING:
+    from latebin.answers.pending import PendingAnswer
     from latebin.core.http.body import Body
+    from latebin.core.stream import Stream
 
 
 PIECE: Final = 128 * 1024
@@ -24,29 +30,28 @@ SMALL: Final = 16 * 1024
 """Bytes of the largest body that is written at once, whether or not the client reads."""
 
 
+SILENCE: Final = 15.0
+"""Seconds after which a stream of server-sent events sends a comment (HTML, section 9.2.7)."""
+
+
 @implementer(IPushProducer)
-class Delivery:
+class TimedProducer(ABC):
     """A body that is written piece by piece, as time and the client allow.
 
     A piece is written when it is due and the client has read the pieces before it.
 
     Args:
         request: the request whose answer this is.
-        plan: the answer's plan: the body, its chunks, and the time from the first to the last.
-        clock: the clock that the chunks are timed by.
-        size: how many bytes of the body to write; None for all of them.
+        plan: the answer's plan: the body, its pieces and their times.
+        clock: the clock that the pieces are timed by.
     """
 
-    def __init__(self, request: ServedRequest, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
+    def __init__(self, request: ServedRequest, plan: Plan, clock: IReactorTime) -> None:
         self._sent: Deferred[bytes] | None = None
         self._request = request
-        self._body = cast("Body", plan.body)
         self._plan = plan
         self._clock = clock
         self._started = clock.seconds()
-        self._piece: int = getattr(request.channel, "piece", PIECE)
-        self._size = self._body.size if size is None else size
-        self._at = self._chunk = 0
         self._paused = False
         self._call: IDelayedCall | None = None
 
@@ -79,9 +84,18 @@ class Delivery:
         if self._request.channel is not None:
             self._request.unregisterProducer()
 
+    @abstractmethod
+    def _due(self) -> float | None:
+        """Return the seconds from the start to the next piece; None after the last."""
+
+    @abstractmethod
+    def _write(self) -> None:
+        """Write the next piece."""
+
     def _produce(self) -> None:
-        while not self._paused and self._at < self._size:
-            wait = self._started + self._due() - self._clock.seconds()
+        due = None
+        while not self._paused and (due := self._due()) is not None:
+            wait = self._started + due - self._clock.seconds()
             if wait > 0:
                 self._later(wait)
                 return
@@ -96,9 +110,6 @@ class Delivery:
         if sent is not None:
             sent.callback(b"")
 
-    def _due(self) -> float:
-        return self._plan.over * self._chunk / max(self._plan.chunks - 1, 1)
-
     def _later(self, wait: float) -> None:
         if self._call is None or not self._call.active():
             self._call = self._clock.callLater(wait, self._wake)
@@ -107,13 +118,119 @@ class Delivery:
         self._call = None
         self._produce()
 
-    def _write(self) -> None:
-        """Write a piece; the remainder of a large chunk goes first.
 
-        So the last piece has the full size, and the transport asks for a pause after it.
+class Delivery(TimedProducer):
+    """A body of bytes.
+
+    Args:
+        request: the request whose answer this is.
+        plan: the answer's plan.
+        clock: the clock that the pieces are timed by.
+        size: how many bytes of the body to write; None for all of them.
+
+    Attributes:
+        reached: whether the writing reached that number of bytes.
+    """
+
+    reached = True
+
+    def __init__(self, request: ServedRequest, plan: Plan, clock: IReactorTime, size: int | None = None) -> None:
+        super().__init__(request, plan, clock)
+        self._body = cast("Body", plan.body)
+        self._piece: int = getattr(request.channel, "piece", PIECE)
+        self._size = self._body.size if size is None else size
+        self._pieces = plan.pieces()
+        self._at = self._end = 0
+        self._next = 0.0
+
+    def _due(self) -> float | None:
+        if self._at == self._size:
+            return None
+        # Pieces of no bytes have no time of their own.
+        while self._at == self._end:
+            self._end, self._next = next(self._pieces)
+        return self._next
+
+    def _write(self) -> None:
+        """Write a part of a piece; the remainder of a large piece goes first.
+
+        So the last part has the full size, and the transport asks for a pause after it.
         """
-        end = min((self._chunk + 1) * self._body.size // self._plan.chunks, self._size)
+        end = min(self._end, self._size)
         start, self._at = self._at, self._at + ((end - self._at) % self._piece or min(self._piece, end - self._at))
-        if self._at == end:
-            self._chunk += 1
         self._request.write(self._body.piece(start, self._at))
+
+
+class EventStream(TimedProducer):
+    """A body of events, in which silence is broken by comments.
+
+    Args:
+        request: the request whose answer this is.
+        clock: the clock that the events are timed by.
+        answer: the answer that the stream is.
+        place: the part of the body to write; None for all of it.
+
+    Attributes:
+        reached: whether the writing reached that part of the body.
+    """
+
+    def __init__(
+        self, request: ServedRequest, answer: "PendingAnswer", clock: IReactorTime, place: Place | None = None
+    ) -> None:
+        plan = answer.plan
+        super().__init__(request, plan, clock)
+        # The first event is due when the answer is, which a release can bring forward.
+        self._started = min(answer.due, self._started)
+        self._accepted = answer.accepted
+        self._events = cast("Stream", plan.stream)
+        self._place = place
+        self.reached = place is not None and not place.amount
+        self._number = self._events.first
+        self._bytes = 0
+        self._next = 0.0
+        self._last = clock.seconds()
+
+    def _due(self) -> float | None:
+        if self.reached or 0 < self._events.count < self._number:
+            return None
+        silent = self._last + SILENCE - self._started
+        return min(self._next, silent) if self._events.kind == "sse" else self._next
+
+    def _write(self) -> None:
+        now = self._last = self._clock.seconds()
+        due = self._started + self._next
+        if due > now:
+            self._request.write(COMMENT)
+            return
+        event = self._events.event(self._number, due - self._accepted, now - self._accepted, time())
+        self._request.write(self._up_to_the_place(event))
+        self._next += self._plan.between(self._number)
+        self._number += 1
+
+    def _up_to_the_place(self, event: bytes) -> bytes:
+        """Cut an event where the part ends that is to be written."""
+        self._bytes += len(event)
+        if self._place is None:
+            return event
+        if self._place.unitless:
+            self.reached = self._number - self._events.first + 1 >= self._place.amount
+            return event
+        over = self._bytes - self._place.amount
+        self.reached = over >= 0
+        return event[: len(event) - max(over, 0)]
+
+
+def sender(
+    request: ServedRequest, plan: Plan, clock: IReactorTime, place: Place | None = None
+) -> Delivery | EventStream:
+    """Make the producer of an answer's body, or of a part of it.
+
+    Args:
+        request: the request that is answered; not a HEAD.
+        plan: the answer's plan, with a body.
+        clock: the clock that the pieces are timed by.
+        place: the part of the body to write; None for all of it.
+    """
+    if plan.stream is None:
+        return Delivery(request, plan, clock, None if place is None else place.amount)
+    return EventStream(request, cast("PendingAnswer", request.pending_answer), clock, place)

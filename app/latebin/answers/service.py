@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Hashable, Iterator
 from importlib import import_module
-from typing import Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -26,7 +26,10 @@ from latebin.core.plan import Plan, Source
 from latebin.core.settings import Settings
 from latebin.timing import wakers
 
-Endpoint = Literal["delayed", "delay", "drip", "via", "as", "default"]
+if TYPE_CHECKING:
+    from latebin.core.stream import Kind
+
+Endpoint = Literal["delayed", "delay", "drip", "sse", "jsonl", "via", "as", "default"]
 """The endpoints that answer late, by the first segment of their paths; `default` is every path without one."""
 
 CHANGED_MEANWHILE: Final = Problem(
@@ -92,6 +95,8 @@ class Service:
             raise Refused(FULL)
         accepted = self.clock.seconds()
         planned, upstream = self._plan(request, endpoint, argument)
+        if planned.stream is not None:
+            planned = _resumed(request, planned)
         answer = request.pending_answer = PendingAnswer(planned, self.clock, self.pending, accepted, upstream)
         if planned.at == "body":
             begin(request, planned, None)
@@ -135,6 +140,9 @@ class Service:
             return self._delayed(request, argument)(), b""
         if endpoint == "drip":
             return plan.plan_drip(_query(request), self.settings), b""
+        if endpoint in ("sse", "jsonl"):
+            kind: Kind = "sse" if endpoint == "sse" else "ndjson"
+            return plan.plan_events(_query(request), kind, self.settings, self.source), b""
         if endpoint == "delay":
             return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), b""
         if endpoint == "via":
@@ -210,6 +218,23 @@ class Service:
         except ValueError as error:
             given = request.uri.decode("latin-1")
             raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
+
+
+def _resumed(request: ServedRequest, planned: Plan) -> Plan:
+    """Plan the rest of a stream for a client that has a part of it.
+
+    A client that has all of it gets a 204, at which an EventSource stops (HTML, section 9.2.3).
+    """
+    last = request.getHeader(b"Last-Event-ID")
+    if not last or planned.stream is None or planned.stream.kind != "sse":
+        return planned
+    text = last.decode("latin-1")
+    try:
+        rest = planned.stream.behind(text)
+    except ValueError as error:
+        detail = f"This stream cannot go on behind the last event: {error}."
+        raise wrong(detail, "Last-Event-ID", text, "the id of an event of this stream") from None
+    return attrs.evolve(planned, **({"status": 204, "body": None, "stream": None} if rest.ended else {"stream": rest}))
 
 
 def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:

@@ -184,6 +184,40 @@ SHAPES: Final = (
     Case(
         "a chunked body for HTTP/1.0", "/delayed?delay=10ms&framing=chunked", version="HTTP/1.0", wait=0.01, late=False
     ),
+    *(
+        Case(f"a stream: {name}", f"/delayed?delay=10ms&{query}", wait=0.01, over=over, late=False, headers=headers)
+        for name, query, over, headers in (
+            ("one event", "type=sse", 0.0, ()),
+            ("lines over a time", "type=ndjson&chunks=3&over=20ms", 0.02, ()),
+            ("events with data, drawn gaps", "type=sse&chunks=3&size=9&every=exponential(5ms)&seed=7&n=1", 0.1, ()),
+            ("silence longer than a comment's", "type=sse&chunks=2&every=40s", 40.0, ()),
+            ("the rest for a client that comes back", "type=sse&chunks=3&every=5ms", 0.01, ("Last-Event-ID: 2",)),
+        )
+    ),
+    Case("a stream for HTTP/1.0", "/delayed?delay=10ms&type=sse&chunks=2", version="HTTP/1.0", wait=0.01, late=False),
+    Case("HEAD of a stream", "/delayed?delay=10ms&type=sse&chunks=2", method="HEAD", wait=0.01, late=False),
+    Case(
+        "a stream for a client that has it all",
+        "/delayed?delay=10ms&type=sse&chunks=3",
+        204,
+        wait=0.01,
+        headers=("Last-Event-ID: 3",),
+    ),
+    Case("a stream for an unknown id", "/delayed?type=sse&chunks=3", 400, headers=("Last-Event-ID: 4",)),
+    Case("a stream for a wrong id", "/delayed?type=sse&chunks=3", 400, headers=("Last-Event-ID: x",)),
+    Case("gaps between the pieces of a body", "/delayed?delay=10ms&chunks=3&every=5ms", wait=0.01, over=0.01),
+    Case("a body at a rate", "/delayed?delay=10ms&rate=100", wait=0.01, over=0.521),
+    *(
+        Case(f"/{path}: {name}", f"/{path}?{query}", wait=wait, over=over, late=False)
+        for path in ("sse", "jsonl")
+        for name, query, wait, over in (
+            ("its defaults", "", 0.0, 5.0),
+            ("a count over a time", "count=3&duration=100ms&delay=1", 1.0, 0.1),
+            ("one event", "count=1", 0.0, 0.0),
+        )
+    ),
+    Case("POST of /sse", "/sse", 405, method="POST", allow="GET, HEAD, OPTIONS"),
+    *(Case(f"/sse with {query}", f"/sse?{query}", 400) for query in ("count=0", "jitter=2", "duration=soon", "n=1")),
     Case("a Retry-After header", "/delayed?delay=10ms&status=429&retry-after=30", 429, wait=0.01, late=True),
     Case(
         "a redirect with a Retry-After header",
@@ -253,6 +287,21 @@ SHAPES: Final = (
             "type=xml",
             "at=foot",
             "chunks=0",
+            "every=1s",
+            "every=1s&chunks=2&over=1s",
+            "rate=0",
+            "rate=1k&chunks=2",
+            "rate=1k&type=sse",
+            "rate=1&size=10k",
+            "type=sse&framing=length",
+            "type=sse&over=1s",
+            "type=sse&size=1m",
+            "type=sse&pieces=words",
+            "type=sse&chunks=0&fault=truncate",
+            "type=sse&chunks=2&fault=reset@3",
+            "fault=truncate@53",
+            "fault=truncate@-1",
+            "fault=tired@3",
             "chunks=53",
             "chunks=10001&size=20000",
             "chunks=2&size=0",
@@ -539,9 +588,12 @@ CASES: Final = (
 """Every request of the contract; two answers to one case differ only where MEASURED matches."""
 
 MEASURED: Final = re.compile(
-    rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+|(?<=^X-Request-Id: )[0-9a-f]{32}(?=\r\n)", re.MULTILINE
+    rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+|(?<=^X-Request-Id: )[0-9a-f]{32}(?=\r\n)"
+    # The size of a chunk with an event depends on the digits of the event's figures.
+    rb"|(?<=_ms\": )[0-9.]+|(?<=timestamp\": )[0-9]+|^[0-9a-f]+\r\n(?=retry: |id: |\{\"n\"|\{\"id\")",
+    re.MULTILINE,
 )
-"""The parts of an answer that may differ each time: Date, the measured delay and a request id of the service's own."""
+"""The parts of an answer that may differ each time: Date, the id of the request and measured times."""
 
 Leaving = Literal["at once", "after the headers"]
 """When a client leaves: as soon as the last byte is sent, or when response headers have arrived."""
@@ -658,6 +710,31 @@ CONVERSATIONS: Final = (
         (),
         raw="GET {prefix}/delayed HTTP/1.1\r\nHo",
         leaves="at once",
+        stays=False,
+    ),
+    Conversation(
+        "headers before the delay of a stream",
+        (Case("", "/delayed?delay=10ms&type=sse&chunks=2&every=5ms&at=body", wait=0.01, over=0.005),),
+    ),
+    *(
+        Conversation(
+            f"a {kind} stream that resets behind an event",
+            (Case("", f"/delayed?delay=10ms&type={kind}&chunks=4&every=5ms&fault=reset@2", wait=0.01, over=0.025),),
+            (200,),
+            stays=False,
+        )
+        for kind in ("sse", "ndjson")
+    ),
+    Conversation(
+        "a stream that is truncated in an event",
+        (
+            Case(
+                "",
+                "/delayed?delay=10ms&type=ndjson&chunks=3&every=5ms&fault=truncate@60b",
+                wait=0.01,
+                over=0.01,
+            ),
+        ),
         stays=False,
     ),
     *(

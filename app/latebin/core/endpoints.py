@@ -8,7 +8,7 @@ import attrs
 from latebin.core.http.reply import ALLOWED, ALLOWED_GET, METHODS
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.size import render as render_size
-from latebin.core.parameters import DELAY, DELAYED, DRIP, NAME, PREDICT, SECONDS, TOPIC, VIA, Parameter
+from latebin.core.parameters import DELAY, DELAYED, DRIP, EVENTS, NAME, PREDICT, SECONDS, TOPIC, VIA, Parameter
 from latebin.core.settings import Settings
 
 PREFIXES: Final = {"klein": "", "resource": "/raw"}
@@ -87,6 +87,8 @@ ENDPOINTS: Final = (
         path_parameters=(SECONDS,),
     ),
     Endpoint("/drip", "sends bytes one by one, as httpbin does", "drip", query=DRIP),
+    Endpoint("/sse", "sends server-sent events, as go-httpbin does", "sse", query=EVENTS),
+    Endpoint("/jsonl", "sends lines of JSON, as go-httpbin does", "jsonl", query=EVENTS),
     Endpoint(
         "/as/{name}",
         "answers as a scenario says, at this path and at every path below it",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from latebin.core import stream
 from latebin.core.endpoints import Endpoint, endpoints, with_values
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import MAX_GIVEN
@@ -140,7 +141,10 @@ _PROBLEM: Final = {"application/problem+json": _schema("Problem")}
 
 _DRIPPED: Final[Json] = {"application/octet-stream": {}}
 
-_LATE: Final[Json] = {body.content_type.decode("ascii").partition(";")[0]: {} for body in TYPES.values()}
+_LATE: Final[Json] = {
+    content_type.decode("ascii").partition(";")[0]: {}
+    for content_type in (*(body.content_type for body in TYPES.values()), *stream.TYPES.values())
+}
 
 _REFUSED: Final = {
     "400": _response("A parameter is wrong; the problem names it.", _PROBLEM),
@@ -185,6 +189,17 @@ ANSWERS: Final[Mapping[str, Json]] = {
         **{str(status): _response("An answer without a body.", {}, _TIMING) for status in sorted(EMPTY)},
         **_refused_or(_DRIPPED),
         "default": _response(f"{_AS_ASKED} Or the service failed.", {**_PROBLEM, **_DRIPPED}),
+    },
+    **{
+        name: {
+            "200": _response(text, {kind: {}}, _TIMING),
+            **_REFUSED,
+            "503": _response("Too much is pending.", _PROBLEM),
+        }
+        for name, text, kind in (
+            ("sse", "Events, one by one.", "text/event-stream"),
+            ("jsonl", "Lines of JSON, one by one.", "application/x-ndjson"),
+        )
     },
     "via": {
         **_refused_or({"*/*": {}}),

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 import attrs
 
-from latebin.core import faults
+from latebin.core import faults, stream
 from latebin.core.http import answer_header
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
@@ -33,6 +33,9 @@ Reader = Callable[[str, Settings], Any]
 MAX_CHUNKS: Final = 10_000
 MAX_TEXT: Final = 64 * 1024
 """Bytes of the largest body in the text of a scenario."""
+
+MAX_RATE: Final = 1024**3
+"""Bytes a second of the highest rate."""
 
 MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
@@ -131,7 +134,14 @@ def _status(text: str, settings: Settings) -> chance.Chance:
 
 def _fault(text: str, settings: Settings) -> chance.Chance:
     found = chance.parse(text)
-    _one_of(faults.KINDS)(found.what, settings)
+    faults.parse(found.what)
+    return found
+
+
+def _rate(text: str, settings: Settings) -> int:
+    found = size.parse(text)
+    if not 0 < found <= MAX_RATE:
+        raise ValueError(f"expected a rate from 1 to {size.render(MAX_RATE)} bytes a second")
     return found
 
 
@@ -225,6 +235,14 @@ def _numbytes(text: str, settings: Settings) -> int:
         raise ValueError("expected a number above 0")
     return min(found, MAX_NUMBYTES, settings.max_body)
 
+
+def _jitter(text: str, settings: Settings) -> float:
+    if not _FRACTION.fullmatch(text):
+        raise ValueError("expected a number from 0 to 1")
+    return float(text)
+
+
+_FRACTION: Final = re.compile(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?|\.[0-9]{1,9}")
 
 _SHOWN: Final = 40
 """The most characters of a wrong value in the detail of a refusal; the member `given` has more."""
@@ -353,17 +371,17 @@ DELAYED: Final = (
         bound="`--max-body`",
         example="64k",
         read=_size,
-        schema={"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[km]?$"},
+        schema={"type": "string", "format": "size", "pattern": "^[0-9]{1,15}[bkm]?$"},
     ),
     Parameter(
         name="type",
         meaning="the type of the body",
-        accepted=", ".join(TYPES),
+        accepted=f"{', '.join(TYPES)}; {' or '.join(stream.TYPES)} for a stream of events",
         default="html",
         bound="one of these",
         example="json",
-        read=_one_of(TYPES),
-        schema={"type": "string", "enum": list(TYPES)},
+        read=_one_of((*TYPES, *stream.TYPES)),
+        schema={"type": "string", "enum": [*TYPES, *stream.TYPES]},
     ),
     Parameter(
         name="at",
@@ -377,13 +395,13 @@ DELAYED: Final = (
     ),
     Parameter(
         name="chunks",
-        meaning="the number of pieces in which the body is sent",
-        accepted=f"a whole number from 1 to {MAX_CHUNKS}, at most the number of bytes in the body",
+        meaning="the number of pieces in which the body is sent, or of events in a stream",
+        accepted=f"a whole number from 1 to {MAX_CHUNKS}, at most the bytes of the body; 0 for a stream without end",
         default="1",
         bound=f"{MAX_CHUNKS}",
         example="4",
-        read=_whole(1, MAX_CHUNKS),
-        schema=_number(1, MAX_CHUNKS),
+        read=_whole(0, MAX_CHUNKS),
+        schema=_number(0, MAX_CHUNKS),
     ),
     Parameter(
         name="over",
@@ -395,6 +413,27 @@ DELAYED: Final = (
         read=_period,
         schema={**_DURATION, "format": "period"},
         beside={"chunks": "4"},
+    ),
+    Parameter(
+        name="every",
+        meaning="the time between two pieces or events, in place of `over`",
+        accepted=f"{grammar.ACCEPTED}; together with chunks or the type of a stream",
+        default="all at once",
+        bound="a draw above `--max-delay` is cut to it",
+        example="exponential(20ms)",
+        read=_delay,
+        schema=_DELAY,
+        beside={"chunks": "4"},
+    ),
+    Parameter(
+        name="rate",
+        meaning="the bytes of the body that are sent in a second, evenly",
+        accepted="a size such as 64k; alone, without chunks, over, every or the type of a stream",
+        default="as fast as the client reads",
+        bound="1024m; the body takes at most `--max-delay`",
+        example="64k",
+        read=_rate,
+        schema={"type": "string", "format": "rate", "pattern": "^[0-9]{1,15}[bkm]?$"},
     ),
     Parameter(
         name="framing",
@@ -420,12 +459,12 @@ DELAYED: Final = (
     Parameter(
         name="fault",
         meaning="a failure in place of the answer, after the wait",
-        accepted=f"{', '.join(faults.KINDS)}, or reset:10% for a share of the answers",
+        accepted=f"{faults.ACCEPTED}; reset:10% for a share of the answers",
         default="none",
         bound="one of these",
         example="reset:10%",
         read=_fault,
-        schema={"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(:{_SHARE})?$"},
+        schema={"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(@[0-9]{{1,15}}[bkm]?)?(:{_SHARE})?$"},
         via=True,
     ),
     HEADER,
@@ -468,6 +507,17 @@ SCENARIO: Final = (
         read=_content_type,
         schema={"type": "string", "maxLength": 100},
         beside={"body": '{"id": 1}'},
+    ),
+    Parameter(
+        name="pieces",
+        meaning="the piece of the body that each event of a stream has",
+        accepted=", ".join(stream.PIECES),
+        default="lines",
+        bound="one of these",
+        example="words",
+        read=_one_of(stream.PIECES),
+        schema={"type": "string", "enum": list(stream.PIECES)},
+        beside={"type": "sse", "body": '{"id": 1}'},
     ),
 )
 """The parameters of a scenario."""
@@ -542,6 +592,32 @@ DRIP: Final = (
     ),
 )
 """The parameters of `/drip`."""
+
+EVENTS: Final = (
+    Parameter(
+        name="count",
+        meaning="the number of events",
+        accepted=f"a whole number from 1 to {MAX_CHUNKS}",
+        default="10",
+        bound=f"{MAX_CHUNKS}",
+        example="5",
+        read=_whole(1, MAX_CHUNKS),
+        schema=_number(1, MAX_CHUNKS),
+    ),
+    attrs.evolve(DRIP[0], meaning="the time over which the events are sent", default="5 for `/sse`, 0 for `/jsonl`"),
+    attrs.evolve(DRIP[3], meaning="the time that the answer waits before its first event"),
+    Parameter(
+        name="jitter",
+        meaning="the share by which the time between two events varies, up and down",
+        accepted="a number from 0 to 1",
+        default="0",
+        bound="1",
+        example="0.5",
+        read=_jitter,
+        schema={"type": "string", "pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"},
+    ),
+)
+"""The parameters of `/sse` and `/jsonl`."""
 
 VIA: Final = tuple(parameter for parameter in DELAYED if parameter.via)
 """The parameters of `/via/NAME`, which come in headers: all but those of the body, which is the upstream's."""

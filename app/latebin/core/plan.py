@@ -3,20 +3,25 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
+from itertools import accumulate
 from typing import Any, Final, cast
 
 import attrs
 
+from latebin.core import faults, stream
+from latebin.core.faults import Place
 from latebin.core.http.body import SENTENCES, Body, sized, whole
 from latebin.core.http.reply import SAFE, Headers
 from latebin.core.language import draw, prediction
 from latebin.core.language.chance import Chance
 from latebin.core.language.distributions import Distribution, Fixed
 from latebin.core.language.duration import render
+from latebin.core.language.size import render as render_size
 from latebin.core.parameters import (
     DELAY,
     DELAYED,
     DRIP,
+    EVENTS,
     MAX_CHUNKS,
     MAX_SECONDS,
     PREDICT,
@@ -32,9 +37,13 @@ from latebin.core.parameters import (
     wrong,
 )
 from latebin.core.settings import Settings
+from latebin.core.stream import Stream
 
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
+
+PIECES_PER_SECOND: Final = 10
+"""The pieces in which a body with a rate is sent, where a piece has at least a byte."""
 
 Arguments = Mapping[str, Any]
 """The values of the given parameters, by name."""
@@ -55,6 +64,10 @@ class Plan:
         chunked: whether the chunked coding frames the body, instead of its length.
         retry_after: seconds for the header of that name; None for no header.
         fault: the failure, one of `latebin.core.faults.KINDS`; None for an intact answer.
+        place: the part of the body that is sent before the failure; None for the kind's own place.
+        gap: returns the seconds from a piece to the next by the piece's number, from 1; None for even gaps.
+        rate: bytes of the body that are sent in a second; None for no limit.
+        stream: the events of the body; None for a body of bytes.
         forwarded: whether the answer is that of an upstream.
         extra: requested headers, each name once with its values; they replace the service's own.
         asked_ms: the wait in milliseconds, as headers and log report it.
@@ -71,6 +84,10 @@ class Plan:
     chunked: bool = False
     retry_after: int | None = None
     fault: str | None = None
+    place: Place | None = None
+    gap: Callable[[int], float] | None = attrs.field(default=None, eq=False)
+    rate: int | None = None
+    stream: Stream | None = None
     forwarded: bool = False
     extra: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     asked_ms: float = attrs.field(init=False, repr=False, eq=False)
@@ -83,7 +100,10 @@ class Plan:
     @headers.default
     def _framing_and_retry(self) -> Headers:
         framing: Headers = ()
-        if self.body is not None:
+        if self.stream is not None and self.body is not None:
+            # nginx holds an answer back unless it has this header.
+            framing = (b"Content-Type", self.body.content_type), (b"X-Accel-Buffering", b"no")
+        elif self.body is not None:
             length = () if self.chunked else ((b"Content-Length", b"%d" % self.body.size),)
             framing = (b"Content-Type", self.body.content_type), *length
         elif self.status == HTTPStatus.RESET_CONTENT:
@@ -91,6 +111,30 @@ class Plan:
             framing = ((b"Content-Length", b"0"),)
         retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
         return *framing, *SAFE, *retry
+
+    def between(self, piece: int) -> float:
+        """Return the seconds from the moment when a piece is due to the next.
+
+        Args:
+            piece: the number of the first of both, from 1.
+        """
+        return self.over / max(self.chunks - 1, 1) if self.gap is None else self.gap(piece)
+
+    def pieces(self) -> Iterator[tuple[int, float]]:
+        """Yield the end of each piece of the body, and when it is due.
+
+        Returns:
+            The offset in the body, and seconds from the end of the wait.
+        """
+        size = 0 if self.body is None else self.body.size
+        if self.rate is not None:
+            step = max(self.rate // PIECES_PER_SECOND, 1)
+            return ((min(end, size), min(end, size) / self.rate) for end in range(step, size + step, step))
+        ends = ((piece + 1) * size // self.chunks for piece in range(self.chunks))
+        if self.gap is None:
+            last = max(self.chunks - 1, 1)
+            return ((end, self.over * piece / last) for piece, end in enumerate(ends))
+        return zip(ends, accumulate(map(self.gap, range(1, self.chunks)), initial=0.0), strict=True)
 
 
 @attrs.frozen
@@ -166,22 +210,27 @@ def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upst
     wait, limited = draws.delay.sample(draws.uniforms("delay", draws.delay), draws.n)
     drawn = draws.event("status", arguments.get("status"))
     status = int(drawn or 200)
-    fault = draws.event("fault", arguments.get("fault"))
+    kind, place = faults.parse(found) if (found := draws.event("fault", arguments.get("fault"))) else (None, None)
+    events = _stream(arguments)
     plan = Plan(
         wait=min(wait, settings.max_delay),
         cut=limited or wait > settings.max_delay,
         status=status,
-        body=None if status in EMPTY else _body(arguments),
+        body=None if status in EMPTY else _body(arguments, events),
         at=arguments.get("at", "headers"),
-        chunks=arguments.get("chunks", 1),
+        chunks=arguments.get("chunks", 1) if events is None else events.count,
         over=arguments.get("over", 0.0),
-        chunked=arguments.get("framing") == "chunked" or fault == "badchunk",
+        chunked=arguments.get("framing") == "chunked" or kind == "badchunk",
         retry_after=arguments.get("retry-after") if can_retry_after(status) else None,
-        fault=fault,
-        forwarded=upstream and drawn is None and fault is None,
+        fault=kind,
+        place=place,
+        gap=draws.gap(arguments.get("every")),
+        rate=arguments.get("rate"),
+        stream=None if status in EMPTY else events,
+        forwarded=upstream and drawn is None and kind is None,
         extra=_grouped(arguments.get("header", ())),
     )
-    _check_pieces(plan)
+    _check_pieces(arguments, plan, settings)
     return plan
 
 
@@ -203,10 +252,31 @@ def check(arguments: Arguments, settings: Settings) -> None:
         _draw_plan({**without_draws, **own}, settings, source)
 
 
-def _body(arguments: Arguments) -> Body:
+def _body(arguments: Arguments, events: Stream | None) -> Body:
+    if events is not None:
+        return whole(arguments.get("content-type", stream.TYPES[events.kind]), b"")
     if "body" in arguments:
         return whole(arguments.get("content-type", b"text/plain; charset=utf-8"), arguments["body"])
     return sized(arguments.get("type", "html"), arguments.get("size"))
+
+
+def _stream(arguments: Arguments) -> Stream | None:
+    """Make the stream that the parameters ask for; None without one."""
+    kind = arguments.get("type")
+    if kind not in stream.TYPES:
+        return None
+    if arguments.get("size", 0) > stream.MAX_DATA:
+        given = render_size(arguments["size"])
+        raise wrong(f'Invalid size "{given}": an event is too large.', "size", given, f"at most {stream.MAX_DATA}")
+    if "body" not in arguments:
+        return stream.stream(kind, arguments.get("chunks"), arguments.get("size"))
+    unit = arguments.get("pieces", "lines")
+    try:
+        return stream.stream_of(kind, arguments.get("chunks"), arguments["body"], unit)
+    except ValueError as error:
+        raise wrong(
+            f"Invalid body: {error}.", "body", f"{len(arguments['body'])} bytes", f"UTF-8 with {unit}"
+        ) from None
 
 
 def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
@@ -216,15 +286,73 @@ def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple
     return tuple((name, tuple(values)) for name, values in found.items())
 
 
-def _check_pieces(plan: Plan) -> None:
+def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings) -> None:
+    """Refuse parameters of the body's pieces that contradict each other or the body.
+
+    Raises:
+        Refused: 400, with one of these parameters.
+    """
+    for name, others in _EXCLUSIVE.items():
+        for other in others & arguments.keys() if name in arguments else ():
+            detail = f"{name} and {other} contradict each other."
+            raise wrong(detail, name, str(arguments[name]), f"{name} or {other}, not both")
+    (_check_bytes if plan.stream is None else _check_events)(arguments, plan)
+    if plan.rate is not None and plan.body is not None and plan.body.size > plan.rate * settings.max_delay:
+        detail = f"The body would take longer than the longest delay, {render(settings.max_delay)}."
+        raise wrong(detail, "rate", render_size(plan.rate), "a higher rate")
+
+
+_EXCLUSIVE: Final = {"every": {"over"}, "rate": {"chunks", "over", "every"}}
+"""Parameters that determine the times of the pieces, each with those that it excludes."""
+
+
+def _check_bytes(arguments: Arguments, plan: Plan) -> None:
     most = MAX_CHUNKS if plan.body is None else max(plan.body.size, 1)
     if plan.chunks > most:
         detail = f'Invalid chunks "{plan.chunks}": the body has fewer bytes than pieces.'
         raise wrong(detail, "chunks", str(plan.chunks), f"at most {most}")
-    if plan.over and plan.chunks == 1:
-        over = render(plan.over)
-        detail = f'Invalid over "{over}": the body has one piece.'
-        raise wrong(detail, "over", over, "chunks of at least 2 beside it")
+    if not plan.chunks:
+        raise wrong('Invalid chunks "0": the body has an end.', "chunks", "0", "from 1 up, or the type of a stream")
+    for name in ("over", "every"):
+        if arguments.get(name) and plan.chunks == 1:
+            given = render(plan.over) if name == "over" else str(arguments[name])
+            detail = f'Invalid {name} "{given}": the body has one piece.'
+            raise wrong(detail, name, given, "chunks of at least 2 beside it")
+    if "pieces" in arguments:
+        raise wrong("The body is not a stream.", "pieces", arguments["pieces"], "the type of a stream beside it")
+    if plan.place is not None and plan.body is not None and plan.place.amount > plan.body.size:
+        place = str(plan.place.amount)
+        raise wrong(
+            f"The body ends before byte {place}.", "fault", f"{plan.fault}@{place}", f"at most @{plan.body.size}"
+        )
+
+
+def _check_events(arguments: Arguments, plan: Plan) -> None:
+    events = cast("Stream", plan.stream)
+    if plan.rate is not None:
+        raise wrong("A stream has no rate.", "rate", render_size(plan.rate), "every, the time between two events")
+    if arguments.get("framing") == "length":
+        raise wrong("The length of a stream is unknown.", "framing", "length", "chunked")
+    if "pieces" in arguments and "body" not in arguments:
+        raise wrong("The stream carries no body.", "pieces", arguments["pieces"], "a body beside it, in a scenario")
+    if plan.over and events.count in (0, 1):
+        over, number = render(plan.over), "no end" if not events.count else "one event"
+        raise wrong(f'Invalid over "{over}": the stream has {number}.', "over", over, "chunks of at least 2, or every")
+    kind, place = _fault(arguments)
+    if place is not None and place.unitless and 0 < events.count < place.amount:
+        detail = f"The stream ends before event {place.amount}."
+        raise wrong(detail, "fault", f"{kind}@{place.amount}", f"at most @{events.count}")
+    if kind in HALVES and place is None and not events.count:
+        raise wrong("A stream without end has no half.", "fault", kind, f"a place, such as {kind}@3")
+
+
+def _fault(arguments: Arguments) -> tuple[str, Place | None]:
+    """Return the kind and the place of the fault that may be drawn."""
+    return faults.parse(arguments["fault"].what) if "fault" in arguments else ("", None)
+
+
+HALVES: Final = ("truncate", "badchunk")
+"""The faults that happen in the middle of a body."""
 
 
 class _Draws:
@@ -233,6 +361,7 @@ class _Draws:
     def __init__(self, arguments: Arguments, settings: Settings, source: Source) -> None:
         self._seed = arguments.get("seed")
         self._random = source.random
+        self._longest = settings.max_delay
         if "n" in arguments and self._seed is None:
             n = str(arguments["n"])
             raise wrong(f'Invalid n "{n}": there is no seed.', "n", n, "a seed beside it")
@@ -257,6 +386,20 @@ class _Draws:
         if self._seed is None:
             return draw.unseeded(self._random)
         return draw.seeded(purpose, self._seed, str(expression), self.n)
+
+    def gap(self, every: Distribution | None) -> Callable[[int], float] | None:
+        """Make the function that draws the time behind a piece.
+
+        With a seed, each gap is a draw of its own, so that a stream can go on in its middle.
+        """
+        if every is None:
+            return None
+        longest = self._longest
+
+        def drawn(piece: int) -> float:
+            return min(every.draw(self.uniforms(f"every {piece}", every), piece), longest)
+
+        return drawn
 
     def event(self, purpose: str, chance: Chance | None) -> str | None:
         """Draw whether an event happens.
@@ -319,6 +462,30 @@ def plan_drip(query: bytes, settings: Settings) -> Plan:
         chunks=chunks,
         # httpbin pauses after the last byte, too, so the pieces span one pause less than the duration.
         over=arguments.get("duration", 2.0) * (chunks - 1) / chunks,
+    )
+
+
+def plan_events(query: bytes, kind: stream.Kind, settings: Settings, source: Source) -> Plan:
+    """Plan the answer of `/sse` or `/jsonl`, whose events come as from go-httpbin.
+
+    Raises:
+        Refused: 400, as in `read_arguments`.
+    """
+    arguments = read_query(query, EVENTS, settings)
+    count, jitter = arguments.get("count", 10), arguments.get("jitter", 0.0)
+    over = arguments.get("duration", 5.0 if kind == "sse" else 0.0) if count > 1 else 0.0
+    pause: float = over / max(count - 1, 1)
+
+    def gap(piece: int) -> float:
+        return pause * (1 + float(jitter) * (2 * source.random() - 1))
+
+    return Plan(
+        wait=arguments.get("delay", 0.0),
+        body=whole(stream.TYPES[kind], b""),
+        chunks=count,
+        over=over,
+        gap=gap if jitter else None,
+        stream=Stream(kind, count, ping=True),
     )
 
 

@@ -8,12 +8,14 @@ from typing import Any, Final
 
 import attrs
 
+from latebin.core import stream
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.language.chance import Chance
 from latebin.core.language.distributions import Distribution, Fixed, Mix
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.prediction import Prediction, predict
 from latebin.core.language.share import render as render_share
+from latebin.core.language.size import render as render_size
 from latebin.core.parameters import (
     DELAYED,
     NAME,
@@ -355,8 +357,9 @@ def _together(arguments: dict[str, Any]) -> dict[str, Any]:
             first = min(shape)
             accepted = f"{', '.join(names)} beside an upstream"
             raise wrong("The upstream determines the shape of the answer.", first, str(arguments[first]), accepted)
-    if "body" in arguments and arguments.keys() & {"size", "type"}:
-        other = min(arguments.keys() & {"size", "type"})
+    shaping = {"size"} if arguments.get("type") in stream.TYPES else {"size", "type"}
+    if "body" in arguments and arguments.keys() & shaping:
+        other = min(arguments.keys() & shaping)
         raise wrong("The body already determines size and type.", other, str(arguments[other]), "a body alone")
     if "content-type" in arguments and "body" not in arguments:
         raise wrong(
@@ -411,13 +414,17 @@ def understood(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _canonical(name, value) for name, value in arguments.items()}
 
 
+_RENDERED: Final[Mapping[str, Callable[[Any], str]]] = {"over": render_duration, "rate": render_size}
+"""Functions that write the values of parameters whose type does not."""
+
+
 def _canonical(name: str, value: object) -> object:
     if isinstance(value, Chance):
         return value.what if value.share == 1 else f"{value.what}:{render_share(value.share)}"
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
-    if name == "over" and isinstance(value, float):
-        return render_duration(value)
+    if name in _RENDERED:
+        return _RENDERED[name](value)
     if name == "header" and isinstance(value, tuple):
         return [b": ".join(each).decode("ascii") for each in value]
     if isinstance(value, Answers):

@@ -69,6 +69,14 @@ class DelayedKlein:
     def drip(self, request: ServedRequest) -> Deferred[bytes]:
         return self._wait(request, self.service.accept(request, "drip"))
 
+    @router.route("/sse", methods=["GET", "HEAD"])
+    def sse(self, request: ServedRequest) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "sse"))
+
+    @router.route("/jsonl", methods=["GET", "HEAD"])
+    def jsonl(self, request: ServedRequest) -> Deferred[bytes]:
+        return self._wait(request, self.service.accept(request, "jsonl"))
+
     @router.route("/via/<name>")
     @router.route("/via/<name>/<path:rest>")
     def via(self, request: ServedRequest, name: str, rest: str = "") -> Deferred[bytes]:

@@ -130,6 +130,24 @@ class DripResource(RawResource):
     render_HEAD = render_GET
 
 
+class SseResource(RawResource):
+    """The endpoint that sends server-sent events, as go-httpbin's `/sse` does."""
+
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "sse"))
+
+    render_HEAD = render_GET
+
+
+class JsonlResource(RawResource):
+    """The endpoint that sends lines of JSON, as go-httpbin's `/jsonl` does."""
+
+    def render_GET(self, request: ServedRequest) -> int:
+        return self._wait(request, self.service.accept(request, "jsonl"))
+
+    render_HEAD = render_GET
+
+
 class ViaResource(RawResource):
     """The endpoint that passes a request on to an upstream, late, and its answer back."""
 
@@ -183,6 +201,8 @@ def tree(service: Service) -> Resource:
     root.putChild(b"delayed", DelayedResource(service))
     root.putChild(b"delay", SegmentResource(service, DelayResource))
     root.putChild(b"drip", DripResource(service))
+    root.putChild(b"sse", SseResource(service))
+    root.putChild(b"jsonl", JsonlResource(service))
     root.putChild(b"via", SegmentResource(service, ViaResource))
     root.putChild(b"as", SegmentResource(service, ScenarioResource))
     root.putChild(b"predict", PredictResource(service))

@@ -5,9 +5,9 @@ from typing import Final
 
 ACCEPTED: Final = "a size in bytes such as 100, 64k or 1m; k and m are powers of 1024"
 
-_SIZE: Final = re.compile(r"([0-9]{1,15})([km]?)")
+_SIZE: Final = re.compile(r"([0-9]{1,15})([bkm]?)")
 
-_BYTES: Final = {"": 1, "k": 1024, "m": 1024**2}
+_BYTES: Final = {"": 1, "b": 1, "k": 1024, "m": 1024**2}
 
 
 def parse(text: str) -> int:
