@@ -32,6 +32,10 @@ USED = {
     "channel_output.py": """
         _rawHeaders _tempDataBuffer
     """,
+    "channel_share.py": """
+        _buffer _busyReceiving _finishRequestBody _handlingRequest _networkProducer _transferDecoder
+        _waitingForTransport
+    """,
     "connection.py": """
         _callLater _channel _factory _negotiatedProtocol _networkProducer _requestFactory _site _timeOut
         twisted.web.http._GenericHTTPChannelProtocol

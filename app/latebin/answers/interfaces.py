@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem, Reply
     from latebin.core.settings import Settings
+    from latebin.timing.budget import TurnBudget
     from latebin.timing.timeouts import Timeouts
 
 
@@ -140,6 +141,7 @@ class Host(Protocol):
     settings: "Settings"
     timeOut: float | None
     timeouts: "Timeouts"
+    budget: "TurnBudget"
 
     @property
     def connections(self) -> Connections: ...

@@ -45,6 +45,7 @@ class StreamedBody:
         self._produced: Deferred[None] = Deferred(lambda _: self.close())
         self._consumer: IConsumer | None = None
         self._kept: list[bytes] = []
+        self._size = 0
         self._room = most
         self._paused = self._whole = self._held = False
 
@@ -63,6 +64,7 @@ class StreamedBody:
         self._room -= len(data)
         if self._source is not None and not self.full:
             self._kept.append(data)
+            self._size += len(data)
             self._pass_on()
             self._balance()
         return len(data)
@@ -108,7 +110,7 @@ class StreamedBody:
 
     def stopProducing(self) -> None:
         """Stop passing the body on, and drop the rest."""
-        self._kept.clear()
+        self._forget()
         self._balance()
         self._source = self._consumer = None
 
@@ -116,7 +118,7 @@ class StreamedBody:
         if self._consumer is None or self._paused:
             return
         data = b"".join(self._kept)
-        self._kept.clear()
+        self._forget()
         if data:  # an empty chunk would end a chunked body
             self._consumer.write(data)
         if self.moved is not None:
@@ -126,8 +128,13 @@ class StreamedBody:
             self._consumer = None
             self._produced.callback(None)
 
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._size = 0
+
     def _balance(self) -> None:
-        full = sum(map(len, self._kept)) >= WINDOW
+        # Not by a look at each piece: a client may send a window in pieces of one byte.
+        full = self._size >= WINDOW
         if self._source is not None and full != self._held:
             self._held = full
             (self._source.hold if full else self._source.release)()

@@ -25,6 +25,7 @@ from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
 from latebin.core.settings import Settings
 from latebin.timing import wakers
+from latebin.timing.budget import TurnBudget
 
 if TYPE_CHECKING:
     from latebin.core.stream import Kind
@@ -57,6 +58,7 @@ class Service:
         agent: the agent that passes requests on; None where there is no upstream.
         capacity: the limit of pending answers.
         scenarios: the scenarios.
+        budget: the budget of each turn for what the clients send.
         pending: the answers of this style that wait.
     """
 
@@ -66,6 +68,7 @@ class Service:
     agent: IAgent | None = None
     capacity: Capacity = attrs.field(factory=Capacity)
     scenarios: Scenarios = attrs.field(default=attrs.Factory(lambda self: Scenarios(self.settings), takes_self=True))
+    budget: TurnBudget = attrs.field(default=attrs.Factory(lambda self: TurnBudget(self.clock), takes_self=True))
     _known: dict[Hashable, Callable[[], Plan]] = attrs.field(factory=dict, init=False)
     pending: PendingAnswers = attrs.field(
         init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)

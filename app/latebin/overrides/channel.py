@@ -41,7 +41,7 @@ class Channel(LimitedChannel):
         super().allContentReceived()
         if self._answered is not None:
             answered, self._answered = self._answered, None
-            super().requestDone(answered)
+            self.requestDone(answered)
 
     def requestDone(self, request: HTTPRequest) -> None:
         """Go on to the next request as soon as the body has come."""

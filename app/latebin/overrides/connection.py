@@ -48,13 +48,7 @@ class Connection(_GenericHTTPChannelProtocol):
             else:
                 self._channel.dataReceived(data)
         except Exception:  # noqa: BLE001  # a byte can cause any
-            self._fail(Failure())
-
-    def _fail(self, failure: Failure) -> None:
-        report(self.log, failure, self._channel.getPeer())
-        client = by_client(failure)
-        self.site.connection_error("client" if client else "service")
-        self.abort("protocol_error" if client else "failed")
+            fail(cast("Channel | HTTP2Channel", self._channel), Failure())
 
     def _begin(self, data: bytes) -> None:
         transport: Any = self._channel.transport
@@ -93,5 +87,22 @@ class Connection(_GenericHTTPChannelProtocol):
         Args:
             end: the reason, for those whose answers are lost by it.
         """
-        cast("Channel | HTTP2Channel", self._channel).ended = end
-        cast("ITCPTransport", self._channel.transport).abortConnection()
+        _abort(cast("Channel | HTTP2Channel", self._channel), end)
+
+
+def fail(channel: "Channel | HTTP2Channel", failure: Failure) -> None:
+    """End a connection, and count and log why.
+
+    Args:
+        channel: the connection's own part.
+        failure: the exception that bytes of the client have caused.
+    """
+    report(Connection.log, failure, channel.getPeer())
+    client = by_client(failure)
+    channel.site.connection_error("client" if client else "service")
+    _abort(channel, "protocol_error" if client else "failed")
+
+
+def _abort(channel: "Channel | HTTP2Channel", end: "End") -> None:
+    channel.ended = end
+    cast("ITCPTransport", channel.transport).abortConnection()

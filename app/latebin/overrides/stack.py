@@ -164,10 +164,10 @@ def _stock_reactor() -> "ReactorBase":
 
 
 def _tuned_protocol() -> "Callable[[], IProtocol]":
-    from latebin.overrides.channel import Channel  # noqa: PLC0415
+    from latebin.overrides.channel_share import SharingChannel  # noqa: PLC0415
     from latebin.overrides.connection import Connection  # noqa: PLC0415
 
-    return lambda: Connection(Channel())
+    return lambda: Connection(SharingChannel())
 
 
 def _tuned_request() -> "type[Request]":

@@ -45,6 +45,7 @@ class ServiceSite(server.Site):
 
     Attributes:
         connections: the open connections.
+        budget: the budget of each turn for what the clients send.
         identify: a function that gives a request its id, as `RequestIds` does.
         settings: the settings as they were given.
         timeouts: the timeouts of the connections.
@@ -71,6 +72,7 @@ class ServiceSite(server.Site):
         self._cors = Cors(frozenset(self.settings.cors)) if self.settings.cors else None
         self._metrics = resource.metrics
         self.timeouts = Timeouts(self.reactor)
+        self.budget = resource.budget
         self.connections = resource.connections
         self.assign = RequestIds(token_hex(10)).assign
 

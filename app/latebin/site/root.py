@@ -25,6 +25,7 @@ from latebin.styles.resource import tree
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import Metrics
 from latebin.timing.activity import Activity
+from latebin.timing.budget import TurnBudget
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -62,6 +63,7 @@ class Root(Resource):
         activity: brings the looks at an idle service back to their interval.
         connections: the site's connections; the service takes traffic until they are to end.
         scenarios: the scenarios, which both styles share.
+        budget: the budget of each turn for what the clients send.
         settings: the settings as they were given.
     """
 
@@ -81,6 +83,7 @@ class Root(Resource):
         self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity)
         self.connections = Connections(self.activity)
         self.scenarios = klein.scenarios
+        self.budget = klein.budget
         self._default = settings.default_scenario
         self._klein = choose(settings.stack).klein()(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
@@ -167,6 +170,7 @@ class ScenarioRoot(Resource):
         self.metrics = root.metrics
         self.connections = root.connections
         self.scenarios = root.scenarios
+        self.budget = root.budget
         self._root = root
         self._name = name
 
@@ -199,6 +203,7 @@ class AdminRoot(Resource):
         self.metrics = root.metrics
         self.connections = Connections(root.activity)
         self.scenarios = root.scenarios
+        self.budget = root.budget
         settings = root.settings
         # This address is the operator's own.
         _put_admin(self, root, Gate(closed=False, token=settings.control_token, names=names_of(settings.admin_listen)))
@@ -241,8 +246,10 @@ def root(
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
     capacity = Capacity(settings.max_pending)
-    scenarios = Scenarios(settings)
-    klein, resource = (Service(clock, settings, agent=agent, capacity=capacity, scenarios=scenarios) for _ in range(2))
+    scenarios, budget = Scenarios(settings), TurnBudget(clock)
+    klein, resource = (
+        Service(clock, settings, agent=agent, capacity=capacity, scenarios=scenarios, budget=budget) for _ in range(2)
+    )
     return Root(klein, resource, settings, counters, worker)
 
 

@@ -1,0 +1,88 @@
+"""A budget of work for each turn of the reactor, which all clients share."""
+
+import math
+from collections import OrderedDict
+from typing import Final, Protocol
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+PIECES: Final = 16
+"""Pieces of work in a turn, beside the first of each read."""
+
+SECONDS: Final = 0.002
+"""Seconds of a turn for these pieces: a fifth of the 10 ms that no turn may take for what one client sent."""
+
+
+class Work(Protocol):
+    """Work that is done piece by piece."""
+
+    def step(self) -> None:
+        """Do one piece; enter the budget again if there is more."""
+        ...
+
+
+@attrs.define(eq=False)
+class TurnBudget:
+    """The work that a turn of the reactor has room for.
+
+    The first piece of all that a client sends is done at once, and needs no budget. So a client that sends one request
+    at a time costs nothing here. Every further piece takes from the budget, which all connections share: many hostile
+    clients get no more of a turn than one. Work without room waits, and is served in turn, a piece each.
+
+    A number and the clock bound the budget. With a stopped clock, the number gives the same result each time. The time
+    is for pieces that take longer than others.
+
+    Attributes:
+        clock: the clock of the turns: a call without a delay is made in the next one.
+        pieces: pieces in a turn.
+        seconds: seconds after which a turn takes no further piece.
+    """
+
+    clock: IReactorTime
+    pieces: int = PIECES
+    seconds: float = SECONDS
+    _waiting: "OrderedDict[Work, None]" = attrs.field(factory=OrderedDict, init=False)
+    _call: IDelayedCall | None = attrs.field(default=None, init=False)
+    _left: int = attrs.field(default=0, init=False)
+    _until: float = attrs.field(default=-math.inf, init=False)
+
+    def spent(self) -> bool:
+        """Take a piece from the budget of this turn.
+
+        Returns:
+            Whether there was nothing left to take, so that the work has to wait.
+        """
+        now = self.clock.seconds()
+        # As long as nothing waits, no call marks the turns: after a while, it is taken for another one.
+        if self._call is None and now >= self._until + self.seconds:
+            self._renew()
+        self._left -= 1
+        return self._left < 0 or now >= self._until
+
+    def enter(self, work: Work) -> None:
+        """Let work wait for the next turn that has room for a piece of it."""
+        self._waiting[work] = None
+        if self._call is None:
+            self._call = self.clock.callLater(0, self._turn)
+
+    def leave(self, work: Work) -> None:
+        """Wait no longer, if the work does."""
+        self._waiting.pop(work, None)
+        if not self._waiting and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _renew(self) -> None:
+        self._left, self._until = self.pieces, self.clock.seconds() + self.seconds
+
+    def _turn(self) -> None:
+        self._call = None
+        self._renew()
+        try:
+            while self._waiting and not self.spent():
+                work, _ = self._waiting.popitem(last=False)
+                work.step()
+        finally:
+            if self._waiting and self._call is None:
+                self._call = self.clock.callLater(0, self._turn)

@@ -1,0 +1,101 @@
+import attrs
+import pytest
+
+from latebin.timing.budget import TurnBudget
+from tests.support.turns import TurnClock
+
+
+@attrs.define(eq=False)
+class Steps:
+    """Work of so many steps, each of which takes some time."""
+
+    budget: TurnBudget
+    clock: TurnClock
+    left: int
+    takes: float = 0.0
+    log: list["Steps"] = attrs.field(factory=list)
+
+    def step(self) -> None:
+        self.log.append(self)
+        self.left -= 1
+        self.clock.rightNow += self.takes
+        if self.left:
+            self.budget.enter(self)
+
+
+@pytest.fixture
+def clock() -> TurnClock:
+    return TurnClock()
+
+
+def test_pieces(clock: TurnClock) -> None:
+    """A turn makes a bounded number of steps when the clock stands still."""
+    budget = TurnBudget(clock, pieces=4)
+    work = Steps(budget, clock, 10)
+    budget.enter(work)
+    done = []
+    clock.turns(lambda: done.append(len(work.log)))
+    assert done[:3] == [4, 8, 10]
+
+
+def test_seconds(clock: TurnClock) -> None:
+    """A turn makes no further step when its time is over."""
+    budget = TurnBudget(clock, pieces=100, seconds=0.25)
+    work = Steps(budget, clock, 5, takes=0.125)
+    budget.enter(work)
+    done = []
+    clock.turns(lambda: done.append(len(work.log)))
+    assert done == [2, 4, 5]
+
+
+def test_in_turn(clock: TurnClock) -> None:
+    """Two works get a step each in turn when both wait."""
+    budget = TurnBudget(clock, pieces=4)
+    log: list[Steps] = []
+    first, second = (Steps(budget, clock, 3, log=log) for _ in range(2))
+    budget.enter(first)
+    budget.enter(second)
+    clock.turns()
+    assert log == [first, second] * 3
+
+
+def test_all_share_a_turn(clock: TurnClock) -> None:
+    """The budget of a turn is spent for all when one has spent it."""
+    budget = TurnBudget(clock, pieces=3)
+    assert [budget.spent() for _ in range(4)] == [False, False, False, True]
+    budget.enter(Steps(budget, clock, 1))
+    clock.turn()
+    assert not budget.spent()
+
+
+def test_later(clock: TurnClock) -> None:
+    """The budget is whole again when some time has passed, though nothing has waited."""
+    budget = TurnBudget(clock, pieces=1, seconds=0.25)
+    assert not budget.spent()
+    assert budget.spent()
+    clock.advance(0.5)
+    assert not budget.spent()
+
+
+def test_leave(clock: TurnClock) -> None:
+    """No timer and no step is left when work leaves."""
+    budget = TurnBudget(clock)
+    work = Steps(budget, clock, 3)
+    budget.enter(work)
+    budget.leave(work)
+    assert (clock.getDelayedCalls(), work.log) == ([], [])
+    budget.leave(work)
+
+
+def test_failure(clock: TurnClock) -> None:
+    """The others get their turns when a step raises."""
+    budget = TurnBudget(clock)
+    bad, good = Steps(budget, clock, 1), Steps(budget, clock, 1)
+    bad.budget = None  # type: ignore[assignment]  # so that the second step raises
+    bad.left = 2
+    budget.enter(bad)
+    budget.enter(good)
+    with pytest.raises(AttributeError):
+        clock.turn()
+    clock.turns()
+    assert good.log == [good]
