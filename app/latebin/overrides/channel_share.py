@@ -166,8 +166,8 @@ class SharingChannel(Channel):
         if decoder is None:
             return PIECE
         if self.length is not None:
-            return max(PIECE, decoder.contentLength)
-        return max(FRAMING, decoder.length) if decoder.state == "BODY" else FRAMING
+            return max(PIECE, int(decoder.contentLength))
+        return max(FRAMING, int(decoder.length)) if decoder.state == "BODY" else FRAMING
 
     def _settle(self) -> None:
         """Read on as long as little waits, and drop what no longer matters."""

@@ -32,6 +32,7 @@ from twisted.web._http2 import H2Connection, H2Stream
 from latebin.answers.failures import EndedError, by_client, report
 from latebin.answers.request_body import WINDOW
 from latebin.overrides.channel_limits import SLOW_BODY
+from latebin.overrides.connection import fail
 from latebin.overrides.http2_frames import Frames
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ PIECE: Final = 16 * 1024
 A hundred streams of a client that reads nothing hold 1.6 MB, and mostly much less. No stream is produced while the
 transport takes no more.
 """
+
+FRAMES: Final = 3
+"""Frames that are taken in as one piece of work: even the slowest request takes a millisecond or two."""
 
 CONTROL: Final = 256 * 1024
 """Bytes of headers and answers to frames that may wait for a client that reads nothing."""
@@ -163,6 +167,15 @@ class Stream(H2Stream):
             self._producerProducing = True
             self.producer.resumeProducing()
 
+    def resumeProducing(self) -> None:
+        """Take what has waited, as one piece: it may have come in thousands of frames."""
+        waiting = self.waiting()
+        if waiting:
+            ends = [end for end in self._inboundDataBuffer if end[1] is None]
+            data = b"".join(chunk for chunk, length in self._inboundDataBuffer if length is not None)
+            self._inboundDataBuffer = deque([(data, waiting), *ends])
+        super().resumeProducing()
+
     def waiting(self) -> int:
         """Return the bytes of the request that have come and were not taken."""
         return sum(length or 0 for _, length in self._inboundDataBuffer)
@@ -189,7 +202,7 @@ class HTTP2Channel(H2Connection):
         self._call: IDelayedCall | None = None
         self._ready: dict[int, Stream] = {}
         self._bodies: dict[int, BodyTimeout] = {}
-        self._busy = self._over = self._ending = False
+        self._busy = self._over = self._ending = self._queued = False
         super().__init__(reactor)
         self.conn = Frames(self.conn.config)
         self._maxBufferedControlFrameBytes = CONTROL
@@ -221,6 +234,7 @@ class HTTP2Channel(H2Connection):
     def connectionLost(self, reason: Failure = connectionDone, _cancelTimeouts: bool = True) -> None:  # noqa: FBT001, FBT002  # Twisted's
         """Let each stream know, once."""
         self._over = True
+        self.site.budget.leave(self)
         self.setTimeout(None)
         if self._abortingCall is not None and _cancelTimeouts:
             self._abortingCall.cancel()
@@ -271,12 +285,37 @@ class HTTP2Channel(H2Connection):
         """Take frames in, and attend to each before the next is looked at."""
         if self._over:
             return
+        try:
+            self.conn.keep(data)
+        except ProtocolError as error:
+            self._break(error)
+            return
+        # TLS passes on what it had read before the transport was paused.
+        if not self._queued:
+            self._take_in()
+
+    def step(self) -> None:
+        """Take in a few frames, in a turn that has room for them."""
+        self._queued = False
+        try:
+            self._take_in(alone=True)
+        except Exception:  # noqa: BLE001  # a byte can cause any; it ends this connection alone
+            fail(self, Failure())
+        if not self._queued and not self._over:
+            self.transport.resumeProducing()
+
+    def _take_in(self, *, alone: bool = False) -> None:
+        """Take in frames while the turn has room, or one piece, and let the others wait."""
         self._busy = True
         try:
-            for event in self.conn.receive(data):
-                self._attend(event)
-                if self._over:
-                    return
+            for number, events in enumerate(self.conn.receive(), 1):
+                for event in events:
+                    self._attend(event)
+                    if self._over:
+                        return
+                if not number % FRAMES and self.conn.more and (alone or self.site.budget.spent()):
+                    self._wait()
+                    break
         except ProtocolError as error:
             self._break(error)
             return
@@ -285,6 +324,13 @@ class HTTP2Channel(H2Connection):
         if not self.conn.partial:
             self.resetTimeout()
         self._send()
+
+    def _wait(self) -> None:
+        """Leave the connection unread until its next turn."""
+        if not self._queued:
+            self._queued = True
+            self.site.budget.enter(self)
+            self.transport.pauseProducing()
 
     def _attend(self, event: Event) -> None:
         handler = _HANDLERS.get(type(event))
@@ -325,6 +371,9 @@ class HTTP2Channel(H2Connection):
 
     def _requestDataReceived(self, event: DataReceived) -> None:
         number = event.stream_id
+        if not event.flow_controlled_length:
+            # An empty frame would cost the client no window to have it kept.
+            return
         if number in self._bodies:
             self._bodies[number].came(len(event.data))
         if number in self.streams:

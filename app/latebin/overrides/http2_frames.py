@@ -54,6 +54,17 @@ _VISIBLE: Final = re.compile(rb"[\x21-\x7e\x80-\xb0]*").fullmatch
 TABLE: Final = 4096
 """Bytes of the table that answers are compressed with; a client that allows more would have them kept for it."""
 
+BLOCK: Final = 16 * 1024
+"""Bytes of a compressed header block; the library copies what is left of the block for each field in it."""
+
+HEADERS: Final = 24 * 1024
+"""Bytes of a request's headers, with 32 more for each (RFC 9113, section 6.5.2), so that there are at most 768."""
+
+_SETTINGS: Final = frozenset(SettingCodes)
+
+_UPDATE: Final = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*.){3}", re.DOTALL).match
+"""A header block begins with at most two updates of the table's size (RFC 7541, section 4.2)."""
+
 REMEMBERED: Final = 1000
 """Streams of a connection that are known to have been closed, and by which end; of an older one, frames are late."""
 
@@ -119,6 +130,11 @@ def _parse_body(frame: Frame, body: memoryview) -> Frame:
     return frame
 
 
+def _many_updates(block: bytes) -> bool:
+    """Return whether a header block begins with more updates than it may."""
+    return _UPDATE(block) is not None
+
+
 def _is_request(headers: list[tuple[bytes, bytes]]) -> bool:
     """Return whether HTTP/1.1 could have sent this request (RFC 9113, section 8.3.1)."""
     method, target = b"", b"/"
@@ -146,6 +162,7 @@ class Frames(H2Connection):
     """
 
     MAX_CLOSED_STREAMS = REMEMBERED
+    DEFAULT_MAX_HEADER_LIST_SIZE = HEADERS
 
     def __init__(self, config: "H2Configuration") -> None:
         super().__init__(config)
@@ -155,22 +172,34 @@ class Frames(H2Connection):
         self.partial = False
         self.final: int | None = None
 
-    def receive(self, data: "Buffer") -> Iterator[Event]:
-        """Take bytes in, frame by frame.
+    @property
+    def more(self) -> bool:
+        """Whether enough bytes wait for another frame to begin."""
+        return len(self.incoming_buffer._data) >= HEADER  # noqa: SLF001  # it has no other name
+
+    def keep(self, data: "Buffer") -> None:
+        """Keep bytes for `receive`.
+
+        Raises:
+            ProtocolError: this is not HTTP/2.
+        """
+        self.incoming_buffer.add_data(data)
+
+    def receive(self) -> Iterator[list[Event]]:
+        """Take in the bytes that were kept, frame by frame; the caller may stop after any.
 
         Yields:
-            The events of each frame.
+            The events of each frame, if there are any.
 
         Raises:
             ProtocolError: the connection is to be closed, with the error's code.
         """
         self.partial = True
-        self.incoming_buffer.add_data(data)
         self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
         for frame in self.incoming_buffer:
-            for event in self._receive_frame(frame):
-                self.partial = False
-                yield event
+            events = self._receive_frame(frame)
+            self.partial = self.partial and not events
+            yield events
 
     def go_away(self, code: ErrorCodes, last: int | None = None, text: str = "") -> None:
         """Announce the end of the connection.
@@ -270,6 +299,8 @@ class Frames(H2Connection):
         return frames, events
 
     def _decompressed(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        if len(block) > BLOCK or _many_updates(block):
+            raise DenialOfServiceError("a header block that takes too long to decompress")
         try:
             return cast("list[tuple[bytes, bytes]]", self.decoder.decode(block, raw=True))
         except OversizedHeaderListError as error:
@@ -301,6 +332,8 @@ class Frames(H2Connection):
     def _receive_settings_frame(self, frame: SettingsFrame) -> Taken:
         if SettingCodes.HEADER_TABLE_SIZE in frame.settings:
             frame.settings[SettingCodes.HEADER_TABLE_SIZE] = min(TABLE, frame.settings[SettingCodes.HEADER_TABLE_SIZE])
+        # The library would keep others, and look at all of them at each frame (RFC 9113, section 6.5.2).
+        frame.settings = {code: value for code, value in frame.settings.items() if code in _SETTINGS}
         return super()._receive_settings_frame(frame)
 
     def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> Taken:
