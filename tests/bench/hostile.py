@@ -79,7 +79,7 @@ def repeated(*sent: bytes) -> Callable[[], Iterator[Part]]:
 
 
 class Frames:
-    """What a client of HTTP/2 sends; the state of the connection is the client's own concern."""
+    """The frames of an HTTP/2 client that keeps no state."""
 
     def __init__(self) -> None:
         self._client = H2Connection(H2Configuration(client_side=True))
@@ -147,7 +147,7 @@ def small_data(frames: Frames) -> list[Frame | bytes]:
 
 
 def continuations(frames: Frames) -> list[Frame | bytes]:
-    """Send a request in frames of one byte each, as many as a server must take."""
+    """Return requests whose frames have one byte each."""
     made: list[Frame | bytes] = []
     for _ in range(100):
         number, whole = frames.headers("/predict?delay=1s")
@@ -164,7 +164,7 @@ def requests(target: str) -> Callable[[Frames], list[Frame | bytes]]:
 
 @attrs.frozen
 class Attack:
-    """What a hostile client does on one connection.
+    """A hostile client on one connection.
 
     Attributes:
         parts: yields what to send, without an end.
@@ -287,7 +287,7 @@ def attacked(name: str | None, ports: dict[str, int], seconds: float) -> Iterato
 
 
 class Upstream:
-    """A server that answers whatever comes, for `/via`."""
+    """A server that answers everything, for `/via`."""
 
     def __init__(self) -> None:
         self.port = free_port()

@@ -105,7 +105,7 @@ def test_requests(turns: Turns) -> None:
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_floods(flood: str) -> None:
-    """The calls of a turn are bounded, and those of all grow linearly, when frames flood."""
+    """Calls are bounded for a turn, and grow linearly, when frames flood."""
     FLOODS[flood](100)
 
     def work(number: int) -> list[int]:
@@ -186,7 +186,7 @@ def test_unknown_settings(turns: Turns) -> None:
 
 
 def test_small_frames_of_a_held_body(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A held body is taken on as one piece when it has come in thousands of frames."""
+    """A held body is taken on as one piece, also of thousands of frames."""
     pieces: list[bytes] = []
     turns.peer.send(headers(POST, end=False))
     stream = turns.peer.line.protocol._channel.streams[1]

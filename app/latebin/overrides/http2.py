@@ -305,7 +305,11 @@ class HTTP2Channel(H2Connection):
             self.transport.resumeProducing()
 
     def _take_in(self, *, alone: bool = False) -> None:
-        """Take in frames while the turn has room, or one piece, and let the others wait."""
+        """Take in frames while the turn has room, and let the others wait.
+
+        Args:
+            alone: whether to take in one piece, and no more.
+        """
         self._busy = True
         try:
             for number, events in enumerate(self.conn.receive(), 1):

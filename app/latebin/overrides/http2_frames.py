@@ -186,7 +186,7 @@ class Frames(H2Connection):
         self.incoming_buffer.add_data(data)
 
     def receive(self) -> Iterator[list[Event]]:
-        """Take in the bytes that were kept, frame by frame; the caller may stop after any.
+        """Take in the kept bytes, frame by frame; the caller may stop after any.
 
         Yields:
             The events of each frame, if there are any.
