@@ -46,17 +46,22 @@ class Line:
         return bool(self.wire.producerState == "producing")
 
 
-def make_line() -> Line:
-    clock = TurnClock()
+def make_line(stack: str) -> Line:
+    clock, settings = TurnClock(), attrs.evolve(SETTINGS, stack=stack)
     budget = TurnBudget(clock)
-    root = Root(Service(clock, SETTINGS, budget=budget), Service(clock, SETTINGS, budget=budget), SETTINGS)
-    site = make_site(root, clock, SETTINGS, Clock())
+    root = Root(Service(clock, settings, budget=budget), Service(clock, settings, budget=budget), settings)
+    site = make_site(root, clock, settings, Clock())
     return Line(clock, site, Wire(site, clock))
 
 
 @pytest.fixture
-def line() -> Iterator[Line]:
-    line = make_line()
+def stack(every_stack: str) -> str:
+    return every_stack
+
+
+@pytest.fixture
+def line(stack: str) -> Iterator[Line]:
+    line = make_line(stack)
     yield line
     line.wire.leave()
     assert line.clock.getDelayedCalls() == [], "a timer outlived the connection it was for"
@@ -120,12 +125,12 @@ def test_small_chunks(line: Line, prefix: str) -> None:
     assert max(turns) < 50_000 < sum(turns)
 
 
-def test_linear(prefix: str) -> None:
+def test_linear(prefix: str, stack: str) -> None:
     """Twice as many requests and chunks cost twice as many calls."""
     chunked = f"POST {prefix}/delayed?delay=0s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
 
     def work(number: int) -> int:
-        line = make_line()
+        line = make_line(stack)
 
         def run() -> None:
             line.wire.send(line.ask(f"{prefix}/predict?delay=1s", *range(number)))

@@ -9,12 +9,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 
 from latebin.answers.failures import by_client, report
 from latebin.answers.interfaces import ServedRequest, dismiss
+from latebin.site.sharing import SharingWrapper
 from latebin.timing.activity import Activity
+from latebin.timing.budget import TurnBudget
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, ITCPTransport
@@ -141,6 +143,7 @@ class Watching(Protocol):
 
     connections: Connections
     reactor: IReactorTime
+    budget: TurnBudget
 
     @property
     def requestFactory(self) -> Any: ...  # noqa: ANN401  # any callable that makes requests of a channel and more
@@ -149,7 +152,7 @@ class Watching(Protocol):
     def connection_error(self, cause: str, /) -> None: ...
 
 
-class WatchedConnection(ProtocolWrapper):
+class WatchedConnection(SharingWrapper):
     """A connection of Twisted's own classes, watched from outside, by public names alone.
 
     It stands between the protocol and the transport (`twisted.protocols.policies`), makes the requests of its protocol,
@@ -167,6 +170,7 @@ class WatchedConnection(ProtocolWrapper):
     def __init__(self, factory: "WrappingFactory[WatchedConnection]", protocol: "IProtocol", site: Watching) -> None:
         super().__init__(factory, protocol)
         self._site = site
+        self.budget = site.budget
         self._begun: set[ServedRequest] = set()
         channel: Any = protocol
         channel.requestFactory = self._request
@@ -184,10 +188,10 @@ class WatchedConnection(ProtocolWrapper):
         self._site.connections.opened(self)
         super().makeConnection(transport)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Pass on the bytes that come; an exception that they cause ends this connection alone."""
+    def pass_on(self, data: bytes) -> None:
+        """Hand bytes to the protocol; an exception that they cause ends this connection alone."""
         try:
-            super().dataReceived(data)
+            super().pass_on(data)
         except Exception:  # noqa: BLE001  # every exception that a byte can cause
             failure = Failure()
             report(log, failure, self.getPeer())
@@ -219,7 +223,7 @@ class WatchedConnection(ProtocolWrapper):
     def end(self) -> None:
         if hasattr(self._channel, "streams"):
             self._end_streams()
-        elif not self._begun:
+        elif not self._begun and not self.end_behind():
             self.loseConnection()
 
     def abort(self, end: "End" = "aborted") -> None:
@@ -246,6 +250,7 @@ class WatchedConnection(ProtocolWrapper):
 
     def _finished(self, _: None, request: ServedRequest) -> None:
         self._begun.discard(request)
+        self.go_on_later()
 
     def _unfinished(self, failure: "Failure", request: ServedRequest) -> None:
         """Report a disconnect before the answer was whole.
