@@ -75,7 +75,8 @@ class Turns:
 def make() -> Turns:
     clock, chosen = TurnClock(), Settings()
     budget = TurnBudget(clock)
-    root = Root(*(Service(clock, chosen, budget=budget) for _ in range(2)), chosen)
+    klein, resource = (Service(clock, chosen, budget=budget) for _ in range(2))
+    root = Root(klein, resource, chosen)
     turns = Turns(clock, Peer(Line(make_site(root, clock, chosen, Clock()), clock), Clock()))
     turns.peer.send(START)
     clock.turns()

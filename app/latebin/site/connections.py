@@ -9,7 +9,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 
 from latebin.answers.failures import by_client, report
@@ -20,6 +19,7 @@ from latebin.timing.budget import TurnBudget
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, ITCPTransport
+    from twisted.protocols.policies import WrappingFactory
 
     from latebin.core.ends import End
     from latebin.core.http.reply import Reply

@@ -1,4 +1,4 @@
-"""A connection of Twisted's own classes that has a share of each turn of the reactor."""
+"""Connections of Twisted's own classes, with a share of each turn of the reactor."""
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -6,7 +6,6 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITCPTransport
     from twisted.python.failure import Failure
 
     from latebin.answers.interfaces import ServedRequest
@@ -98,7 +97,7 @@ class SharingWrapper(ProtocolWrapper):
         return getattr(self.transport, "negotiatedProtocol", None) == b"h2"
 
     def _is_piece(self, data: bytes) -> bool:
-        """Return whether bytes can be passed on as they are, as those of nearly every read."""
+        """Return whether bytes can be passed on as they are: nearly all can."""
         alone = len(data) <= PIECE and data.find(_END, 0, -1) < 0
         return alone and not self.requests and not self._multiplexed
 
@@ -126,10 +125,10 @@ class SharingWrapper(ProtocolWrapper):
         return self._multiplexed or not self.requests
 
     def _over(self) -> bool:
-        return self.transport is None or bool(cast("ITCPTransport", self.transport).disconnecting)
+        return self.transport is None or bool(self._tcp.disconnecting)
 
     def _size(self) -> int:
-        """Return the length of the next piece; 0 for a frame whose header is not whole."""
+        """Return the length of the next piece; 0 for a part of a frame's header."""
         kept = cast("bytearray", self._kept)
         if not self._multiplexed:
             end = kept.find(_END, 0, PIECE)
