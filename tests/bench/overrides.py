@@ -35,6 +35,9 @@ START: Final = 300.0
 WARM: Final = 100
 """Answers before the counting begins."""
 
+SCENARIOS: Final = ("--scenario", "plain=delay=0s", "--scenario", "drawn=delay=0s..1us&status=200:50%")
+"""The scenarios that `tests.bench.scenarios` asks for."""
+
 VALGRIND: Final = ("valgrind", "--tool=callgrind", "--instr-atstart=no")
 
 
@@ -99,7 +102,7 @@ def serve(variant: str, port: int) -> None:
     stack.choose(name).reactor()
     from latebin.cli.main import cli  # noqa: PLC0415
 
-    cli.main(["serve", "--stack", name, "--port", str(port), "--drain-timeout", "0s"])
+    cli.main(["serve", "--stack", name, "--port", str(port), "--drain-timeout", "0s", *SCENARIOS])
 
 
 @contextmanager
@@ -132,8 +135,8 @@ def instructions(pid: int) -> int:
     return sum(int(each.replace(",", "")) for each in threads)
 
 
-def ask(connection: socket.socket, style: str, answers: int) -> None:
-    request = f"GET {PREFIXES[style]}/delayed?delay=0s HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+def ask(connection: socket.socket, target: str, answers: int) -> None:
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     for _ in range(answers):
         connection.sendall(request)
         received = b""
@@ -145,12 +148,17 @@ def measured(variant: str, answers: int) -> dict[str, float]:
     """Return the instructions of one answer in each style."""
     found = {}
     with counted(variant) as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
-        for style in PREFIXES:
-            ask(connection, style, WARM)
-            before = instructions(pid)
-            ask(connection, style, answers)
-            found[style] = (instructions(pid) - before) / answers
+        for style, prefix in PREFIXES.items():
+            found[style] = cost(connection, pid, f"{prefix}/delayed?delay=0s", answers)
     return found
+
+
+def cost(connection: socket.socket, pid: int, target: str, answers: int) -> float:
+    """Return the instructions of one answer to a request target."""
+    ask(connection, target, WARM)
+    before = instructions(pid)
+    ask(connection, target, answers)
+    return (instructions(pid) - before) / answers
 
 
 def table(results: dict[str, dict[str, float]]) -> Table:

@@ -1,6 +1,7 @@
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 from openapi_spec_validator import validate
 
@@ -41,13 +42,16 @@ def test_paths() -> None:
         "/healthz",
         "/readyz",
         "/openapi.json",
+        "/control/scenarios",
+        "/control/scenarios/{name}",
+        "/control/reset",
     }
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "/as/" not in path])
 def test_operations_are_the_allowed_methods(house: House, path: str) -> None:
     """The operations of a path are the methods in its Allow header."""
-    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s', topic='faults')}")
+    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s', topic='faults', name='slow')}")
     [allowed] = [line for line in headers.splitlines() if line.startswith("Allow: ")]
     assert ", ".join(sorted(method.upper() for method in DOCUMENT["paths"][path])) == allowed.removeprefix("Allow: ")
 
@@ -68,6 +72,23 @@ def test_parameters() -> None:
         assert parameter.meaning in found[parameter.name]["description"]
         assert parameter.accepted in found[parameter.name]["description"]
         assert str(found[parameter.name]["example"]) == parameter.example
+
+
+def test_control(house: House) -> None:
+    """The examples of a scenario are accepted when they are put, and what comes back is as described."""
+    put = DOCUMENT["paths"]["/control/scenarios/{name}"]["put"]
+    assert put["security"] == [{}, {"token": []}]
+    for kind, described in put["requestBody"]["content"].items():
+        example = described["example"]
+        body = example if isinstance(example, str) else json.dumps(example)
+        wire = house.wire()
+        head = f"PUT /control/scenarios/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+        wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        head, _, shown = wire.received.decode().partition("\r\n\r\n")
+        assert (head[9:12], "\r\nETag: " in head) == ("200", True)
+        schema = {"$ref": "#/components/schemas/Scenario", "components": DOCUMENT["components"]}
+        jsonschema.validate(json.loads(shown), schema)
+        wire.leave()
 
 
 def test_settings() -> None:

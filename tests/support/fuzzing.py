@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from latebin.core import faults
 from latebin.core.language import duration, variants
-from latebin.core.parameters import DELAY, DELAYED, DRIP, PREDICT, SECONDS
+from latebin.core.parameters import DELAY, DRIP, PREDICT, SCENARIO, SECONDS
+from latebin.core.scenarios import MATCHERS
 
 MAX_BODY = 10_000
 
-BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *DELAYED, *PREDICT)}
+BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *SCENARIO, *PREDICT)}
 
 FAULT = re.compile(rf"({'|'.join(faults.KINDS)})(:.*)?")
 
@@ -42,6 +43,15 @@ schemathesis.openapi.format("delay", st.builds(str.format, st.sampled_from(FORMS
 ANSWERS = ("1:(delay={0}us)", "95%:(delay={0}us,type=json),5%:(delay=0,fault=reset:0)", "0.5:(),0.5:(size={0})")
 
 schemathesis.openapi.format("answers", st.builds(str.format, st.sampled_from(ANSWERS), st.integers(1, 5000)))
+SCENARIOS = (
+    "delay={0}us",
+    "delay={0}us&status=503:2%",
+    "body=x{0}&content-type=text/csv",
+    "answer=9%:(),91%:(size={0})",
+)
+
+schemathesis.openapi.format("scenario", st.builds(str.format, st.sampled_from(SCENARIOS), st.integers(1, 5000)))
+schemathesis.openapi.format("etags", st.just("*"))
 schemathesis.openapi.format("answer-header", st.from_regex(r"X-[A-Za-z0-9]{1,8}: ?[!-~]{1,20}", fullmatch=True))
 schemathesis.openapi.format("period", short.map(duration.render))
 schemathesis.openapi.format("seconds", short.map(duration.render) | short.map("{:f}".format))
@@ -58,7 +68,21 @@ def map_case(context: Any, case: Any) -> Any:
     if case.meta.generation.mode.is_positive:
         _complete(case.query)
         _shorten(case.path, case.query, case.path_parameters)
+        if case.path.startswith("/control/"):
+            _change(case)
     return case
+
+
+def _change(case: Any) -> None:
+    """Make a generated scenario acceptable; a condition would be about a scenario that is not there."""
+    for name in ("If-Match", "If-None-Match"):
+        case.headers.pop(name, None)
+    if isinstance(case.body, dict):
+        _complete(case.body)
+        dropped = {"upstream", *(("body", "content-type") if case.body.keys() & {"size", "type"} else ())}
+        case.body = {name: value for name, value in case.body.items() if name not in dropped}
+        rules = case.body.get("rule", [])
+        case.body["rule"] = [{name: rule[name] for name in rule if name in {*MATCHERS, "delay"}} for rule in rules]
 
 
 def _harmless(query: dict[str, Any]) -> None:
@@ -73,9 +97,10 @@ def _complete(query: dict[str, Any]) -> None:
     Add the parameters that others require, give a body in pieces enough bytes, and make shares add up.
     """
     for name in list(query):
-        query.update({other: value for other, value in BESIDE[name].items() if other not in query})
+        query.update({other: value for other, value in BESIDE.get(name, {}).items() if other not in query})
     if "chunks" in query:
-        query["size"] = MAX_BODY
+        query["size"] = str(MAX_BODY)
+        query.pop("answer", None)  # an answer with a size of its own may have fewer bytes
     if "over" in query:
         query["chunks"] = max(int(query["chunks"]), 2)
     if "answer" in query:

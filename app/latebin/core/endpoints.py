@@ -103,6 +103,17 @@ ENDPOINTS: Final = (
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False, admin=True),
     Endpoint("/readyz", "answers at once, 503 when the service stops", "readiness", styled=False, admin=True),
     Endpoint("/metrics", "gives figures for Prometheus, at once", "figures", styled=False, admin=True),
+    Endpoint("/control/scenarios", "lists the scenarios", "scenarios", styled=False, admin=True),
+    Endpoint(
+        "/control/scenarios/{name}",
+        "shows, makes, replaces or removes a scenario",
+        "scenario",
+        ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"),
+        path_parameters=(NAME,),
+        styled=False,
+        admin=True,
+    ),
+    Endpoint("/control/reset", "sets all scenarios back", "reset", ("OPTIONS", "POST"), styled=False, admin=True),
     Endpoint("/openapi.json", "describes all this for programs (OpenAPI 3.1)", "description", styled=False),
     Endpoint("/", "describes all this for people", "page", styled=False),
 )

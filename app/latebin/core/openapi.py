@@ -9,8 +9,9 @@ from latebin.core.http.body import TYPES
 from latebin.core.http.reply import MAX_GIVEN
 from latebin.core.http.request_id import PATTERN
 from latebin.core.language.prediction import FIGURES
-from latebin.core.parameters import PREFIX, Parameter
+from latebin.core.parameters import HEADER, PREFIX, SCENARIO, Parameter
 from latebin.core.plan import EMPTY
+from latebin.core.scenarios import MATCHERS, MAX_RULES
 from latebin.core.settings import Settings
 
 Json = Mapping[str, Any]
@@ -41,6 +42,38 @@ def _nullable(schema: Json) -> Json:
 
 
 _BIN: Final = _object({"lower_ms": _NUMBER, "upper_ms": _NUMBER, "share": {"type": "number"}})
+
+_PREDICTION: Final = {"$ref": "#/components/schemas/Prediction"}
+
+_MATCHED: Final = {
+    "path": {**_TEXT, "pattern": "^[/*]", "description": "A pattern of the path behind the name, such as /v1/**."},
+    "method": {**_TEXT, "pattern": "^[A-Z]+$", "description": "The method."},
+    "header": {
+        **_TEXT,
+        "pattern": "^[A-Za-z0-9-]+(:.+)?$",
+        "description": "The name of a request header, or the name and a pattern of its value.",
+    },
+}
+"""The conditions of a rule."""
+
+
+def _several(parameter: Parameter) -> Json:
+    """Return the schema of a parameter in a table; it is a list where several values are allowed."""
+    if parameter.most == 1:
+        return parameter.schema
+    listed = {"type": "array", "minItems": 1, "maxItems": parameter.most, "items": parameter.schema}
+    return {"anyOf": [parameter.schema, listed]}
+
+
+def _table(more: Json, *without: Parameter) -> dict[str, Any]:
+    values = {each.name: _several(each) for each in SCENARIO if each not in without}
+    return {
+        "type": "object",
+        "properties": {**values, **more},
+        "dependentRequired": {each.name: [*each.beside] for each in SCENARIO if each.beside},
+        "additionalProperties": False,
+    }
+
 
 _FIELDS: Final = {
     "type": "object",
@@ -91,6 +124,45 @@ SCHEMAS: Final = {
         ),
     },
     "Health": _object({"status": {"const": "ok"}}),
+    "Scenario": {
+        "description": "A scenario as it was given, and as it is understood, with the prediction of its delay.",
+        **_object(
+            {
+                "name": _TEXT,
+                "given": {"anyOf": [_TEXT, {"type": "object"}]},
+                "understood": {"type": "object"},
+                "prediction": _PREDICTION,
+                "rules": {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": MAX_RULES,
+                    "items": _object(
+                        {**dict.fromkeys(MATCHERS, _TEXT), "understood": {"type": "object"}, "prediction": _PREDICTION},
+                        *MATCHERS,
+                    ),
+                },
+            },
+            "rules",
+        ),
+    },
+    "Scenarios": _object({"scenarios": {"type": "array", "items": {"$ref": "#/components/schemas/Scenario"}}}),
+    "Removed": _object({"name": _TEXT, "deleted": {"const": True}}),
+    "Names": _object({"scenarios": {"type": "array", "items": _TEXT}}),
+    "Table": {
+        "description": "The parameters of a scenario by name, and its rules: the first that matches answers.",
+        **_table(
+            {
+                "rule": {
+                    "type": "array",
+                    "maxItems": MAX_RULES,
+                    "items": {
+                        **_table({**_MATCHED, "answer-header": _several(HEADER)}, HEADER),
+                        "anyOf": [{"required": [name]} for name in MATCHERS],
+                    },
+                }
+            }
+        ),
+    },
 }
 """The schemas of JSON bodies, by name."""
 
@@ -164,8 +236,24 @@ def _refused_or(content: Json) -> Json:
     }
 
 
-def _at_once(content: Json) -> Json:
-    return {"200": _response("The answer, at once.", content), **_REFUSED}
+def _at_once(content: Json, headers: Json | None = None) -> Json:
+    return {"200": _response("The answer, at once.", content, headers), **_REFUSED}
+
+
+_CLOSED: Final = {
+    "403": _response("The request may not change the service; the problem says which setting allows it.", _PROBLEM),
+    "409": _response("There is more than one worker, or there are too many scenarios.", _PROBLEM),
+}
+
+_ETAG: Final = {"ETag": _header("The tag of the scenario, for If-Match and If-None-Match.")}
+
+_CHANGED: Final = {"412": _response("The scenario is not the one that the condition asks for.", _PROBLEM)}
+
+_DELETED: Final = {
+    "application/json": {"schema": {"anyOf": [_reference("schemas", "Scenario"), _reference("schemas", "Removed")]}}
+}
+
+_SCENARIO: Final = {**_at_once({"application/json": _schema("Scenario")}, _ETAG), **_CLOSED}
 
 
 ANSWERS: Final[Mapping[str, Json]] = {
@@ -216,9 +304,45 @@ ANSWERS: Final[Mapping[str, Json]] = {
     "description": _at_once({"application/json": {"schema": {"type": "object"}}}),
     "page": _at_once({"text/html": {}}),
     "figures": _at_once({"text/plain": {}}),
+    "scenarios": {**_at_once({"application/json": _schema("Scenarios")}), **_CLOSED},
+    "scenario": {**_SCENARIO, "304": _response("The scenario is the one of If-None-Match.", {}, _ETAG)},
+    "scenario.put": {
+        **_SCENARIO,
+        **_CHANGED,
+        "413": _response("The scenario is too large.", _PROBLEM),
+        "415": _response("The type of the body is neither text/plain nor application/json.", _PROBLEM),
+    },
+    "scenario.delete": {
+        **_SCENARIO,
+        **_CHANGED,
+        "200": _response("The scenario of the start, or the name of the one that is gone.", _DELETED),
+    },
+    "reset": {**_at_once({"application/json": _schema("Names")}), **_CLOSED},
     "options": {"204": _response("The methods, at once.", {}, _ALLOW), **_REFUSED},
 }
 """The responses of each kind of answer, by status."""
+
+
+def _condition(name: str, meaning: str) -> Json:
+    return {"name": name, "in": "header", "description": meaning, "schema": {**_TEXT, "format": "etags"}}
+
+
+_CONDITIONS: Final = (
+    _condition("If-Match", "The tags of the scenarios that may be replaced, or * for any (RFC 9110, section 13.1.1)."),
+    _condition("If-None-Match", "The tags of the scenarios to leave out, or * for any (RFC 9110, section 13.1.2)."),
+)
+
+_BODY: Final = {
+    "text/plain": {
+        "schema": {**_TEXT, "format": "scenario"},
+        "example": "delay=lognormal(median=80ms,p99=1.2s)&status=503:2%",
+    },
+    "application/json": {
+        **_schema("Table"),
+        "example": {"delay": "50ms", "rule": [{"path": "/v1/refunds/**", "method": "POST", "status": "503"}]},
+    },
+}
+"""The body of a PUT."""
 
 
 def document(settings: Settings, version: str) -> dict[str, Any]:
@@ -254,13 +378,22 @@ def document(settings: Settings, version: str) -> dict[str, Any]:
                 f"{_name(endpoint)}.{each.name}": _parameter(endpoint, each, settings)
                 for endpoint in every
                 for each in endpoint.parameters
+            }
+            | {f"control.{each['name']}": each for each in _CONDITIONS},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The token of --control-token-file or LATEBIN_CONTROL_TOKEN, if there is one.",
+                }
             },
         },
     }
 
 
 def _operation(endpoint: Endpoint, style: str, method: str) -> Json:
-    answers, summary = endpoint.answers, endpoint.summary
+    summary = endpoint.summary
+    answers = own if (own := f"{endpoint.answers}.{method.lower()}") in ANSWERS else endpoint.answers
     parameters = [_reference("parameters", f"{_name(endpoint)}.{each.name}") for each in endpoint.parameters]
     if method == "OPTIONS":
         answers, summary = "options", "lists the methods"
@@ -275,8 +408,22 @@ def _operation(endpoint: Endpoint, style: str, method: str) -> Json:
         "summary": summary,
         "parameters": parameters,
         "responses": {status: _reference("responses", f"{answers}.{status}") for status in ANSWERS[answers]},
+        **(_control(endpoint, method) if endpoint.path.startswith("/control/") else {}),
     }
     return {name: part for name, part in parts.items() if part}
+
+
+def _control(endpoint: Endpoint, method: str) -> Json:
+    """Return the parts of an operation that only `/control` has."""
+    # Without a token, a request needs nothing where the service lets it in.
+    parts: dict[str, Any] = {"tags": ["control"], "security": [{}, {"token": []}]}
+    if endpoint.answers == "scenario" and method != "OPTIONS":
+        conditions = ("If-None-Match",) if method in {"GET", "HEAD"} else ("If-Match", "If-None-Match")
+        references = [f"{_name(endpoint)}.name", *(f"control.{name}" for name in conditions)]
+        parts["parameters"] = [_reference("parameters", name) for name in references]
+    if method == "PUT":
+        parts["requestBody"] = {"required": True, "content": _BODY}
+    return parts
 
 
 def _name(endpoint: Endpoint) -> str:

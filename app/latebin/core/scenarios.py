@@ -53,7 +53,8 @@ MAX_SHOWN: Final = 20
 Given = str | Mapping[str, Any]
 """The source of a scenario: a query string, a TOML table or a JSON object."""
 
-_MATCHERS: Final = ("path", "method", "header")
+MATCHERS: Final = ("path", "method", "header")
+"""The conditions of a rule; a rule has at least one."""
 
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -284,7 +285,7 @@ def _rules(tables: object, shared: Mapping[str, Any], settings: Settings) -> Ite
 
 
 def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) -> Rule:
-    path, method, header = (_matcher(table, name) for name in _MATCHERS)
+    path, method, header = (_matcher(table, name) for name in MATCHERS)
     if path is method is header is None:
         raise wrong("The rule has neither a path nor a method nor a header to match.", "path", "", "such as /v1/**")
     if method is not None and not _METHOD.fullmatch(method):

@@ -5,7 +5,7 @@ from typing import Final
 from twisted.web.iweb import IRequest
 from twisted.web.template import Element, Tag, XMLString, renderer, tags
 
-from latebin.core.endpoints import HEADINGS, endpoints, parameters, with_values
+from latebin.core.endpoints import HEADINGS, Endpoint, endpoints, parameters, with_values
 from latebin.core.http.reply import Reply
 from latebin.core.settings import Settings
 from latebin.site.html import POLICY, STYLE, html_page
@@ -36,7 +36,7 @@ class EndpointsElement(Element):
               <tbody>
                 <tr t:render="endpoints">
                   <td><code><t:slot name="path" /></code></td>
-                  <td><a><t:attr name="href"><t:slot name="example" /></t:attr><t:slot name="example" /></a></td>
+                  <td><t:slot name="example" /></td>
                   <td><t:slot name="summary" /></td>
                 </tr>
               </tbody>
@@ -69,7 +69,7 @@ class EndpointsElement(Element):
     def endpoints(self, request: IRequest | None, tag: Tag) -> list[Tag]:
         return [
             tag.clone().fillSlots(
-                path=prefix + each.path, example=prefix + each.example, summary=each.summary + SPOKEN[style]
+                path=prefix + each.path, example=_example(each, prefix), summary=each.summary + SPOKEN[style]
             )
             for each in endpoints(self._settings)
             for style, prefix in each.prefixes.items()
@@ -97,6 +97,12 @@ class EndpointsElement(Element):
         """Add the values of the settings that a text names, and mark its code."""
         parts = with_values(text, self._settings).split("`")
         return [tags.code(part) if index % 2 else part for index, part in enumerate(parts)]
+
+
+def _example(endpoint: Endpoint, prefix: str) -> Tag:
+    """Make a link to the example of an endpoint, or plain code if a click would be refused."""
+    target = prefix + endpoint.example
+    return tags.a(target, href=target) if "GET" in endpoint.methods else tags.code(target)
 
 
 def index_page(settings: Settings) -> Reply:
