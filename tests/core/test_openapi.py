@@ -75,7 +75,7 @@ def test_parameters() -> None:
 
 
 def test_control(house: House) -> None:
-    """The examples of a scenario are accepted when they are put, and what comes back is as described."""
+    """A scenario comes back as described when an example is put."""
     put = DOCUMENT["paths"]["/control/scenarios/{name}"]["put"]
     assert put["security"] == [{}, {"token": []}]
     for kind, described in put["requestBody"]["content"].items():

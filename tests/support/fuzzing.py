@@ -74,7 +74,7 @@ def map_case(context: Any, case: Any) -> Any:
 
 
 def _change(case: Any) -> None:
-    """Make a generated scenario acceptable; a condition would be about a scenario that is not there."""
+    """Make a generated scenario acceptable, without a condition on another."""
     for name in ("If-Match", "If-None-Match"):
         case.headers.pop(name, None)
     if isinstance(case.body, dict):

@@ -23,6 +23,7 @@ from latebin.core.http.reply import FULL, NOT_FOUND, Problem, Refused, Reply, js
 from latebin.core.http.upstream_url import mounted, rest, target
 from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
+from latebin.core.scenarios import Rule
 from latebin.core.settings import Settings
 from latebin.timing import wakers
 from latebin.timing.budget import TurnBudget
@@ -155,7 +156,7 @@ class Service:
             raise Refused(NOT_FOUND)
         # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
         whole = endpoint == "default" or getattr(request, "whole_path", False)
-        return self._scenario(request, name, 0 if whole else mounted(request.uri, b"as"))
+        return self._scenario(request, name, lambda: 0 if whole else mounted(request.uri, b"as"))
 
     def _delayed(self, request: ServedRequest, path_delay: str | None) -> Callable[[], Plan]:
         """Read a URL, and remember its arguments for the same URL."""
@@ -169,25 +170,29 @@ class Service:
         planned = plan.plan_via(_fields(request), self.settings, self.source)
         return _unless_forwarded(request, planned), upstream
 
-    def _scenario(self, request: ServedRequest, name: str, before: int) -> tuple[Plan, bytes]:
+    def _scenario(self, request: ServedRequest, name: str, before: Callable[[], int]) -> tuple[Plan, bytes]:
         """Plan the answer of a scenario to a request.
 
         Args:
             request: the request, whose path and headers choose the rule.
             name: the scenario's name.
-            before: the number of segments of the path before the client's own.
+            before: counts the segments of the path before the client's own; most scenarios never ask.
         """
-        scenario = self.scenarios.find(name)
-        rule = scenario.rule(lambda: _matched(request, before))
+        rule = self.scenarios.find(name).rule(lambda: _matched(request, before()))
         fields = list(_fields(request))
         if fields:
-            prepared = self._prepared(scenarios.overridden(rule, fields, self.settings))
+            planned = self._prepared(scenarios.overridden(rule, fields, self.settings))()
         else:
-            prepared = self._remembered(rule, lambda: rule.arguments)
-        planned = prepared()
+            planned = self._plan_of(rule)()
         upstream = rule.arguments.get("upstream")
-        target = b"" if upstream is None else self._target(request, upstream, before)
+        target = b"" if upstream is None else self._target(request, upstream, before())
         return _unless_forwarded(request, planned), target
+
+    def _plan_of(self, rule: Rule) -> Callable[[], Plan]:
+        found: Callable[[], Plan] | None = rule.plans.get(self)
+        if found is None:
+            found = rule.plans[self] = self._prepared(rule.arguments)
+        return found
 
     def _prepared(self, arguments: plan.Arguments) -> Callable[[], Plan]:
         return plan.prepare(arguments, self.settings, self.source)

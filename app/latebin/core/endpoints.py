@@ -93,7 +93,7 @@ ENDPOINTS: Final = (
         "/as/{name}",
         "answers as a scenario says, at this path and at every path below it",
         "late",
-        METHODS,
+        (*ALLOWED, "TRACE"),
         path_parameters=(NAME,),
     ),
     Endpoint("/predict", "predicts a delay, at once", "prediction", query=PREDICT),

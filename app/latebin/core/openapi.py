@@ -58,7 +58,7 @@ _MATCHED: Final = {
 
 
 def _several(parameter: Parameter) -> Json:
-    """Return the schema of a parameter in a table; it is a list where several values are allowed."""
+    """Return the schema of a parameter in a table, which may list its values."""
     if parameter.most == 1:
         return parameter.schema
     listed = {"type": "array", "minItems": 1, "maxItems": parameter.most, "items": parameter.schema}
@@ -395,7 +395,8 @@ def _operation(endpoint: Endpoint, style: str, method: str) -> Json:
     summary = endpoint.summary
     answers = own if (own := f"{endpoint.answers}.{method.lower()}") in ANSWERS else endpoint.answers
     parameters = [_reference("parameters", f"{_name(endpoint)}.{each.name}") for each in endpoint.parameters]
-    if method == "OPTIONS":
+    # A scenario answers OPTIONS as every method.
+    if method == "OPTIONS" and "TRACE" not in endpoint.methods:
         answers, summary = "options", "lists the methods"
         # OPTIONS ignores the query, and accepts any value in the path.
         parameters = [

@@ -190,12 +190,14 @@ class Rule:
         method: the method; None for any method.
         header: the name of a request header and the pattern of its values, one of which must match; None for no
             condition.
+        plans: the plans that services have prepared, by the service; they are gone with the rule.
     """
 
     arguments: Mapping[str, Any]
     path: Glob | None = None
     method: str | None = None
     header: tuple[str, Glob] | None = None
+    plans: dict[object, Any] = attrs.field(factory=dict, init=False, repr=False)
 
     def matches(self, method: str, path: str, values: Callable[[str], Iterable[str]]) -> bool:
         """Check whether a request matches the conditions of this rule.
@@ -332,7 +334,8 @@ def _table_fields(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             number = isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each)
             if not (number or isinstance(each, str)):
                 raise wrong("Invalid value.", str(name), _plain(each), "a text or a number")
-            yield str(name), str(each)
+            # In JSON, 503.0 is a whole number.
+            yield str(name), str(int(each) if isinstance(each, float) and each.is_integer() else each)
 
 
 def _plain(value: object) -> str:

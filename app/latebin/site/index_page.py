@@ -100,7 +100,7 @@ class EndpointsElement(Element):
 
 
 def _example(endpoint: Endpoint, prefix: str) -> Tag:
-    """Make a link to the example of an endpoint, or plain code if a click would be refused."""
+    """Make a link to an example, or plain code without GET."""
     target = prefix + endpoint.example
     return tags.a(target, href=target) if "GET" in endpoint.methods else tags.code(target)
 
