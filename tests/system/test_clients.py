@@ -1,4 +1,4 @@
-"""Clients of other projects against scenarios: SDKs with a base URL, HTTP libraries, and a browser."""
+"""SDKs, HTTP libraries and a browser against scenarios."""
 
 from collections.abc import Iterator
 from importlib import import_module
@@ -96,7 +96,7 @@ def unchanged(place: Place) -> Iterator[None]:
 
 
 def test_openai(place: Place) -> None:
-    """The SDK of OpenAI gets answers, and then failures, when only its base URL is changed."""
+    """The SDK of OpenAI gets answers and failures when only its base URL is changed."""
     openai: Any = import_module("openai")
     for base in place.bases("openai"):
         with openai.OpenAI(base_url=base, api_key="none", max_retries=0, timeout=60) as client:
@@ -112,7 +112,7 @@ def test_openai(place: Place) -> None:
 
 
 def test_stripe(place: Place) -> None:
-    """The SDK of Stripe gets answers, and then failures, when only its base URL is changed."""
+    """The SDK of Stripe gets answers and failures when only its base URL is changed."""
     stripe: Any = import_module("stripe")
     for base in place.bases("stripe"):
         client = stripe.StripeClient("sk_test_none", base_addresses={"api": base}, max_network_retries=0)
