@@ -1,3 +1,5 @@
+import json
+import re
 from typing import Any
 
 import attrs
@@ -7,7 +9,7 @@ from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from latebin.core.endpoints import PREFIXES
 from latebin.telemetry.access import AccessLog
-from latebin.telemetry.log import as_text
+from latebin.telemetry.log import as_json, as_text
 from tests.support.log import accesses
 from tests.support.wire import House
 
@@ -31,6 +33,42 @@ def test_left(house: House, style: str) -> None:
         wire.leave()
     path = f"{PREFIXES[style]}/delayed"
     assert accesses(events) == [(style, "GET", path, "", "left", 5000.0, 1500.0, 0, "127.0.0.1")]
+
+
+@pytest.mark.parametrize(
+    ("query", "code", "ended"),
+    [
+        ("delay=1s&fault=truncate", 200, "truncate"),
+        ("delay=1s&fault=badchunk&status=503", 503, "badchunk"),
+        ("delay=1s&fault=close&status=503", 0, "close"),
+        ("delay=1s&fault=garbage", 0, "garbage"),
+        ("delay=9s", 0, "left"),
+        ("delay=9s&at=body&status=418", 418, "left"),
+        ("delay=1s&status=418", 418, None),
+    ],
+)
+def test_status_is_a_number(house: House, prefix: str, query: str, code: int, ended: str | None) -> None:
+    """In JSON the status is the one that was sent when the answer ends in another way."""
+    with capturedLogs() as events:
+        wire = house.wire()
+        wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\n\r\n".encode())
+        house.clock.advance(1)
+        wire.leave()
+    [line] = [json.loads(as_json(event)) for event in events if event["log_namespace"] == "latebin.access"]
+    assert (line["status"], line["ended"], line["n"]) == (code, ended, None)
+
+
+def test_turn_of_a_seed(house: House, prefix: str) -> None:
+    """The turn of a seed is in answer and log when the request has a seed."""
+    with capturedLogs() as events:
+        wire = house.wire()
+        for query in ("delay=0&seed=7", "delay=0..0&seed=7", "delay=0&seed=7", "delay=0&seed=7&n=9", "delay=0..0"):
+            wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\n\r\n".encode())
+            house.clock.advance(0)
+    assert re.findall(rb"Latebin-Turn: ([0-9]+)\r\n", wire.received) == [b"1", b"1", b"2", b"9"]
+    found = [event for event in events if event["log_namespace"] == "latebin.access"]
+    assert [json.loads(as_json(event))["n"] for event in found] == [1, 1, 2, 9, None]
+    assert [as_text(event).rpartition(" ")[2].startswith("n=") for event in found] == [True] * 4 + [False]
 
 
 def test_refused(house: House, style: str) -> None:

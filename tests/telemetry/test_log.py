@@ -58,17 +58,32 @@ def test_access_as_json() -> None:
         "method": "GET",
         "path": "/delayed",
         "query": "",
-        "status": "left",
+        "status": 0,
         "asked_ms": 5000.0,
         "measured_ms": None,
         "sent": 0,
         "address": "127.0.0.1",
         "request_id": "a-1",
+        "ended": "left",
+        "n": None,
     }
-    log.info("text", **fields)
+    log.info("text", **{**fields, "status": "left", "code": 0})
     event = json.loads(file.getvalue())
     del event["time"]
     assert event == {"level": "info", "namespace": "latebin.access", **fields}
+
+
+def test_start_as_json() -> None:
+    """The line of an endpoint has its URLs and its port in JSON, beside the message."""
+    log, file = written("json")
+    log.info("serving {a}", a="b", urls=("http://a:1/b",), port=1, scenario=None)
+    event = json.loads(file.getvalue())
+    assert (event["message"], event["urls"], event["port"], event["scenario"]) == (
+        "serving b",
+        ["http://a:1/b"],
+        1,
+        None,
+    )
 
 
 def test_request_id() -> None:

@@ -121,6 +121,8 @@ class Service:
             return _end(request, answer.refusal)
         planned, measured = answer.plan, answer.answered(self.clock.seconds())
         if planned.forwarded:
+            for name, value in planned.turns:
+                request.setHeader(name, value)
             return self._forward(request, answer.target, timing(planned, measured))
         if planned.at == "headers":
             begin(request, planned, measured)

@@ -39,6 +39,8 @@ from latebin.core.parameters import (
 from latebin.core.settings import Settings
 from latebin.core.stream import Stream
 
+TURN: Final = b"Latebin-Turn"
+
 EMPTY: Final = frozenset({204, 205, 304})
 """The statuses whose answers have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5)."""
 
@@ -69,6 +71,7 @@ class Plan:
         rate: bytes of the body that are sent in a second; None for no limit.
         stream: the events of the body; None for a body of bytes.
         forwarded: whether the answer is that of an upstream.
+        turn: the number of the request among those with its seed; None without a seed.
         extra: requested headers, each name once with its values; they replace the service's own.
         asked_ms: the wait in milliseconds, as headers and log report it.
         headers: the headers of the answer that do not depend on the time of sending.
@@ -89,6 +92,7 @@ class Plan:
     rate: int | None = None
     stream: Stream | None = None
     forwarded: bool = False
+    turn: int | None = None
     extra: tuple[tuple[bytes, tuple[bytes, ...]], ...] = ()
     asked_ms: float = attrs.field(init=False, repr=False, eq=False)
     headers: Headers = attrs.field(init=False, repr=False, eq=False)
@@ -110,7 +114,12 @@ class Plan:
             # A 205 has to say that it is empty; a 204 and a 304 are so by definition (RFC 9110, sections 8.6, 15.3.6).
             framing = ((b"Content-Length", b"0"),)
         retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
-        return *framing, *SAFE, *retry
+        return *framing, *SAFE, *retry, *self.turns
+
+    @property
+    def turns(self) -> Headers:
+        """The header with the turn of a seed, which repeats this draw as `n`."""
+        return () if self.turn is None else ((TURN, b"%d" % self.turn),)
 
     def between(self, piece: int) -> float:
         """Return the seconds from the moment when a piece is due to the next.
@@ -228,6 +237,7 @@ def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upst
         rate=arguments.get("rate"),
         stream=None if status in EMPTY else events,
         forwarded=upstream and drawn is None and kind is None,
+        turn=None if arguments.get("seed") is None else draws.n,
         extra=_grouped(arguments.get("header", ())),
     )
     _check_pieces(arguments, plan, settings)

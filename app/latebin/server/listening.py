@@ -287,15 +287,23 @@ def _first(failure: Failure) -> Failure:
 def announce(settings: Settings, ports: Ports) -> Ports:
     """Log the URLs of the service."""
     own = endpoints(settings)
-    for (name, description), port in zip(settings.scenario_listen, ports.public[len(own) :], strict=True):
-        log.info("serving {url} as {scenario}", url=_url(description, port.getHost()), scenario=name)
     for description, port in zip(own, ports.public[: len(own)], strict=True):
         base = _url(description, port.getHost())
-        log.info("serving {klein} (Klein) and {raw} (raw)", klein=f"{base}/delayed", raw=f"{base}/raw/delayed")
+        klein, raw = f"{base}/delayed", f"{base}/raw/delayed"
+        log.info("serving {klein} (Klein) and {raw} (raw)", klein=klein, raw=raw, **_start(port, klein, raw))
+    for (name, description), port in zip(settings.scenario_listen, ports.public[len(own) :], strict=True):
+        url = _url(description, port.getHost())
+        log.info("serving {url} as {scenario}", url=url, **{**_start(port, url), "scenario": name})
     for description, port in zip(settings.admin_listen, ports.admin, strict=True):
         base = _url(description, port.getHost())
-        log.info("serving {readiness} and {figures}", readiness=f"{base}/readyz", figures=f"{base}/metrics")
+        ready, figures = f"{base}/readyz", f"{base}/metrics"
+        log.info("serving {ready} and {figures}", ready=ready, figures=figures, **_start(port, ready, figures))
     return ports
+
+
+def _start(port: "IListeningPort", *urls: str) -> dict[str, Any]:
+    """Return what the log has in JSON about an endpoint; a UNIX socket has no port."""
+    return {"urls": urls, "port": getattr(port.getHost(), "port", None), "scenario": None}
 
 
 def _url(description: str, address: object) -> str:

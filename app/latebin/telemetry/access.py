@@ -13,7 +13,7 @@ from latebin.answers.pending import PendingAnswer
 
 NAMESPACE: Final = "latebin.access"
 
-_FORMAT: Final = "{{style}} {{method}} {{target}} {{status}} {} sent={{sent}}B {{address}} {{request_id}}"
+_FORMAT: Final = "{{style}} {{method}} {{target}} {{status}} {} sent={{sent}}B {{address}} {{request_id}}{{turn}}"
 
 FORMAT: Final = _FORMAT.format("asked={asked_ms}ms measured={measured_ms}ms")
 """The text of an event, for any observer that formats it."""
@@ -30,6 +30,9 @@ class AccessLog:
     - `style`, `method`, `path` and `query`.
     - `status`: a number, the fault that ended the answer, `broken` if an upstream ended it, or one of
       `latebin.core.ends.ENDS`.
+    - `code`: the status that was sent, also if the answer did not become whole; 0 if none was sent.
+    - `ended`: how an incomplete answer ended, as in `status`; None for a whole one.
+    - `n`: the turn of a seed; None without a seed. `turn` is the same as text.
     - `asked_ms` and `measured_ms`: None for a request without a pending answer. After a disconnect, the time until it
       is the measured one.
     - `sent`: bytes of body.
@@ -51,18 +54,21 @@ class AccessLog:
 
     def answered(self, request: ServedRequest) -> None:
         """Log an answer that was given."""
-        self._emit(request, request.code)
+        self._emit(request, request.code, None)
 
     def left(self, request: ServedRequest) -> None:
         """Log a connection that was lost before the answer was whole, with its end."""
         answer = request.pending_answer
         fault = None if answer is None else answer.fault
-        self._emit(request, "broken" if request.broken else fault or request.end)
+        ended = "broken" if request.broken else fault or request.end
+        # The code is 200 before any status is set.
+        self._emit(request, request.code if request.startedWriting else 0, ended)
 
-    def _emit(self, request: ServedRequest, status: int | str) -> None:
+    def _emit(self, request: ServedRequest, code: int, ended: str | None) -> None:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
         answer = request.pending_answer
+        n = None if answer is None else answer.plan.turn
         self._publish(
             {
                 "log_time": time.time(),
@@ -74,12 +80,16 @@ class AccessLog:
                 "target": target,
                 "path": path,
                 "query": query,
-                "status": status,
+                "status": ended or code,
+                "code": code,
+                "ended": ended,
                 "asked_ms": None if answer is None else answer.plan.asked_ms,
                 "measured_ms": None if answer is None else self._measured_ms(answer),
                 "sent": request.sentLength,
                 "address": getattr(request.client, "host", None),
                 "request_id": request.request_id.decode("ascii"),
+                "n": n,
+                "turn": "" if n is None else f" n={n}",
             }
         )
 

@@ -29,8 +29,13 @@ _ACCESS: Final = (
     "sent",
     "address",
     "request_id",
+    "ended",
+    "n",
 )
-"""The keys of an access event that are written unchanged."""
+"""The keys of an access event that are written, all but one unchanged."""
+
+_START: Final = ("urls", "port", "scenario")
+"""The keys of an event about an endpoint that serves, which are written beside its message."""
 
 
 class File(Protocol):
@@ -118,8 +123,12 @@ def as_json(event: LogEvent, worker: int | None = None) -> str:
         fields["worker"] = worker
     if namespace == NAMESPACE:
         fields |= {key: event[key] for key in _ACCESS}
+        # Always a number, for stores of logs that give each key one type.
+        fields["status"] = event["code"]
     else:
         fields["message"] = _message(event)
+        if "urls" in event:
+            fields |= {key: event[key] for key in _START}
         if "request_id" in event:
             fields["request_id"] = event["request_id"]
     return json.dumps(fields) + "\n"
@@ -134,7 +143,7 @@ def _access(event: LogEvent) -> str:
     times = "asked=- measured=-" if asked is None else f"asked={asked}ms measured={measured}ms"
     return (
         f"{event['style']} {event['method']} {event['target']} {event['status']} {times} sent={event['sent']}B "
-        f"{event['address']} {event['request_id']}"
+        f"{event['address']} {event['request_id']}{event['turn']}"
     )
 
 
