@@ -33,6 +33,14 @@ def test_a_missing_extra(command: str) -> None:
     assert re.fullmatch(
         rf"latebin: {command} needs [a-z.]+, which is not installed: pip install '\.\[measure\]'\n", done.stderr
     )
+    shown = subprocess.run(
+        [sys.executable, "-c", without, command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment(),
+    )
+    assert f"Usage: latebin {command}" in shown.stdout.replace("-c", "latebin")
     listed = subprocess.run(
         [sys.executable, "-c", without, "--help"], capture_output=True, text=True, check=True, env=environment()
     )

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
 
 from latebin.core.settings import Settings
 from latebin.server.drain import LAST, LATEST, Drain, longest
@@ -114,6 +115,41 @@ def test_broken_off(stop: Stop, prefix: str) -> None:
     assert wire.received.count(b"HTTP/1.1") == 1
     assert not wire.connected
     assert stop.ended == [32.0]
+
+
+@pytest.mark.parametrize("delay", ["0", "3s"])
+def test_an_answer_that_hangs(stop: Stop, prefix: str, delay: str) -> None:
+    """An answer that hangs is not waited for when the service stops."""
+    hanging = stop.ask(f"{prefix}/delayed?fault=hang&delay={delay}")
+    stop.house.clock.advance(0)
+    with capturedLogs() as events:
+        stop.begin()
+        stop.house.clock.pump([2, 0])
+        assert hanging.connected == (delay != "0")
+        stop.house.clock.pump([1, 0, 0])
+    assert hanging.received.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert not hanging.connected
+    assert stop.ended == [2.0 if delay == "0" else 3.0]
+    begun, ended = [formatEvent(each) for each in events if each["log_namespace"] == "latebin.server.drain"]
+    counted = "0 pending, listening for 2s, then waiting for up to 30s; 1 that hang are not waited for"
+    assert (
+        begun == f"stopping: {counted if delay == '0' else '1 pending, listening for 2s, then waiting for up to 30s'}"
+    )
+    assert ended.startswith(f"stopped: waited {'0s for 0' if delay == '0' else '1s for 1'} pending")
+
+
+def test_a_second_signal_says_what_it_breaks_off(stop: Stop, prefix: str) -> None:
+    """The log has the number of lost answers when the drain is broken off."""
+    wires = [stop.ask(f"{prefix}/delayed/5m") for _ in range(3)]
+    stop.begin()
+    stop.house.clock.advance(2)
+    with capturedLogs() as events:
+        stop.drain.break_off()
+        stop.drain.break_off()
+    assert [formatEvent(each) for each in events] == ["stopped by a second signal: 3 pending broken off"]
+    assert stop.ended == [2.0]
+    for wire in wires:
+        wire.leave()
 
 
 def test_connection_stays_open(stop: Stop) -> None:

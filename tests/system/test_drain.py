@@ -60,7 +60,19 @@ def test_second_signal(workers: str) -> None:
         until(lambda: refused(process.port))
         assert process.stop(signal.SIGINT) == 1
         waiting.close()
+        assert "stopped by a second signal: 1 pending broken off" in process.log()
         assert "Traceback" not in process.log()
+
+
+def test_other_signals(workers: str) -> None:
+    """SIGHUP and its like end nothing, and say so in the log."""
+    with serving("--workers", workers, "--drain-timeout", WAITS) as process:
+        waiting = ask(process.port, "/delayed/1s")
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(number)
+            until(lambda name=number.name: f"{name} does nothing" in process.log())
+        assert answer(waiting)[0].status == 200
+        assert process.stop() == 0
 
 
 def test_shutdown_delay(workers: str) -> None:

@@ -48,7 +48,7 @@ def test_left(house: House, style: str) -> None:
     ],
 )
 def test_status_is_a_number(house: House, prefix: str, query: str, code: int, ended: str | None) -> None:
-    """In JSON the status is the one that was sent when the answer ends in another way."""
+    """The status in JSON is the sent one when the answer ends early."""
     with capturedLogs() as events:
         wire = house.wire()
         wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\n\r\n".encode())
@@ -59,7 +59,7 @@ def test_status_is_a_number(house: House, prefix: str, query: str, code: int, en
 
 
 def test_turn_of_a_seed(house: House, prefix: str) -> None:
-    """The turn of a seed is in answer and log when the request has a seed."""
+    """Answer and log have the turn when the request has a seed."""
     with capturedLogs() as events:
         wire = house.wire()
         for query in ("delay=0&seed=7", "delay=0..0&seed=7", "delay=0&seed=7", "delay=0&seed=7&n=9", "delay=0..0"):

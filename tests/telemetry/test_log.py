@@ -74,7 +74,7 @@ def test_access_as_json() -> None:
 
 
 def test_start_as_json() -> None:
-    """The line of an endpoint has its URLs and its port in JSON, beside the message."""
+    """The line of an endpoint has its URLs and its port in JSON."""
     log, file = written("json")
     log.info("serving {a}", a="b", urls=("http://a:1/b",), port=1, scenario=None)
     event = json.loads(file.getvalue())

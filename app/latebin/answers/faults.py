@@ -6,7 +6,7 @@ from typing import Final
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from latebin.answers.interfaces import ServedRequest, abort
+from latebin.answers.interfaces import ServedRequest, abort, is_ending
 from latebin.answers.producer import sender
 from latebin.core.faults import GARBAGE, HALF_CHUNK, Place
 from latebin.core.plan import Plan
@@ -79,7 +79,10 @@ def _badchunk(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: 
 
 def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     request.write(b"")
-    given_up = clock.callLater(longest, request.loseConnection)
+    if request.pending_answer is not None:
+        request.pending_answer.hanging = True
+    # A service that stops waits for no answer that hangs.
+    given_up = clock.callLater(0 if is_ending(request) else longest, request.loseConnection)
     return Deferred(lambda _: given_up.cancel() if given_up.active() else None)
 
 

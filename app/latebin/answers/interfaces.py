@@ -157,6 +157,12 @@ def request_id(request: IRequest | ServedRequest) -> str:
     return getattr(request, "request_id", b"").decode("ascii")
 
 
+def is_ending(request: ServedRequest) -> bool:
+    """Return whether the service stops; False under a plain `twisted.web.server.Site`."""
+    connections: Connections | None = getattr(request.site, "connections", None)
+    return connections is not None and connections.ending
+
+
 def dismiss(request: ServedRequest, reply: "Reply", end: "End" = "aborted") -> None:
     """Answer now with a reply, in the place of the answer that is waited for.
 

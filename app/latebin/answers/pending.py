@@ -120,6 +120,7 @@ class PendingAnswer:
         target: the URL that a forwarded request is passed on to.
         measured: seconds from the acceptance to the answer; None before the answer.
         refusal: the problem to answer with instead, once `end` has set it.
+        hanging: whether the answer hangs on purpose, and never ends by itself.
     """
 
     plan: "Plan"
@@ -129,6 +130,7 @@ class PendingAnswer:
     target: bytes = b""
     measured: float | None = attrs.field(default=None, init=False)
     refusal: Problem | None = attrs.field(default=None, init=False)
+    hanging: bool = attrs.field(default=False, init=False)
     _number: int = attrs.field(default=0, init=False)
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
     _go: Callable[[], object] | None = attrs.field(default=None, init=False)

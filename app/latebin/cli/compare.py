@@ -156,7 +156,7 @@ def _figures(comparison: Comparison) -> Table:
             f"{row.figure.name} [dim]{row.figure.unit}[/]",
             spread_text(row.klein, number),
             spread_text(row.resource, number),
-            spread_text(row.ratio, times),
+            spread_text(row.ratio if row.compared > 1 else None, times),
         )
     return table
 

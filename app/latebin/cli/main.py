@@ -25,8 +25,10 @@ COMMANDS: Final = {
 }
 """The module of each command, which defines NAME_command."""
 
-EXTRAS: Final = {"measure": "measure", "compare": "measure"}
-"""The extra that a command needs, if it needs one."""
+EXTRAS: Final = {"measure": ("hdrh.histogram", "measure"), "compare": ("hdrh.histogram", "measure")}
+"""The module that a command needs, if it needs one, and the extra that has it."""
+
+_HELP: Final = {"-h", "--help"}
 
 _LINES: Final = re.compile(r"\s*\n\s*")
 
@@ -40,18 +42,22 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        try:
-            return cast("click.Command", getattr(import_module(COMMANDS[cmd_name]), f"{cmd_name}_command"))
-        except ModuleNotFoundError as missing:
-            if cmd_name not in EXTRAS:
-                raise
-            return _unavailable(cmd_name, str(missing.name), EXTRAS[cmd_name])
+        return cast("click.Command", getattr(import_module(COMMANDS[cmd_name]), f"{cmd_name}_command"))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; if it has settings, warn of variables that are not settings."""
+        """Find the command; if it has settings, warn of variables that are not settings.
+
+        A command whose extra is not installed refuses its arguments, unless they ask for its help.
+        """
         name, command, rest = super().resolve_command(ctx, args)
+        if name in EXTRAS and not _HELP & set(rest):
+            module, extra = EXTRAS[name]
+            try:
+                import_module(module)
+            except ModuleNotFoundError:
+                return name, _unavailable(name, module, extra), rest
         # A health check is run again and again, in the environment that the service itself has warned of.
         if command is not None and name != "health" and (known := settings_of(command)):
             self._warn(ctx, known)

@@ -154,12 +154,14 @@ class Row:
         klein: the spread of Klein's; None without a measurement.
         resource: the spread of the raw style's; None without a measurement.
         ratio: the spread of klein / raw over the rounds with both; None without such a round.
+        compared: the number of these rounds.
     """
 
     figure: Figure
     klein: Spread | None
     resource: Spread | None
     ratio: Spread | None
+    compared: int
 
 
 @attrs.frozen(kw_only=True)
@@ -219,12 +221,13 @@ class Comparison:
 def _row(figure: Figure, rounds: tuple[Round, ...]) -> Row:
     both = [(figure.of(each.klein), figure.of(each.resource)) for each in rounds]
     # Within a round: a change of the machine's speed between rounds then cancels out.
-    ratios = (klein / resource for klein, resource in both if klein is not None and resource)
+    ratios = [klein / resource for klein, resource in both if klein is not None and resource]
     return Row(
         figure,
         Spread.of(klein for klein, _ in both if klein is not None),
         Spread.of(resource for _, resource in both if resource is not None),
         Spread.of(ratios),
+        len(ratios),
     )
 
 
@@ -279,8 +282,9 @@ def _flaws(comparison: Comparison) -> Iterator[str]:
 def _ratio(row: Row) -> str:
     unit = row.figure.unit if row.figure.unit.startswith("/") else f" {row.figure.unit}"
     klein, resource = (f"{number(spread.median)}{unit}" for spread in (row.klein, row.resource) if spread)
+    ratio = ratio_text(row) if row.compared == 1 else f"Klein / raw is {ratio_text(row)}"
     name = row.figure.name[0].upper() + row.figure.name[1:]
-    return f"{name}: {klein} with Klein, {resource} with raw resources; Klein / raw is {ratio_text(row)}."
+    return f"{name}: {klein} with Klein, {resource} with raw resources; {ratio}."
 
 
 def _author(comparison: Comparison) -> str:
@@ -306,9 +310,16 @@ def times(ratio: float) -> str:
 
 
 def ratio_text(row: Row) -> str:
-    """Format the ratio of a row as median, least and most; empty without a ratio."""
+    """Format the ratio of a row as median, least and most; empty without a ratio.
+
+    One round shows no difference between the styles: the next can show the opposite.
+    """
     ratio = row.ratio
-    return "" if ratio is None else f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})"
+    if ratio is None:
+        return ""
+    if row.compared == 1:
+        return "no verdict from one round"
+    return f"{times(ratio.median)} ({times(ratio.least)} to {times(ratio.most)})"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

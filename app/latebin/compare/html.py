@@ -109,7 +109,7 @@ def _plots(comparison: Comparison) -> Iterator[tuple[Markup, str]]:
             "The share of the answers that were at most so late, with one line for each round. Further left is better."
         )
         yield _svg("Lateness", caption, (7.2, 3.6), lambda axes: _draw_lateness(axes, comparison)), caption
-    rows = [row for row in comparison.rows if row.ratio is not None]
+    rows = [row for row in comparison.rows if row.compared > 1]
     if rows:
         caption = (
             "Klein's figure divided by that of raw resources. A bar is the median of the rounds, a line their range."

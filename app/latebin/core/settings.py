@@ -73,6 +73,12 @@ class Settings:
     max_body: int = _option(16 * 1024**2, "size", "Largest body of a request or an answer.")
     header_timeout: float = _option(20.0, "duration", "How long the headers of a request may take to arrive.")
     body_timeout: float = _option(60.0, "duration", "How long each 64 kB of a body may take to arrive.")
+    keep_alive_timeout: float = _option(
+        60.0,
+        "duration",
+        "How long an idle connection stays open; answers announce it in Keep-Alive.",
+        validator=attrs.validators.gt(0),
+    )
     traces: Mapping[str, Trace] = _option(
         attrs.Factory(dict),
         "trace",

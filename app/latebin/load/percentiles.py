@@ -5,7 +5,6 @@ from math import ceil, fsum
 from typing import Final, Self
 
 import attrs
-from hdrh.histogram import HdrHistogram
 
 HIGHEST: Final = 3600.0
 """The longest duration of a percentile, in seconds; longer ones count as this long."""
@@ -55,6 +54,9 @@ class Percentiles:
         """
         if not durations:
             return None
+        # An extra, which the help of a command can do without.
+        from hdrh.histogram import HdrHistogram  # noqa: PLC0415
+
         histogram = HdrHistogram(1, int(HIGHEST * _MICROSECONDS), DIGITS)
         for duration in durations:
             # Rounded up: a percentile must not be better than the truth.

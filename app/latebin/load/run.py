@@ -245,10 +245,12 @@ def _cost(idle: Footprint | None, plateau: _Snapshot, full: _Snapshot) -> Cost |
     if not (idle and plateau.server and full.server):
         return None
     answers = full.answers - plateau.answers
+    # Memory that is not above that of the idle server is too little to measure.
+    grown = full.server.memory - idle.memory
     return Cost(
         cpu_per_answer=(full.server.cpu - plateau.server.cpu) / answers if answers else None,
         idle=idle.memory,
         plateau=full.server.memory,
-        per_pending=(full.server.memory - idle.memory) / full.pending if full.pending else None,
+        per_pending=grown / full.pending if full.pending and grown > 0 else None,
         source=full.server.source,
     )

@@ -35,7 +35,9 @@ class WriteThroughChannel(HTTPChannel):
         for name, values in headers._rawHeaders.items():  # noqa: SLF001  # what `getAllRawHeaders` generates
             for value in values:
                 self._unsent += (name, b": ", value, b"\r\n")
-        self._unsent.append(b"\r\n")
+        # RFC 9112, section 9.3; the option also names the field, as RFC 9110, section 7.6.1, wants it.
+        kept = self.persistent and b"Connection" not in headers._rawHeaders  # noqa: SLF001  # as above
+        self._unsent.append(self.site.keep_alive if kept else b"\r\n")
 
     def write(self, data: bytes) -> None:
         self._unsent.append(data)

@@ -61,11 +61,23 @@ class Drain:
             `done`.
         """
         self.connections.start_ending()
-        pending, delay = len(self.connections.requests), render(self.settings.shutdown_delay)
-        log.info("stopping: {pending} pending, listening for {delay}", pending=pending, delay=delay)
+        hanging = len(self.connections.hanging)
+        log.info(
+            "stopping: {pending} pending, listening for {delay}, then waiting for up to {wait}{hang}",
+            pending=len(self.connections.requests) - hanging,
+            delay=render(self.settings.shutdown_delay),
+            wait=render(self.settings.drain_timeout),
+            hang=f"; {hanging} that hang are not waited for" if hanging else "",
+        )
         self._last = self.clock.callLater(longest(self.settings), self._give_up)
         self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)
         return self.done
+
+    def break_off(self) -> None:
+        """End the drain at a second signal, and log how many answers that loses."""
+        if not self.done.called:
+            log.warn("stopped by a second signal: {pending} pending broken off", pending=len(self.connections.requests))
+        self.end()
 
     def end(self) -> None:
         """End the drain at once, whether or not connections are open."""
@@ -83,7 +95,7 @@ class Drain:
         if self.done.called:
             return
         self._since = self.clock.seconds()
-        self._pending = len(self.connections.requests)
+        self._pending = len(self.connections.requests) - self.connections.end_hanging()
         self._call = self.clock.callLater(self.settings.drain_timeout, self._dismiss)
         self.connections.end().addCallback(lambda _: self._drained())
 

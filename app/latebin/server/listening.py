@@ -29,6 +29,7 @@ from latebin.server.worker_config import WorkerConfig
 from latebin.server.workers import FIRST_SOCKET, READY, ParentWatch, Workers
 from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
 from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.metrics import pending_in
 from latebin.telemetry.writer import Telemetry
 from latebin.timing import wakers
 from latebin.timing.garbage import GarbageScheduler
@@ -149,7 +150,7 @@ def _served(reactor: ReactorBase, signals: Signals, factory: ServiceSite, ports:
     _collect(factory, reactor)
     drain = Drain(_steady(reactor), factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
     reactor.addSystemEventTrigger("before", "shutdown", drain.start)
-    signals.on_second.append(drain.end)
+    signals.on_second.append(drain.break_off)
 
 
 def _refuse(reactor: ReactorBase, ports: "list[IListeningPort]") -> Deferred[Any]:
@@ -263,8 +264,14 @@ def _staffed(
         return workers.stop().addCallback(lambda _: ended())
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
-    signals.on_second.append(workers.kill)
+    signals.on_second.append(lambda: _break_off(telemetry.counters, workers))
     return workers.start().addCallback(lambda _: announce(settings, ports))
+
+
+def _break_off(counters: SharedCounters, workers: Workers) -> None:
+    """Kill the workers at a second signal, and log how many answers that loses."""
+    log.warn("stopped by a second signal: {pending} pending broken off", pending=pending_in(counters))
+    workers.kill()
 
 
 def _cancelled(failure: Failure) -> None:
@@ -302,7 +309,7 @@ def announce(settings: Settings, ports: Ports) -> Ports:
 
 
 def _start(port: "IListeningPort", *urls: str) -> dict[str, Any]:
-    """Return what the log has in JSON about an endpoint; a UNIX socket has no port."""
+    """Return what the log has in JSON about an endpoint."""
     return {"urls": urls, "port": getattr(port.getHost(), "port", None), "scenario": None}
 
 

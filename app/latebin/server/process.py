@@ -28,7 +28,7 @@ from latebin.overrides.stack import choose
 from latebin.server.drain import longest
 from latebin.server.guard import FLUSH, GRACE, KILL, Guard
 from latebin.server.machine import most_pending
-from latebin.server.signals import Signals
+from latebin.server.signals import IGNORED, Signals, ignore
 from latebin.server.worker_config import WorkerConfig
 from latebin.server.workers import COUNTERS, WorkersFailedError, counters_of
 from latebin.telemetry.counters import SharedCounters
@@ -44,6 +44,7 @@ STDOUT, STDERR = 1, 2
 
 def serve(settings: Settings) -> NoReturn:
     """Serve until a signal stops this process, alone or with workers."""
+    ignore()
     settings = attrs.evolve(settings, max_pending=settings.max_pending or most_pending())
     single = settings.workers == 1
     if not single:
@@ -59,7 +60,8 @@ def serve(settings: Settings) -> NoReturn:
 def work(config: WorkerConfig) -> NoReturn:
     """Serve as one of several workers, until a signal or the end of the parent."""
     # Ctrl-C signals every process of a terminal; the parent gets it too, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, *IGNORED):
+        signal.signal(number, signal.SIG_IGN)
     settings, counters = config.settings, counters_of(config.settings.workers, COUNTERS)
     lines = _begin_log(settings, counters.row(config.worker), config.worker)
     _react(lines, Guard(longest(settings) + GRACE), partial(_listening(settings).accept, config, counters))

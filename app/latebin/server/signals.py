@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first stops the service, the second ends the stop at once."""
+"""SIGTERM and SIGINT stop the service, a second one at once; other signals do nothing."""
 
 import signal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from twisted.internet.base import ReactorBase
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.server.guard import Guard
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
 
 SECOND_SIGNAL: Final = 1
 """The exit code after a second signal: answers may be lost."""
+
+
+IGNORED: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that other servers take for a request to reload; by default, each would end the process."""
+
+log = Logger()
+
+
+def ignore() -> None:
+    """Survive the signals that have no meaning here, until `Signals` logs them."""
+    for number in IGNORED:
+        signal.signal(number, lambda *_: None)
 
 
 class Signals:
@@ -42,6 +55,9 @@ class Signals:
             # A shell lets a process in the background ignore SIGINT: that stays so.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._caught)
+        for number in IGNORED:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._ignored)
 
     def fail(self, failure: Failure) -> None:
         """End the process with a failure, unless it ends already."""
@@ -54,6 +70,10 @@ class Signals:
             self._guard.shorten()
         self._guard.arm()
         self._reactor.callFromThread(self._stop)
+
+    def _ignored(self, number: int, _: object) -> None:
+        name = signal.Signals(number).name
+        self._reactor.callFromThread(log.warn, "{name} does nothing: restart the service to reload", name=name)
 
     def _stop(self) -> None:
         try:

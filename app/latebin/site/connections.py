@@ -71,6 +71,11 @@ class Connections:
         """The requests that were received on any of them, and are not answered."""
         return [request for connection in self._open for request in connection.requests]
 
+    @property
+    def hanging(self) -> list[ServedRequest]:
+        """Those of `requests` whose answers hang, which never end by themselves."""
+        return [each for each in self.requests if each.pending_answer is not None and each.pending_answer.hanging]
+
     def opened(self, connection: Connection) -> None:
         """Register a connection."""
         self._open.add(connection)
@@ -101,6 +106,17 @@ class Connections:
             _attempt(connection.end)
         self._check()
         return ended
+
+    def end_hanging(self) -> int:
+        """Close the connections, or streams, of the answers that hang.
+
+        Returns:
+            The number of these answers.
+        """
+        hanging = self.hanging
+        for request in hanging:
+            _attempt(request.loseConnection)
+        return len(hanging)
 
     def dismiss(self, reply: "Reply") -> int:
         """Answer each waiting request with a reply; break off answers that have begun.
@@ -136,6 +152,7 @@ def make_last(request: ServedRequest) -> None:
     request.channel.persistent = False
     if not request.startedWriting:
         request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        request.responseHeaders.removeHeader(b"Keep-Alive")
 
 
 class Watching(Protocol):

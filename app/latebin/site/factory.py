@@ -48,6 +48,8 @@ class ServiceSite(server.Site):
         budget: the budget of each turn for what the clients send.
         identify: a function that gives a request its id, as `RequestIds` does.
         settings: the settings as they were given.
+        kept: the value of `Keep-Alive` in answers over HTTP/1.1 whose connection stays open.
+        keep_alive: the end of the head of such an answer.
         timeouts: the timeouts of the connections.
     """
 
@@ -60,9 +62,14 @@ class ServiceSite(server.Site):
         reactor: IReactorTime | None = None,
         settings: Settings | None = None,
     ) -> None:
-        super().__init__(resource, reactor=reactor or clock, parsePOSTFormSubmission=False)
-        self._access = AccessLog(clock)
         self.settings = settings or Settings()
+        # Twisted declares whole seconds, and takes others.
+        period = cast("int", self.settings.keep_alive_timeout)
+        super().__init__(resource, timeout=period, reactor=reactor or clock, parsePOSTFormSubmission=False)
+        # A client may use the connection for at least as long as it reads here.
+        self.kept = b"timeout=%d" % period
+        self.keep_alive = b"Connection: keep-alive\r\nKeep-Alive: %b\r\n\r\n" % self.kept
+        self._access = AccessLog(clock)
         stack = choose(self.settings.stack)
         self.requestFactory = stack.request()
         if (protocol := stack.protocol()) is not None:
@@ -158,6 +165,9 @@ class StockSite(ServiceSite):
             believe(request, networks)
         if request.content.full:
             request.refusal = too_large("The body is larger than this service takes.", self.settings.max_body)
+        if request.clientproto == b"HTTP/1.1" and request.channel.persistent:
+            request.setHeader(b"Connection", b"keep-alive")
+            request.setHeader(b"Keep-Alive", self.kept)
         return super().getResourceFor(request)
 
 
@@ -198,7 +208,11 @@ def _share(cors: Cors, request: ServedRequest) -> Reply | None:
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
     """Make the site for `--admin-listen`."""
-    return make_site(AdminRoot(cast("Root", service.resource)), clock, Settings(stack=service.settings.stack))
+    return make_site(AdminRoot(cast("Root", service.resource)), clock, _of_admin(service.settings))
+
+
+def _of_admin(settings: Settings) -> Settings:
+    return Settings(stack=settings.stack, keep_alive_timeout=settings.keep_alive_timeout)
 
 
 def make_site(

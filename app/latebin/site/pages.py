@@ -6,6 +6,7 @@ Each page that takes a library or a moment to make is imported and made for its 
 from collections.abc import Callable
 from functools import cache, partial
 
+from latebin.answers.interfaces import ServedRequest
 from latebin.core.http.reply import STOPPING, Reply, json_page
 from latebin.core.settings import Settings
 from latebin.core.topics import TOPICS
@@ -90,4 +91,22 @@ def readiness(stopping: Callable[[], bool]) -> PageResource:
 
 def figures(metrics: Metrics) -> PageResource:
     """Make the page that Prometheus reads."""
-    return PageResource(metrics.page)
+    return FiguresResource(metrics)
+
+
+class FiguresResource(PageResource):
+    """The page of the metrics, in the format that the client accepts.
+
+    Args:
+        metrics: the metrics.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(metrics.page)
+        self._metrics = metrics
+
+    def answer(self, request: ServedRequest) -> Reply:
+        if request.method not in {b"GET", b"HEAD"}:
+            return super().answer(request)
+        accepted = request.requestHeaders.getRawHeaders(b"Accept", [])
+        return self._metrics.page(b",".join(accepted).decode("latin-1"))

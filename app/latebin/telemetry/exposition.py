@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate, compress, product
-from typing import Final
+from typing import Final, cast
 
 import attrs
 from prometheus_client import CollectorRegistry
@@ -19,11 +19,14 @@ from prometheus_client.metrics_core import (
     InfoMetricFamily,
     Metric,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import BUCKETS, BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, START, STATUSES, Family
+
+OPENMETRICS_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST.encode("ascii")
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4.encode("ascii")
 
@@ -45,9 +48,18 @@ BUILD: Final = {
 
 def expose(counters: SharedCounters) -> bytes:
     """Render the figures of all workers, in text format 0.0.4."""
+    return generate_latest(_registry(counters))
+
+
+def expose_openmetrics(counters: SharedCounters) -> bytes:
+    """Render the figures of all workers, in OpenMetrics 1.0.0."""
+    return cast("bytes", openmetrics.generate_latest(_registry(counters)))
+
+
+def _registry(counters: SharedCounters) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(_AllWorkers(counters))
-    return generate_latest(registry)
+    return registry
 
 
 @attrs.frozen(eq=False)

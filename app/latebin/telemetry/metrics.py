@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from latebin.answers.interfaces import ServedRequest
 from latebin.core.ends import CAUSES, ENDS
 from latebin.core.faults import KINDS
+from latebin.core.http.accept import wants_openmetrics
 from latebin.core.http.reply import ALLOWED, Reply, page
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.process_usage import Meter
@@ -134,6 +135,8 @@ _LOSS: Final = {end: number for number, end in enumerate(LOST)}
 _CAUSE: Final = {cause: number for number, cause in enumerate(CAUSES)}
 _FAULT: Final = {fault: number for number, fault in enumerate(KINDS)}
 
+_VARY: Final = (b"Vary", b"Accept")
+
 _OTHER_METHOD: Final = len(METHODS) - 1
 _OTHER_STATUS: Final = len(STATUSES) - 1
 
@@ -224,12 +227,18 @@ class Metrics:
         """
         self._cells[_ERRORS + _CAUSE[cause]] += 1
 
-    def page(self) -> Reply:
-        """Return the figures of all workers, in Prometheus' text format 0.0.4."""
-        from latebin.telemetry.exposition import CONTENT_TYPE, expose  # noqa: PLC0415  # 20 ms, for the first scrape
+    def page(self, accept: str = "") -> Reply:
+        """Return the figures of all workers, in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.0.
+
+        Args:
+            accept: the client's `Accept`; see `wants_openmetrics`.
+        """
+        from latebin.telemetry import exposition  # noqa: PLC0415  # 20 ms, for the first scrape
 
         self._publish()
-        return page(CONTENT_TYPE, expose(self._counters))
+        if wants_openmetrics(accept):
+            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(self._counters), _VARY)
+        return page(exposition.CONTENT_TYPE, exposition.expose(self._counters), _VARY)
 
     def accept_failed(self) -> None:
         """Count a connection that was not accepted."""
@@ -250,6 +259,12 @@ class Metrics:
         self._cells[_CPU] = self._cpu_before + usage.cpu
         living = *map(len, self._pending), 1, usage.resident, usage.descriptors, usage.most_descriptors
         self._cells[_LIVING:WIDTH] = array("d", living)
+
+
+def pending_in(counters: SharedCounters) -> int:
+    """Return the number of pending answers in all workers, at most INTERVAL seconds old."""
+    start, width = START["latebin_pending"], GAUGES[0].width
+    return round(sum(counters.total(start, start + width)))
 
 
 def log_lines_dropped(cells: "memoryview[float]") -> "memoryview[float]":

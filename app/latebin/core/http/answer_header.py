@@ -25,7 +25,8 @@ _KEPT: Final = {
     "content-type": "the parameter type says it, and content-type in a scenario",
     "retry-after": "the parameter retry-after says it",
     **dict.fromkeys(
-        ("date", "server", "server-timing", "x-request-id", "x-content-type-options"), "the service says it by itself"
+        ("date", "server", "server-timing", "x-request-id", "x-content-type-options", "latebin-turn"),
+        "the service says it by itself",
     ),
     **dict.fromkeys(
         ("alt-svc", "clear-site-data", "nel", "report-to", "service-worker-allowed", "strict-transport-security"),

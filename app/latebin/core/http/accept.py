@@ -1,0 +1,38 @@
+"""The choice between two formats of the metrics by `Accept` (RFC 9110, section 12.5.1)."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+OPENMETRICS: Final = "application/openmetrics-text"
+
+_VERSIONS: Final = {"", "0.0.1", "1.0.0"}
+"""The versions of OpenMetrics that a page of version 1.0.0 satisfies."""
+
+_WEIGHT: Final = re.compile(r"0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?")
+
+
+def wants_openmetrics(accept: str) -> bool:
+    """Return whether a client names OpenMetrics, and does not prefer plain text.
+
+    A wildcard does not name it, so that browsers and curl get plain text.
+
+    Args:
+        accept: the value of `Accept`, or several of them with commas between.
+    """
+    best = plain = 0.0
+    for media_type, parameters in _ranges(accept):
+        weight = parameters.get("q", "1")
+        quality = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
+        if media_type == OPENMETRICS and parameters.get("version", "") in _VERSIONS:
+            best = max(best, quality)
+        elif media_type == "text/plain":
+            plain = max(plain, quality)
+    return best > 0 and best >= plain
+
+
+def _ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for part in accept.lower().split(","):
+        media_type, *rest = (each.strip() for each in part.split(";"))
+        pairs = (each.partition("=") for each in rest)
+        yield media_type, {name.strip(): value.strip().strip('"') for name, _, value in pairs}
