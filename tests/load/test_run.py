@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +17,8 @@ from latebin.load.percentiles import Percentiles
 from latebin.load.report import CPU_BOUND, LAG_BOUND, SCHEMA, Cost, Report, Verdict, as_json
 from latebin.load.run import run, run_apart
 from latebin.load.schedule import RunError, make_schedule
+from latebin.testing.process import serving
+from tests.support.certificate import listening
 from tests.support.late_server import CYCLE, LateServer, late_server, refusing_port
 from tests.support.reports import GOOD, SCHEDULE
 
@@ -51,6 +54,19 @@ def test_lateness_is_never_less_than_the_server_s(server: LateServer, path: str,
     assert report.lateness.number == len(SCHEDULE.measured)
     assert report.lateness.least >= LATE
     assert report.lateness.p50 >= LATE
+
+
+@BOTH
+def test_tls(tmp_path: Path, connections: Connections) -> None:
+    """A server is measured over TLS, and its certificate counts unless it is to be ignored."""
+    schedule = make_schedule(rate=50, delay=0.05, duration=0.2, warm_up=0)
+    with serving("--listen", listening(tmp_path / "localhost.pem")) as process:
+        url = f"{process.url}/delayed/{{delay}}"
+        report = run(url, schedule, connections=connections, grace=GRACE, insecure=True)
+        refused = run(url, schedule, connections=connections, grace=GRACE)
+    assert_nothing_is_lost(report)
+    assert (report.answered, report.early, report.errors) == (schedule.count, 0, {})
+    assert refused.errors == {"TLS CERTIFICATE_VERIFY_FAILED": schedule.count}
 
 
 @BOTH

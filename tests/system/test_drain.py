@@ -3,12 +3,13 @@
 import json
 import re
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
 
 from latebin.core.endpoints import PREFIXES
-from latebin.testing.process import serving
+from latebin.testing.process import Process, serving
 from tests.support.process import answer, ask, ports, refused, status, until
 from tests.support.samples import pending
 
@@ -64,13 +65,17 @@ def test_second_signal(workers: str) -> None:
         assert "Traceback" not in process.log()
 
 
+def said(process: Process, text: str) -> bool:
+    return text in process.log()
+
+
 def test_other_signals(workers: str) -> None:
     """SIGHUP and its like end nothing, and say so in the log."""
     with serving("--workers", workers, "--drain-timeout", WAITS) as process:
         waiting = ask(process.port, "/delayed/1s")
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             process.send_signal(number)
-            until(lambda name=number.name: f"{name} does nothing" in process.log())
+            until(partial(said, process, f"{number.name} does nothing"))
         assert answer(waiting)[0].status == 200
         assert process.stop() == 0
 

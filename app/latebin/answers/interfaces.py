@@ -140,6 +140,7 @@ class Host(Protocol):
 
     settings: "Settings"
     timeOut: float | None
+    keep_alive: bytes
     timeouts: "Timeouts"
     budget: "TurnBudget"
 

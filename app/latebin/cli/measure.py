@@ -46,6 +46,7 @@ _DURATION: Final = DurationType()
     show_default=True,
     help="Keep connections open, or open one for each request.",
 )
+@click.option("--insecure", is_flag=True, help="Accept any certificate of an https:// server, as curl -k does.")
 @click.option("--pid", "pids", type=int, multiple=True, help="Process of the server: report its CPU time and memory.")
 @click.option("--json", "file", type=FileType(dash=True), help="Also write the report as JSON; - is standard output.")
 def measure_command(
@@ -58,6 +59,7 @@ def measure_command(
     warm_up: float,
     grace: float,
     connections: Connections,
+    insecure: bool,
     pids: tuple[int, ...],
     file: Path | None,
 ) -> None:
@@ -71,7 +73,7 @@ def measure_command(
     """
     try:
         schedule = make_schedule(pending=pending, rate=rate, delay=delay, duration=length, warm_up=warm_up)
-        report = run(url, schedule, connections=connections, grace=grace, pids=pids)
+        report = run(url, schedule, connections=connections, grace=grace, pids=pids, insecure=insecure)
     except RunError as error:
         raise click.UsageError(str(error)) from error
     console = Console(stderr=file == STDOUT)

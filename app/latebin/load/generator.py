@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import ssl
 import time
 from array import array
 from collections import Counter
@@ -51,7 +52,8 @@ class Tally:
         sent: requests whose planned time came, with or without a connection for them.
         answered: complete answers with a 2xx status.
         early: answers among them whose first byte came before the delay had passed since their request was sent.
-        errors: failed requests by kind: a kind of `latebin.load.response`, `status 500`, or the name of an errno.
+        errors: failed requests by kind: a kind of `latebin.load.response`, `status 500`, the name of an errno, or `TLS`
+            with OpenSSL's reason.
         opened: connections.
         lateness: seconds from a request's planned time to its answer's last byte, less the delay; one for each measured
             answer.
@@ -70,6 +72,28 @@ class Tally:
     def failed(self) -> int:
         """The number of failed requests."""
         return self.errors.total()
+
+
+@attrs.frozen
+class Tls:
+    """The TLS of all connections of a run.
+
+    Attributes:
+        context: the trusted certificates.
+        host: the name that the server's certificate must have.
+    """
+
+    context: ssl.SSLContext
+    host: str
+
+    def wrap(self, sock: socket.socket, *, handshake: bool) -> ssl.SSLSocket:
+        """Put TLS on a socket that is not connected yet.
+
+        Args:
+            sock: the socket, which is of no use after that.
+            handshake: whether connecting waits for the handshake; if not, the first write begins it.
+        """
+        return self.context.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=handshake)
 
 
 class _Connection:
@@ -94,8 +118,16 @@ class Load:
     A connection for a request is opened at the request's planned time, so that connecting is part of the lateness.
     """
 
-    def __init__(self, address: Address, request: bytes, schedule: Schedule, connections: Connections) -> None:
+    def __init__(
+        self,
+        address: Address,
+        request: bytes,
+        schedule: Schedule,
+        connections: Connections,
+        tls: Tls | None = None,
+    ) -> None:
         self.tally = Tally()
+        self._tls = tls
         self._family, self._address = address
         self._request = request
         self._keep = connections == "keep"
@@ -214,6 +246,8 @@ class Load:
 
     def _connect(self) -> _Connection:
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if self._tls is not None:
+            sock = self._tls.wrap(sock, handshake=False)
         error = sock.connect_ex(self._address)
         if error not in {0, EINPROGRESS}:
             sock.close()
@@ -224,6 +258,8 @@ class Load:
         with ExitStack() as closing:
             sock = closing.enter_context(socket.socket(self._family, socket.SOCK_STREAM))
             sock.settimeout(_CONNECT_TIME)
+            if self._tls is not None:
+                sock = closing.enter_context(self._tls.wrap(sock, handshake=True))
             sock.connect(self._address)
             sock.settimeout(0)
             closing.pop_all()
@@ -241,7 +277,10 @@ class Load:
         connection.sent = _monotonic()
         try:
             written = connection.socket.send(connection.unsent)
-        except BlockingIOError:
+        except ssl.SSLWantReadError:
+            # The handshake goes on when the server has sent its part.
+            return
+        except (BlockingIOError, ssl.SSLWantWriteError):
             written = 0
         except OSError as error:
             self._fail(connection, _errno_name(error))
@@ -251,9 +290,12 @@ class Load:
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def _handle(self, connection: _Connection, events: int) -> None:
-        if events & select.EPOLLOUT and connection.unsent:
+        if connection.unsent and (events & select.EPOLLOUT or self._tls is not None):
             self._epoll.modify(connection.socket.fileno(), select.EPOLLIN)
             self._write(connection)
+            if connection.unsent and self._tls is not None:
+                # A read would go on with the handshake, after which no event would come for the request.
+                return
         # A write that failed has closed the socket: its number is then -1.
         if events & ~select.EPOLLOUT and connection.socket.fileno() >= 0:
             self._receive(connection)
@@ -261,7 +303,8 @@ class Load:
     def _receive(self, connection: _Connection) -> None:
         try:
             data = connection.socket.recv(_RECEIVED)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            # Over TLS, bytes can come that are no part of an answer, such as session tickets.
             return
         except OSError as error:
             self._fail(connection, _errno_name(error))
@@ -314,4 +357,7 @@ class Load:
 
 
 def _errno_name(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        # Its errno is a number of OpenSSL's.
+        return f"TLS {error.reason or type(error).__name__}"
     return errorcode.get(error.errno or 0, type(error).__name__)

@@ -5,6 +5,7 @@ import multiprocessing
 import resource
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import attrs
 
 from latebin.load import footprint, target
 from latebin.load.footprint import Footprint
-from latebin.load.generator import Address, Connections, Load
+from latebin.load.generator import Address, Connections, Load, Tls
 from latebin.load.percentiles import Percentiles
 from latebin.load.report import Cost, Report
 from latebin.load.schedule import RunError, Schedule
@@ -67,6 +68,7 @@ def run(
     connections: Connections = "keep",
     grace: float = GRACE,
     pids: Sequence[int] = (),
+    insecure: bool = False,
 ) -> Report:
     """Put a server under load until every request is answered or the time is up.
 
@@ -75,11 +77,12 @@ def run(
     is.
 
     Args:
-        url: an http URL, see `target.parse`.
+        url: an http or https URL, see `target.parse`.
         schedule: from `make_schedule`.
         connections: "keep" opens connections beforehand, for one outstanding request each, and opens more if all are
             busy; "fresh" opens one for each request. The time for opening one for a request is part of the lateness.
         grace: seconds to wait beyond the delay for the last answers, at most MAX_GRACE.
+        insecure: whether any certificate of the server is accepted, over TLS.
         pids: process ids of the server; the report then has the cost of these processes and their descendants.
 
     Returns:
@@ -93,7 +96,9 @@ def run(
     aim = target.parse(url, schedule.delay)
     pool = _pool_size(schedule)
     idle = footprint.read(pids) if pids else None
-    with Load(_address(aim), aim.request(keep=connections == "keep"), schedule, connections) as load:
+    with Load(
+        _address(aim), aim.request(keep=connections == "keep"), schedule, connections, _tls(aim, insecure)
+    ) as load:
         # A garbage collection in this process would be measured as lateness of the server.
         with _collector_off(), _stopped_by_sigint(load):
             load.open_pool(pool if connections == "keep" else 0)
@@ -102,12 +107,25 @@ def run(
         return _report(load, snapshots, idle, url=url, schedule=schedule, connections=connections, began=began)
 
 
+def _tls(aim: target.Target, insecure: bool) -> Tls | None:  # noqa: FBT001  # of one call
+    """Make the TLS of a run that needs it; the certificates of the system are trusted, or all."""
+    if not aim.secure:
+        return None
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return Tls(context, aim.host)
+
+
 class Options(TypedDict, total=False):
     """The optional arguments of `run`."""
 
     connections: Connections
     grace: float
     pids: Sequence[int]
+    insecure: bool
 
 
 def run_apart(url: str, schedule: Schedule, **options: Unpack[Options]) -> Report:

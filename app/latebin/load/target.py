@@ -11,7 +11,8 @@ from latebin.load.schedule import RunError
 PLACEHOLDER: Final = "{delay}"
 """The part of a URL that is replaced by the delay in seconds, as a plain decimal number that most servers read."""
 
-HTTP_PORT: Final = 80
+PORTS: Final = {"http": 80, "https": 443}
+"""The port of each scheme that a URL without a port has."""
 
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -25,12 +26,14 @@ class Target:
         port: the TCP port.
         authority: the value of the Host header, as in the URL.
         resource: path and query: the request target in origin form (RFC 9112, section 3.2.1).
+        secure: whether the connection is over TLS.
     """
 
     host: str
     port: int
     authority: str
     resource: str
+    secure: bool = False
 
     def request(self, *, keep: bool) -> bytes:
         """Return the bytes of a GET request.
@@ -57,23 +60,29 @@ def parse(url: str, delay: float) -> Target:
     PLACEHOLDER is replaced by the delay. A URL without it is sent as it is; the delay is then only the expected one.
 
     Args:
-        url: an http URL; the fragment is removed, because HTTP never sends it.
+        url: an http or https URL; the fragment is removed, because HTTP never sends it.
         delay: in seconds.
 
     Returns:
         The target.
 
     Raises:
-        RunError: the URL is malformed, or is not an http URL in ASCII with a host and without a password.
+        RunError: the URL is malformed, or is not an http or https URL in ASCII with a host and without a password.
     """
     try:
         parts = urlsplit(url.replace(PLACEHOLDER, f"{Decimal(repr(delay)).normalize():f}"))
-        port = parts.port or HTTP_PORT
+        port = parts.port or PORTS.get(parts.scheme, 0)
         # The look-up of the address does the same, but its UnicodeError would not be a refusal.
         (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise RunError(f"{url!r}: {error}") from error
-    if parts.scheme != "http" or not parts.hostname or "@" in parts.netloc or not url.isascii():
-        raise RunError(f"{url!r} is not an http:// URL in ASCII with a host and without a password")
+    if parts.scheme not in PORTS or not parts.hostname or "@" in parts.netloc or not url.isascii():
+        raise RunError(f"{url!r} is not an http:// or https:// URL in ASCII with a host and without a password")
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Target(host=parts.hostname, port=port, authority=parts.netloc, resource=quote(resource, _PRINTABLE))
+    return Target(
+        host=parts.hostname,
+        port=port,
+        authority=parts.netloc,
+        resource=quote(resource, _PRINTABLE),
+        secure=parts.scheme == "https",
+    )

@@ -12,6 +12,8 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
+from latebin.answers.interfaces import Host
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import ITransport
 
@@ -25,6 +27,8 @@ class WriteThroughChannel(HTTPChannel):
     Twisted would send it in the reactor's next turn, behind all others that are due in this one. It would register for
     an event, get the event, and unregister: three system calls beside the one that sends.
     """
+
+    site: Host
 
     def __init__(self) -> None:
         super().__init__()

@@ -48,7 +48,7 @@ class ServiceSite(server.Site):
         budget: the budget of each turn for what the clients send.
         identify: a function that gives a request its id, as `RequestIds` does.
         settings: the settings as they were given.
-        kept: the value of `Keep-Alive` in answers over HTTP/1.1 whose connection stays open.
+        period: the value of `Keep-Alive` in answers over HTTP/1.1 whose connection stays open.
         keep_alive: the end of the head of such an answer.
         timeouts: the timeouts of the connections.
     """
@@ -64,11 +64,11 @@ class ServiceSite(server.Site):
     ) -> None:
         self.settings = settings or Settings()
         # Twisted declares whole seconds, and takes others.
-        period = cast("int", self.settings.keep_alive_timeout)
-        super().__init__(resource, timeout=period, reactor=reactor or clock, parsePOSTFormSubmission=False)
+        idle = cast("int", self.settings.keep_alive_timeout)
+        super().__init__(resource, timeout=idle, reactor=reactor or clock, parsePOSTFormSubmission=False)
         # A client may use the connection for at least as long as it reads here.
-        self.kept = b"timeout=%d" % period
-        self.keep_alive = b"Connection: keep-alive\r\nKeep-Alive: %b\r\n\r\n" % self.kept
+        self.period = b"timeout=%d" % idle
+        self.keep_alive = b"Connection: keep-alive\r\nKeep-Alive: %b\r\n\r\n" % self.period
         self._access = AccessLog(clock)
         stack = choose(self.settings.stack)
         self.requestFactory = stack.request()
@@ -167,7 +167,7 @@ class StockSite(ServiceSite):
             request.refusal = too_large("The body is larger than this service takes.", self.settings.max_body)
         if request.clientproto == b"HTTP/1.1" and request.channel.persistent:
             request.setHeader(b"Connection", b"keep-alive")
-            request.setHeader(b"Keep-Alive", self.kept)
+            request.setHeader(b"Keep-Alive", self.period)
         return super().getResourceFor(request)
 
 
