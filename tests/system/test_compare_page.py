@@ -60,6 +60,30 @@ def test_answers(page: Page) -> None:
     assert page.complaints() == []
 
 
+def test_a_repeated_request(page: Page) -> None:
+    """The figure says that the browser repeated a request when its connection broke."""
+    page.ask("200ms")
+    page.until_both("answered")
+    assert not any("repeated" in text for text in page.texts("headers-after"))
+    page.ask("200ms", others="fault=reset")
+    page.until_both("failed")
+    for state in page.texts("state"):
+        after = float(re.findall(r"[0-9.]+", state)[0])
+        assert state.endswith(", the browser repeated the request") == (after > 400)
+    assert "repeated" in "".join(page.texts("state"))
+    page.find("[name=same]").click()
+
+    def answered_again() -> bool:
+        page.ask("200ms", others="fault=reset:50%25")
+        page.until(lambda: set(page.states()) <= {"failed", "answered"})
+        repeated = [text for text in page.texts("headers-after") if text.endswith(", the browser repeated the request")]
+        assert all(float(text.partition(" ")[0]) > 390 for text in repeated)
+        return bool(repeated)
+
+    # Each request is repeated with even odds.
+    assert any(answered_again() for _ in range(30))
+
+
 def test_same_draw(page: Page) -> None:
     """Both styles get the same draw, unless the choice is switched off."""
     page.ask("1ms..200ms")

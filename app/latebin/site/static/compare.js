@@ -3,6 +3,8 @@
 const ALMOST = 0.98; // the place where a bar waits for a late answer: it is full only when the answer has come
 const FRAME_MS = 16;
 const CALM_FRAME_MS = 500;
+const NOTICEABLE_MS = 20; // less is the network's and the browser's own time
+const REPEATED = ", the browser repeated the request";
 
 const form = document.querySelector("#ask");
 const [goButton, abortButton] = document.querySelectorAll("#go, #abort");
@@ -66,7 +68,7 @@ class Side {
 
   start(target) {
     for (const part of Object.values(this.parts)) part.textContent = "";
-    this.wrong = undefined;
+    this.wrong = this.least = this.most = undefined;
     this.show({ request: `GET ${target}` });
     this.become("waiting", "waiting…");
     this.bar.start();
@@ -77,6 +79,7 @@ class Side {
     this.showHead(response, timing);
     const body = await response.arrayBuffer();
     this.show({ "all-after": `${milliseconds(this.bar.elapsed, 1)}, ${body.byteLength} B` });
+    if (this.sentAgain(response.url)) this.parts["headers-after"].textContent += REPEATED;
     this.bar.stop(true);
     if (isProblem(response.headers)) this.refuse(JSON.parse(new TextDecoder().decode(body)));
     else this.become("answered", Number.isFinite(timing.late) ? `answered, ${milliseconds(timing.late)} late` : "answered");
@@ -93,6 +96,18 @@ class Side {
     });
   }
 
+  // A browser sends a request again when its connection breaks before an answer. Then the last request began late.
+  sentAgain(url) {
+    const timing = performance.getEntriesByName(url).at(-1);
+    const before = timing?.requestStart ? timing.requestStart - timing.startTime : 0;
+    return this.least > NOTICEABLE_MS && before > ALMOST * this.least;
+  }
+
+  // One request never takes longer than its longest delay, and two never less than twice the shortest.
+  lastedTwice(elapsed) {
+    return this.least > NOTICEABLE_MS && elapsed > Math.max(this.most + NOTICEABLE_MS, 2 * ALMOST * this.least);
+  }
+
   refuse(problem) {
     this.wrong = problem.parameter;
     this.become("refused", `refused: ${problem.status} ${problem.title}`);
@@ -100,13 +115,15 @@ class Side {
   }
 
   break(error, signal) {
-    const after = milliseconds(this.bar.elapsed, 1);
+    const { elapsed } = this.bar;
+    const answered = this.parts.status.textContent !== "";
+    const after = milliseconds(elapsed, 1);
     this.bar.stop(false);
     if (signal.aborted) {
       this.become("aborted", `aborted after ${after}`);
     } else {
-      const when = this.parts.status.textContent ? "inside the answer" : "before an answer came";
-      this.become("failed", `network error after ${after}`);
+      const when = answered ? "inside the answer" : "before an answer came";
+      this.become("failed", `network error after ${after}${!answered && this.lastedTwice(elapsed) ? REPEATED : ""}`);
       this.show({ detail: `The connection broke ${when}. The browser says: ${error.message}` });
     }
   }
@@ -143,8 +160,11 @@ function draw(query) {
 async function pace(signal) {
   const response = await fetch(`/predict?${new URLSearchParams({ delay: form.delay.value.trim() })}`, { signal });
   if (!response.ok) return;
-  const { p99_ms: expected } = await response.json();
-  for (const side of sides) side.bar.expected = expected;
+  const { p99_ms: expected, max_ms: most, histogram } = await response.json();
+  for (const side of sides) {
+    side.bar.expected = expected;
+    Object.assign(side, { least: histogram[0].lower_ms, most });
+  }
 }
 
 function setRunning(controller) {
@@ -156,6 +176,7 @@ function setRunning(controller) {
 async function run() {
   const controller = new AbortController();
   setRunning(controller);
+  performance.clearResourceTimings();
   const query = asked();
   const answers = sides.map((side) => side.ask(query, controller.signal));
   sides.at(-1).bar.element.scrollIntoView({ block: "nearest" });
