@@ -58,7 +58,7 @@ def test_lateness_is_never_less_than_the_server_s(server: LateServer, path: str,
 
 @BOTH
 def test_tls(tmp_path: Path, connections: Connections) -> None:
-    """A server is measured over TLS, and its certificate counts unless it is to be ignored."""
+    """A server is measured over TLS when its certificate is valid or ignored."""
     schedule = make_schedule(rate=50, delay=0.05, duration=0.2, warm_up=0)
     with serving("--listen", listening(tmp_path / "localhost.pem")) as process:
         url = f"{process.url}/delayed/{{delay}}"

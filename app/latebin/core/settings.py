@@ -58,7 +58,8 @@ class Settings:
         control_token: the token that a client needs to change the service; None for none.
 
     Raises:
-        ValueError: the default delay is above the longest; or the stock stack is to share a UNIX socket among workers.
+        ValueError: the keep-alive timeout is 0; the default delay is above the longest; or the stock stack is to share
+            a UNIX socket among workers.
     """
 
     host: str = _option("127.0.0.1", "host", "Address to listen on.")
@@ -77,7 +78,6 @@ class Settings:
         60.0,
         "duration",
         "How long an idle connection stays open; answers announce it in Keep-Alive.",
-        validator=attrs.validators.gt(0),
     )
     traces: Mapping[str, Trace] = _option(
         attrs.Factory(dict),
@@ -130,6 +130,8 @@ class Settings:
         return not all(map(_PLAIN.match, endpoints)) or any(url.startswith("https:") for url in self.upstreams.values())
 
     def __attrs_post_init__(self) -> None:
+        if not self.keep_alive_timeout:
+            raise ValueError("the keep-alive timeout is 0s: every connection would be closed before its request")
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")

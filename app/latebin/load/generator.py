@@ -304,7 +304,7 @@ class Load:
         try:
             data = connection.socket.recv(_RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            # Over TLS, bytes can come that are no part of an answer, such as session tickets.
+            # Over TLS, bytes can come beside those of answers, such as session tickets.
             return
         except OSError as error:
             self._fail(connection, _errno_name(error))

@@ -108,7 +108,7 @@ def run(
 
 
 def _tls(aim: target.Target, insecure: bool) -> Tls | None:  # noqa: FBT001  # of one call
-    """Make the TLS of a run that needs it; the certificates of the system are trusted, or all."""
+    """Make the TLS of a run, which trusts the certificates of the system, or all."""
     if not aim.secure:
         return None
     context = ssl.create_default_context()
