@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from latebin.compare.contract import comparable
@@ -80,12 +82,14 @@ def test_bodies_for_an_upstream() -> None:
     assert port.streams(b"/as/payments/x")
 
 
-def test_control() -> None:
+@pytest.mark.parametrize("prefix", PREFIXES.values())
+@pytest.mark.parametrize("stack", ["tuned", "stock"])
+def test_control(stack: str, prefix: str) -> None:
     """A second request on a connection is answered anew when its scenario is replaced."""
-    made, clock = service()
+    made, clock = service(stack=stack)
     wire = Wire(made, clock)
     for status in ("418", "503"):
-        wire.send(b"GET /as/payments/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wire.send(f"GET {prefix}/as/payments/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         clock.advance(1)
         assert wire.received.count(f"HTTP/1.1 {status}".encode()) == 1
         ask(made, clock, "/control/scenarios/payments", "PUT", "delay=10ms&status=503")
@@ -167,6 +171,20 @@ def test_control_reads_every_line_of_a_header() -> None:
     wire.leave()
 
 
+def test_rules_of_both_styles() -> None:
+    """Both styles choose the same rule when a scenario has several."""
+    made, clock = service()
+    rules = [{"path": "/v1/**", "method": "POST", "status": 503}, {"header": "Accept: *json*", "status": 406}]
+    given = json.dumps({"delay": "20ms", "rule": rules})
+    assert ask(made, clock, "/control/scenarios/rules", "PUT", given, Content_Type="application/json")[0] == 200
+    for method, path, accept in [("POST", "/v1/a%2Fb", "*/*"), ("GET", "/v1", "application/json"), ("GET", "", "*/*")]:
+        found = []
+        for style, prefix in PREFIXES.items():
+            _, head, body = ask(made, clock, f"{prefix}/as/rules{path}", method, Accept=accept)
+            found.append(comparable(f"{head}\r\n\r\n{body}".encode(), style))
+        assert found[0] == found[1]
+
+
 def test_not_modified() -> None:
     """A scenario that a client knows is not sent again when If-None-Match has its tag."""
     made, clock = service()
@@ -195,6 +213,37 @@ def test_access(chosen: dict[str, Any], headers: dict[str, str], status: int) ->
     """The service can be changed where its settings say so, and nowhere else."""
     made, clock = service(**chosen)
     assert ask(made, clock, "/control/scenarios", **headers)[0] == status
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "delay", "x"]), inner),
+    max_leaves=6,
+)
+
+BODIES = st.one_of(
+    st.text(max_size=40),
+    st.builds(
+        "{}={}".format, st.sampled_from(["delay", "status", "header", "body", "answer", "n"]), st.text(max_size=9)
+    ),
+    st.dictionaries(st.sampled_from(["delay", "status", "header", "rule", "body"]), VALUES, max_size=3).map(json.dumps),
+)
+
+ANYTHING = service()
+
+
+@given(BODIES, st.sampled_from(["text/plain", "application/json", "application/json;charset=utf-16", "x", ""]))
+@settings(max_examples=60, deadline=None)
+def test_any_body(body: str, kind: str) -> None:
+    """Any body is either a scenario that answers, or refused by a problem."""
+    made, clock = ANYTHING
+    headers = {"Content_Type": kind, "Content_Length": str(len(body.encode()))}
+    status, _, content = ask(made, clock, "/control/scenarios/any", "PUT", body, **headers)
+    assert status in {200, 400, 415}
+    assert ("prediction" in json.loads(content)) == (status == 200)
+    if status == 200:
+        assert json.loads(ask(made, clock, "/control/scenarios/any")[2]) == json.loads(content)
+        assert ask(made, clock, "/as/any", Latebin_Delay="1ms", Latebin_Fault="hang:0")[0] != 500
 
 
 def test_access_on_the_admin_address() -> None:

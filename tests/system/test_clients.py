@@ -39,6 +39,20 @@ PAGE = """<!DOCTYPE html><title>shop</title><link rel="stylesheet" href="style.c
 <script>fetch("sub/").then(answer => answer.text()).then(text => { document.title = text.trim(); })</script>
 """
 
+SITE = """
+import http.server, os, sys
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def end_headers(self):
+        self.send_header("Access-Control-Allow-Origin", "https://shop.example")
+        self.send_header("Vary", "Accept")
+        super().end_headers()
+
+os.chdir(sys.argv[1])
+http.server.test(Handler, port=0, bind="127.0.0.1")
+"""
+"""A site with its own rules for pages of other origins."""
+
 ASK = """
 const [url, options, done] = arguments;
 fetch(url, options).then(async answer => done([answer.status, await answer.text(), [...answer.headers.keys()]]),
@@ -78,8 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     scenarios.write_text(SCENARIOS)
     chosen = dict(zip(("openai", "stripe", "web"), ports(3), strict=True))
     listen = (f"{name}=tcp:{port}:interface=127.0.0.1" for name, port in chosen.items())
-    server = "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(directory)
-    with started(*server, ready=r" port (\d+) ") as site:
+    with started("-u", "-c", SITE, str(directory), ready=r" port (\d+) ") as site:
         port = int(site.found[0])
         options = ["--upstream", f"site=http://127.0.0.1:{port}", "--cors", f"http://127.0.0.1:{port}"]
         for each in listen:
@@ -173,6 +186,8 @@ def test_another_origin(driver: Any, place: Place) -> None:
                 found = driver.execute_async_script(ASK, f"{base}/v1", options)
                 assert found == "TypeError" or (allowed and found[0] == 200 and "server-timing" in found[2])
                 assert allowed == (found != "TypeError")
+        style = driver.execute_async_script(ASK, f"{url}/as/web/style.css", {})
+        assert style[0] == 200 if allowed else style == "TypeError"
         problem = driver.execute_async_script(ASK, f"{url}/delayed/soon", {})
         assert problem[0] == 400 if allowed else problem == "TypeError"
         changed = driver.execute_async_script(

@@ -7,7 +7,7 @@ import pytest
 
 from latebin.testing.process import serving
 from tests.support.command import latebin, refusal
-from tests.support.process import get
+from tests.support.process import get, ports, until
 
 FILE = """
 [orders]
@@ -43,6 +43,15 @@ def test_process(tmp_path: Path) -> None:
         assert (wrong.returncode, 'Invalid delay "soon"' in wrong.stderr) == (1, True)
         assert latebin("control", "--url", process.url, "reset").returncode == 0
         assert get(port, "/v2/anything")[0].status == 418
+
+
+def test_loop() -> None:
+    """A request is refused after a few hops when an upstream leads back to its own scenario."""
+    [port] = ports(1)
+    options = "--upstream", f"me=http://127.0.0.1:{port}/as/loop", "--scenario", "loop=upstream=me&delay=1ms"
+    with serving("--port", str(port), *options) as process:
+        assert get(port, "/as/loop")[0].status == 508
+        until(lambda: process.log().count("GET /as/loop") == 9)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,11 @@ CHANGED_MEANWHILE: Final = Problem(
     503, "The scenario was changed while the body came; send the request again.", headers=((b"Retry-After", b"0"),)
 )
 
+MAX_HOPS: Final = 8
+"""The most services of this kind, one behind the other."""
+
+LOOP: Final = Problem(508, "The upstream leads back to this service.", parameter="Via", accepted=f"{MAX_HOPS} hops")
+
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
 
@@ -221,6 +226,9 @@ class Service:
         ).sent
 
     def _target(self, request: ServedRequest, name: str, before: int) -> bytes:
+        vias = request.requestHeaders.getRawHeaders(b"Via", [])
+        if sum(value.count(b" latebin") for value in vias) >= MAX_HOPS:
+            raise Refused(LOOP)
         if name not in self.settings.upstreams:
             raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
         try:

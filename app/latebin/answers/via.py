@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from latebin.answers.interfaces import ServedRequest, abort, request_id
 from latebin.answers.request_body import StreamedBody
+from latebin.core.http.cors import OURS
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.http.request_id import HEADER
 from latebin.core.parameters import PREFIX
@@ -282,8 +283,10 @@ def _start(request: ServedRequest, answer: IResponse, timing: tuple[bytes, bytes
     for name in (b"Server", timing[0]):
         headers.removeHeader(name)
     # The id of the answer stays ours: an upstream may return an id of its own.
-    for name, values in _kept(answer.headers, {HEADER.lower()}):
-        headers.setRawHeaders(name, values)
+    shared = headers.hasHeader(b"Access-Control-Allow-Origin")
+    varies = headers.getRawHeaders(b"Vary", [])
+    for name, values in _kept(answer.headers, {HEADER.lower(), *(OURS if shared else ())}):
+        headers.setRawHeaders(name, [*values, *varies] if name.lower() == b"vary" else values)
     headers.addRawHeader(*timing)
     if answer.length is not UNKNOWN_LENGTH and request.method != b"HEAD" and answer.code not in NO_BODY_CODES:
         headers.setRawHeaders(b"Content-Length", [b"%d" % answer.length])

@@ -75,4 +75,7 @@ class Cors:
         return Reply(204, ((b"Access-Control-Allow-Methods", method), *fields, age))
 
 
+OURS: Final = frozenset({b"access-control-allow-origin", b"access-control-expose-headers", b"timing-allow-origin"})
+"""The headers, in lower case, that an upstream's own would replace: the operator decides which pages may read."""
+
 _READABLE: Final = ((b"Access-Control-Expose-Headers", _EXPOSED),)
