@@ -46,7 +46,7 @@ def test_process(tmp_path: Path) -> None:
 
 
 def test_loop() -> None:
-    """A request is refused after a few hops when an upstream leads back to its own scenario."""
+    """A request is refused when its scenario leads back to itself."""
     [port] = ports(1)
     options = "--upstream", f"me=http://127.0.0.1:{port}/as/loop", "--scenario", "loop=upstream=me&delay=1ms"
     with serving("--port", str(port), *options) as process:
