@@ -81,5 +81,13 @@ def test_listed() -> None:
     """The scenarios are listed with their meaning, and one with its prediction."""
     listed = latebin("scenarios", "--scenario", "mine=delay=1s")
     assert (listed.returncode, "mine: delay=1s" in listed.stdout, "RFC 6585" in listed.stdout) == (0, True, True)
-    assert "p99" in latebin("scenarios", "slow").stdout
+    assert "p99" in latebin("scenarios", "slow", "--max-delay", "100ms").stdout
     assert latebin("scenarios", "nothing").returncode == 2
+
+
+def test_predicted_by_rule(tmp_path: Path) -> None:
+    """A prediction is shown for each rule when a scenario has several."""
+    (tmp_path / "scenarios.toml").write_text("[a]\nupstream = 'api'\n[[a.rule]]\npath = '/v1/*'\nmethod = 'PUT'\n")
+    options = "--scenarios", str(tmp_path / "scenarios.toml"), "--upstream", "api=http://127.0.0.1:9"
+    shown = latebin("scenarios", *options, "a").stdout
+    assert ("path /v1/*, method PUT:" in shown, shown.count("p99.9")) == (True, 2)

@@ -9,11 +9,8 @@ from typing import Final
 import attrs
 
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.scenarios import BUILT_IN, MOST, Given, Scenario, missing, read
+from latebin.core.scenarios import BUILT_IN, LONGEST, MOST, Given, Scenario, missing, read
 from latebin.core.settings import Settings
-
-LONGEST: Final = 600.0
-"""Seconds of the longest delay that a built-in scenario may ask for; each draw is cut at the operator's limit."""
 
 FULL: Final = Problem(409, "There are as many scenarios as there may be.", parameter="name", accepted=f"at most {MOST}")
 

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import click
 
+from latebin.cli import options
 from latebin.cli.options import setting
 from latebin.core.http.reply import Refused
-from latebin.core.scenarios import BUILT_IN, Given, Scenario, read
+from latebin.core.language.trace import Trace
+from latebin.core.scenarios import BUILT_IN, LONGEST, Given, Scenario, read
 from latebin.core.settings import Settings
 
 MAX_FILE: Final = 16 * 1024**2
@@ -111,29 +114,43 @@ files = setting("--scenarios", multiple=True, type=ScenariosType(), help="TOML f
 @click.command("scenarios")
 @single
 @files
+@setting("--upstream", multiple=True, metavar="NAME=URL", help="Upstream that a scenario names, as for serve.")
+@options.longest
+@options.traces
 @click.argument("name", required=False)
 def scenarios_command(
+    *,
     scenario: tuple[tuple[str, str], ...],
     scenarios: tuple[Mapping[str, Mapping[str, Any]], ...],
+    upstream: tuple[str, ...],
+    max_delay: float,
+    traces: tuple[Trace, ...],
     name: str | None,
 ) -> None:
-    """List the scenarios, or predict the delay of one."""
+    """List the scenarios, or predict the delay of one by each of its rules."""
     from latebin.cli.predict import BINS, show  # noqa: PLC0415  # rich is slow to import, and only a prediction needs it
     from latebin.core.language.prediction import predict  # noqa: PLC0415
     from latebin.core.scenarios import delay_of  # noqa: PLC0415
 
-    settings, own = Settings(), given(scenario, scenarios)
-    built_in = {key: each.query for key, each in BUILT_IN.items()}
-    every = {each.name: each for each in checked({**built_in, **own}, settings)}
+    upstreams = {each.partition("=")[0]: each.partition("=")[2] for each in upstream}
+    default = min(Settings().default_delay, max_delay)
+    settings = Settings(upstreams=upstreams, default_delay=default, max_delay=max_delay, traces=options.named(traces))
+    own = given(scenario, scenarios)
+    # A built-in scenario has a limit of its own, as in a service.
+    wide = attrs.evolve(settings, max_delay=max(max_delay, LONGEST))
+    built_in = checked({key: each.query for key, each in BUILT_IN.items()}, wide)
+    every = {each.name: each for each in (*built_in, *checked(own, settings))}
     if name is None:
         for each in every.values():
             click.echo(_line(each, own))
         return
     if name not in every:
         raise click.UsageError(f"there is no scenario {name!r}; there are {', '.join(every)}")
-    click.echo(f"{_line(every[name], own)}\n")
-    rule = every[name].rules[-1]
-    show(predict(delay_of(rule.arguments, settings), None, settings.max_delay, BINS))
+    click.echo(_line(every[name], own))
+    for rule in every[name].rules:
+        conditions = [f"{key} {text}" for key, text in rule.conditions().items()]
+        click.echo(f"\n{', '.join(conditions)}:" if conditions else "")
+        show(predict(delay_of(rule.arguments, settings), None, settings.max_delay, BINS))
 
 
 def _line(scenario: Scenario, own: Mapping[str, Given]) -> str:

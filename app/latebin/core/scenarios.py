@@ -41,6 +41,9 @@ MAX_LENGTH: Final = 16 * 1024
 MAX_BODY: Final = 64 * 1024
 """Bytes of the largest body in the text of a scenario; a file that the operator names may be larger."""
 
+LONGEST: Final = 600.0
+"""Seconds of the longest delay that a built-in scenario may ask for; each draw is cut at the operator's limit."""
+
 MAX_RULES: Final = 100
 """The most rules in one scenario."""
 
@@ -212,6 +215,12 @@ class Rule:
         if self.path is not None and not self.path.matches(path):
             return False
         return self.header is None or any(map(self.header[1].matches, values(self.header[0])))
+
+    def conditions(self) -> dict[str, str]:
+        """Return the conditions of this rule, in their text."""
+        header = None if self.header is None else f"{self.header[0]}: {self.header[1].text}"
+        texts = {"path": self.path and self.path.text, "method": self.method, "header": header}
+        return {name: text for name, text in texts.items() if text is not None}
 
 
 @attrs.frozen(eq=False)
@@ -401,13 +410,8 @@ def prediction_of(rule: Rule, settings: Settings) -> Prediction:
 
 
 def _rule_as_json(rule: Rule, settings: Settings) -> dict[str, Any]:
-    matchers = {
-        "path": rule.path and rule.path.text,
-        "method": rule.method,
-        "header": rule.header and f"{rule.header[0]}: {rule.header[1].text}",
-    }
     return {
-        **{name: text for name, text in matchers.items() if text is not None},
+        **rule.conditions(),
         "understood": understood(rule.arguments),
         "prediction": prediction_of(rule, settings).as_json(),
     }
