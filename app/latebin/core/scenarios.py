@@ -219,7 +219,8 @@ class Rule:
     def conditions(self) -> dict[str, str]:
         """Return the conditions of this rule, in their text."""
         header = None if self.header is None else f"{self.header[0]}: {self.header[1].text}"
-        texts = {"path": self.path and self.path.text, "method": self.method, "header": header}
+        path = None if self.path is None else self.path.text
+        texts = {"path": path, "method": self.method, "header": header}
         return {name: text for name, text in texts.items() if text is not None}
 
 
