@@ -69,8 +69,8 @@ USED = {
         _encoder _handleStar _inFakeHead _rawHeaders
     """,
     "tls.py": """
-        _aborted _aggregator _clock _flushReceiveBIO _flushSendBIO _lostTLSConnection _shutdownTLS _tempDataLen
-        _tlsConnection
+        _aborted _aggregator _clock _flushReceiveBIO _flushSendBIO _lostTLSConnection _producer _shutdownTLS
+        _tempDataLen _tlsConnection _tlsShutdownFinished
     """,
 }
 """By module of the overrides: what it imports from private modules, then the private attributes that it uses."""

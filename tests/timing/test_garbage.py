@@ -7,7 +7,17 @@ import attrs
 import pytest
 from twisted.internet.task import Clock
 
-from latebin.timing.garbage import FIRST, INTERVAL, MARGIN, MOST, WORTHWHILE, GarbageScheduler
+from latebin.timing.garbage import (
+    FEW,
+    FIRST,
+    INTERVAL,
+    MARGIN,
+    MOST,
+    SLICE,
+    SLICES,
+    WORTHWHILE,
+    GarbageScheduler,
+)
 from tests.support.process import ROOT, environment
 
 
@@ -20,15 +30,32 @@ class Heap:
     takes: float = 0.1
     due: float = math.inf
     requests: int = 0
-    collections: int = 0
+    blocks: int = 0
+    generations: list[int] = attrs.field(factory=list)
+
+    @property
+    def collections(self) -> int:
+        """The number of full collections."""
+        return self.generations.count(2)
 
     def due_within(self, seconds: float) -> bool:
         return self.due <= seconds
 
-    def collect(self) -> None:
-        self.collections += 1
+    def collect(self, generation: int) -> None:
+        self.generations.append(generation)
         self.gathered = 0
-        self.clock.rightNow += self.takes
+        if generation == 2:
+            self.clock.rightNow += self.takes
+
+    def scheduler(self) -> GarbageScheduler:
+        return GarbageScheduler(
+            self.clock,
+            self.due_within,
+            lambda: self.requests,
+            lambda: self.gathered,
+            self.collect,
+            lambda: self.blocks,
+        )
 
 
 @pytest.fixture
@@ -38,12 +65,12 @@ def heap() -> Heap:
 
 @pytest.fixture
 def collector(heap: Heap) -> GarbageScheduler:
-    collector = GarbageScheduler(
-        heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect
-    )
-    heap.gathered = MOST
+    """A scheduler after its first full collection, which has measured 10 us a block."""
+    collector = heap.scheduler()
+    heap.gathered, heap.blocks = WORTHWHILE, FEW
     collector.look()
-    heap.collections = 0
+    assert heap.generations == [2]
+    heap.generations.clear()
     return collector
 
 
@@ -82,9 +109,44 @@ def test_requests_arrive(heap: Heap, collector: GarbageScheduler) -> None:
     assert heap.collections == 1
 
 
+def test_slices(heap: Heap, collector: GarbageScheduler) -> None:
+    """New objects are collected in slices, older ones less often, when requests never pause."""
+    heap.due = 0.0
+    for _ in range(2 * SLICES):
+        heap.requests += 1
+        heap.gathered = SLICE - 1
+        collector.look()
+        heap.requests += 1
+        heap.gathered = SLICE
+        collector.look()
+    assert heap.generations == 2 * [*[0] * (SLICES - 1), 1]
+
+
+def test_brief(heap: Heap, collector: GarbageScheduler) -> None:
+    """Every tenth slice goes through all objects when these are few."""
+    heap.due, heap.blocks = 0.0, 500
+    for _ in range(SLICES):
+        heap.requests += 1
+        heap.gathered = SLICE
+        collector.look()
+    assert heap.generations == [*[0] * (SLICES - 1), 2]
+
+
+def test_slices_are_remembered(heap: Heap, collector: GarbageScheduler) -> None:
+    """Objects that slices have left are collected when no request comes any more."""
+    for _ in range(WORTHWHILE // SLICE):
+        heap.requests += 1
+        heap.gathered = SLICE
+        assert collector.look()
+    assert heap.collections == 0
+    collector.look()
+    assert heap.collections == 1
+    assert not collector.look()
+
+
 def test_too_much_garbage(heap: Heap, collector: GarbageScheduler) -> None:
-    """Garbage is collected when there is too much, even if answers are due."""
-    heap.gathered, heap.due, heap.requests = MOST, 0.0, 1
+    """Everything is collected when too many blocks are new, even if answers are due."""
+    heap.gathered, heap.due, heap.requests, heap.blocks = SLICE, 0.0, 1, FEW + MOST
     collector.look()
     assert heap.collections == 1
 
@@ -94,7 +156,7 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(gc, "disable", lambda: done.append("disable"))
     monkeypatch.setattr(gc, "freeze", lambda: done.append("freeze"))
-    GarbageScheduler(heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect).start()
+    heap.scheduler().start()
     assert (done, heap.collections) == (["disable", "freeze"], 0)
     heap.gathered = WORTHWHILE
     heap.clock.advance(INTERVAL)
@@ -103,7 +165,7 @@ def test_looks_regularly(heap: Heap, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_before_the_first_collection(heap: Heap) -> None:
     """The first collection waits when an answer is due within MARGIN times its assumed time."""
-    first = GarbageScheduler(heap.clock, heap.due_within, lambda: heap.requests, lambda: heap.gathered, heap.collect)
+    first = heap.scheduler()
     heap.gathered, heap.due = WORTHWHILE, FIRST * MARGIN
     first.look()
     assert heap.collections == 0

@@ -112,7 +112,8 @@ class StreamedBody:
         """Stop passing the body on, and drop the rest."""
         self._forget()
         self._balance()
-        self._source = self._consumer = None
+        # The function may refer to an object that has this one: the two would be a cycle.
+        self._source = self._consumer = self.moved = None
 
     def _pass_on(self) -> None:
         if self._consumer is None or self._paused:
@@ -125,7 +126,7 @@ class StreamedBody:
             self.moved()
         # The write may have made the consumer stop the producer.
         if self._whole and self._consumer is not None:
-            self._consumer = None
+            self._consumer = self.moved = None
             self._produced.callback(None)
 
     def _forget(self) -> None:

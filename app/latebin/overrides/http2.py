@@ -204,7 +204,7 @@ class HTTP2Channel(H2Connection):
         self._bodies: dict[int, BodyTimeout] = {}
         self._busy = self._over = self._ending = self._queued = False
         super().__init__(reactor)
-        self.conn = Frames(self.conn.config)
+        self.conn = Frames.replace(self.conn)
         self._maxBufferedControlFrameBytes = CONTROL
 
     @property

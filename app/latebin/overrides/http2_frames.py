@@ -6,7 +6,7 @@ errors, and do not always use the error code of RFC 9113, section 7.
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from h2.connection import AllowedStreamIDs, ConnectionInputs, H2Connection
 from h2.errors import ErrorCodes
@@ -167,10 +167,20 @@ class Frames(H2Connection):
     def __init__(self, config: "H2Configuration") -> None:
         super().__init__(config)
         self.incoming_buffer = IncomingFrames(server=True)
-        self._frame_dispatch_table[FaultyFrame] = self._receive_faulty_frame
+        # Functions, where h2 has bound methods: the connection and its table would be a cycle.
+        methods: Any = self._frame_dispatch_table
+        self._handlers = {kind: method.__func__ for kind, method in methods.items()}
+        self._handlers[FaultyFrame] = Frames._receive_faulty_frame
+        methods.clear()
         self.broken: set[int] = set()
         self.partial = False
         self.final: int | None = None
+
+    @classmethod
+    def replace(cls, made: H2Connection) -> Self:
+        """Make the frames of a connection in place of h2's own, which are a cycle."""
+        made._frame_dispatch_table.clear()  # noqa: SLF001  # of the class that this one overrides
+        return cls(made.config)
 
     @property
     def more(self) -> bool:
@@ -237,7 +247,7 @@ class Frames(H2Connection):
     def _receive_frame(self, frame: Frame) -> list[Event]:
         # As the library does it, but that it writes each frame out for a log that nothing reads.
         try:
-            frames, events = self._frame_dispatch_table[frame.__class__](frame)
+            frames, events = self._handlers[frame.__class__](self, frame)
         except StreamClosedError as error:
             if not self._stream_is_closed_by_reset(error.stream_id):
                 raise

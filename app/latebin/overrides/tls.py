@@ -100,12 +100,18 @@ class ClosingTLSTransport(BufferingTLSTransport):
             self._lostTLSConnection = True
             self.transport.abortConnection()
 
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        super()._tlsShutdownFinished(reason)
+        if reason is not None:
+            # Its traceback has the frame that has the failure: the two would be a cycle.
+            reason.cleanFailure()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass on that the connection is lost, also if its last bytes raise."""
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
-        # The bound method in it knows this object: the two would be a cycle.
-        self._lingering = None
+        # The bound method in it knows this object: the two would be a cycle, as this object and its producer are.
+        self._lingering = self._producer = None
         if not self._lostTLSConnection:
             try:
                 self._tlsConnection.bio_shutdown()

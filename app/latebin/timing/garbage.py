@@ -1,6 +1,7 @@
 """The cyclic garbage collector, run when it makes no answer late."""
 
 import gc
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -15,15 +16,26 @@ INTERVAL: Final = 0.05
 WORTHWHILE: Final = 20_000
 """New objects that make a collection worth its time: a few megabytes."""
 
-MOST: Final = 2_000_000
-"""New objects that force a collection even if answers are due: about 200 MB, the bound on garbage."""
+MOST: Final = 4_000_000
+"""New blocks of memory that force a collection even if answers are due: some 300 MB, the bound on garbage."""
 
 MARGIN: Final = 2.0
 """The least time to the next due answer, in multiples of the last collection's time."""
 
-
 FIRST: Final = 0.1
 """The assumed time of the first collection, in seconds: that of 100,000 objects."""
+
+SLICE: Final = 5_000
+"""New objects that are looked through between two answers, in less than a millisecond."""
+
+SLICES: Final = 10
+"""The number of slices of which the last goes through older objects too."""
+
+BRIEF: Final = 0.005
+"""The longest expected time, in seconds, of a full collection among the slices."""
+
+FEW: Final = 10_000
+"""Blocks below which the time of a collection says little about that of a larger one."""
 
 
 def _gathered() -> int:
@@ -37,11 +49,12 @@ class GarbageScheduler:
 
     Neither style leaves cyclic garbage behind an answer, so there is little of it, from libraries. But a full
     collection walks over all live objects, which takes tens of milliseconds with 10,000 pending answers. So CPython's
-    own schedule is switched off. A collection runs when the service is quiet and the next answer is not due within
-    MARGIN times the time of the last collection. It also runs when MOST objects are new, which bounds the memory.
+    own schedule is switched off. A full collection runs when the service is quiet and the next answer is not due within
+    MARGIN times the time of the last one. It also runs when MOST blocks are new, which bounds the memory.
 
-    Pending answers are new objects, too, but not garbage. That is why the service must be quiet: while ten thousand
-    requests arrive there is nothing to collect, and each collection would take longer.
+    Some traffic never pauses. There, each SLICE of new objects is looked through by itself: most garbage is found soon
+    after it was made. Every tenth slice goes through the objects of the slices before, or through all if that is brief.
+    As long as as many objects go as come, as with pending answers at a steady rate, no slice is due.
 
     Looks are regular while requests come or garbage is left, and rare otherwise.
 
@@ -49,8 +62,9 @@ class GarbageScheduler:
         clock: the clock of the looks.
         due_within: returns whether an answer is due within a number of seconds.
         requests: returns the number of requests so far.
-        gathered: returns the number of new objects since the last collection.
-        collect: runs a collection.
+        gathered: returns the number of new objects since the last collection of any kind.
+        collect: runs a collection of a generation and of younger ones.
+        allocated: returns the number of blocks of memory in use.
         activity: the events that end the rare looks.
     """
 
@@ -58,10 +72,16 @@ class GarbageScheduler:
     due_within: Callable[[float], bool]
     requests: Callable[[], int]
     gathered: Callable[[], int] = _gathered
-    collect: Callable[[], object] = gc.collect
+    collect: Callable[[int], object] = gc.collect
+    allocated: Callable[[], int] = sys.getallocatedblocks
     activity: Activity = attrs.field(factory=Activity, kw_only=True)
     _took: float = attrs.field(default=FIRST, init=False)
+    _per_block: float = attrs.field(default=FIRST / 100_000, init=False)
     _requests: int = attrs.field(default=0, init=False)
+    _kept: int = attrs.field(default=0, init=False)
+    _slices: int = attrs.field(default=0, init=False)
+    _base: int = attrs.field(default=0, init=False)
+    _before: int = attrs.field(default=0, init=False)
 
     def start(self) -> None:
         """Take over from CPython, and look regularly.
@@ -71,6 +91,7 @@ class GarbageScheduler:
         """
         gc.disable()
         gc.freeze()
+        self._base = self._before = self.allocated()
         RegularLook(self.clock, self.activity, INTERVAL, lambda _: self.look()).start()
 
     def look(self) -> bool:
@@ -81,11 +102,26 @@ class GarbageScheduler:
         """
         before, self._requests = self._requests, self.requests()
         gathered, quiet = self.gathered(), self._requests == before
-        if gathered >= MOST or (gathered >= WORTHWHILE and quiet and not self.due_within(self._took * MARGIN)):
-            self._measure()
-        return not quiet or self.gathered() >= WORTHWHILE
+        if quiet and self._kept + gathered >= WORTHWHILE and not self.due_within(self._took * MARGIN):
+            self._collect_all()
+        elif gathered >= SLICE:
+            self._slice(gathered)
+        return not quiet or self._kept + self.gathered() >= WORTHWHILE
 
-    def _measure(self) -> None:
-        started = self.clock.seconds()
-        self.collect()
+    def _slice(self, gathered: int) -> None:
+        self._slices += 1
+        blocks = self.allocated()
+        last = self._slices % SLICES == 0
+        if blocks - self._before >= MOST or (last and (blocks - self._base) * self._per_block <= BRIEF):
+            self._collect_all()
+        else:
+            self._kept += gathered
+            self.collect(int(last))
+
+    def _collect_all(self) -> None:
+        blocks, started = self.allocated() - self._base, self.clock.seconds()
+        self.collect(2)
         self._took = self.clock.seconds() - started
+        if blocks >= FEW:
+            self._per_block = self._took / blocks
+        self._kept, self._before = 0, self.allocated()
