@@ -30,7 +30,7 @@ USED = {
         _respondToBadRequestAndDisconnect _savedTimeOut _transferDecoder _version
     """,
     "channel_output.py": """
-        _rawHeaders _tempDataBuffer
+        _rawHeaders _tempDataBuffer _tempDataLen _waitingForTransport
     """,
     "channel_share.py": """
         _buffer _busyReceiving _finishRequestBody _handlingRequest _networkProducer _transferDecoder
@@ -70,7 +70,7 @@ USED = {
     """,
     "tls.py": """
         _aborted _aggregator _clock _flushReceiveBIO _flushSendBIO _lostTLSConnection _producer _shutdownTLS
-        _tempDataLen _tlsConnection _tlsShutdownFinished
+        _tlsConnection _tlsShutdownFinished
     """,
 }
 """By module of the overrides: what it imports from private modules, then the private attributes that it uses."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from twisted.web.http_headers import Headers
 
     from latebin.answers.pending import PendingAnswer
+    from latebin.answers.unread import UnreadAnswers
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem, Reply
     from latebin.core.settings import Settings
@@ -143,6 +144,7 @@ class Host(Protocol):
     keep_alive: bytes
     timeouts: "Timeouts"
     budget: "TurnBudget"
+    unread: "UnreadAnswers"
 
     @property
     def connections(self) -> Connections: ...

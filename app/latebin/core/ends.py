@@ -2,7 +2,7 @@
 
 from typing import Final, Literal
 
-End = Literal["left", "goaway", "protocol_error", "timeout", "refused", "aborted", "failed"]
+End = Literal["left", "goaway", "protocol_error", "timeout", "unread", "refused", "aborted", "failed"]
 """The name of such an end."""
 
 ENDS: Final[dict[End, str]] = {
@@ -10,6 +10,7 @@ ENDS: Final[dict[End, str]] = {
     "goaway": "the client ended its HTTP/2 connection with an error",
     "protocol_error": "the client broke the protocol, and its connection or stream was ended for it",
     "timeout": "the client took nothing of its answer for too long",
+    "unread": "too many answers waited in memory for clients, and this client had left its own unread for longest",
     "refused": "the body of the request was refused after its answer had begun",
     "aborted": "the service stopped",
     "failed": "an exception in the service ended the connection or the stream",

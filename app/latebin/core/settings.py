@@ -89,6 +89,9 @@ class Settings:
     max_pending: int | None = _option(
         None, "pending", "Most answers pending at once in a worker; auto: as many as open files allow."
     )
+    max_unread: int = _option(
+        128 * 1024**2, "size", "Most bytes of answers in a worker that wait for clients to read them."
+    )
     log_format: str = _option("text", "log format", "Format of the log.", validator=attrs.validators.in_(LOG_FORMATS))
     log_buffer: int = _option(1024**2, "log buffer", "Log lines kept in memory while nothing reads the log.")
     proxy_headers: tuple[Network, ...] = _option((), "network", "Network of proxies whose headers are believed.")

@@ -15,13 +15,12 @@ from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
 
 from latebin.answers.failures import EndedError
-from latebin.answers.interfaces import Host, ReceivedRequest
+from latebin.answers.interfaces import ReceivedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.core.http.reply import Problem
 from latebin.overrides.channel_output import WriteThroughChannel
 
 if TYPE_CHECKING:
-    from latebin.core.ends import End
     from latebin.timing.timeouts import Queue
 
 MALFORMED: Final = Problem(400, "This is not a request of HTTP/1.1.", accepted="RFC 9112")
@@ -49,12 +48,8 @@ class LimitedChannel(WriteThroughChannel):
     they would make the kernel take the refusal back (RFC 9112, section 9.6).
     """
 
-    site: Host
     requests: list[ReceivedRequest]
     timeOut: float | None  # type: ignore[assignment]  # Twisted declares whole seconds, and takes others
-
-    ended: "End | None" = None
-    """Why the connection was ended, if it was not by the client's leaving."""
 
     _awaited: "Queue | None" = None
     _missing: Problem | None = None

@@ -5,8 +5,9 @@ all answers that are due in this one. That takes three system calls beside the o
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from twisted.internet.protocol import connectionDone
 from twisted.internet.tcp import Connection
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HTTPRequest
@@ -15,7 +16,10 @@ from twisted.web.http_headers import Headers
 from latebin.answers.interfaces import Host
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITransport
+    from twisted.internet.interfaces import ITCPTransport, ITransport
+    from twisted.python.failure import Failure
+
+    from latebin.core.ends import End
 
 LARGEST: Final = 16 * 1024
 """Bytes that are sent at once; a larger piece is left to the transport, which pauses its producer."""
@@ -29,6 +33,9 @@ class WriteThroughChannel(HTTPChannel):
     """
 
     site: Host
+
+    ended: "End | None" = None
+    """Why the connection was ended, if it was not by the client's leaving."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +65,9 @@ class WriteThroughChannel(HTTPChannel):
         sent = self._send(data)
         if sent < len(data):
             cast("ITransport", self.transport).write(data[sent:])
+            if self._waitingForTransport:
+                # TLS asks for a pause once, in the middle of a piece.
+                self._account()
 
     def requestDone(self, request: HTTPRequest) -> None:
         self.flush()
@@ -67,6 +77,28 @@ class WriteThroughChannel(HTTPChannel):
         self.flush()
         super().loseConnection()
 
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self._account()
+
+    def stop_waiting(self) -> None:
+        """Abort the connection: its client leaves answers unread, and there are too many of those."""
+        self.ended = "unread"
+        cast("ITCPTransport", self.transport).abortConnection()
+
+    def connectionLost(self, reason: "Failure" = connectionDone) -> None:
+        if self._waitingForTransport:
+            self.site.unread.leave(self)
+        super().connectionLost(reason)
+
+    def resumeProducing(self) -> None:
+        self.site.unread.leave(self)
+        super().resumeProducing()
+
+    def _account(self) -> None:
+        """Note the bytes that wait until the client reads."""
+        self.site.unread.enter(self, unsent(self.transport))
+
     def _send(self, data: bytes) -> int:
         transport = self.transport
         if len(data) > LARGEST or not isinstance(transport, Connection) or _busy(transport):
@@ -74,6 +106,18 @@ class WriteThroughChannel(HTTPChannel):
         sent = transport.writeSomeData(data)
         # An error is left to the reactor, which handles it.
         return sent if isinstance(sent, int) else 0
+
+
+def unsent(transport: object) -> int:
+    """Return the bytes that a transport keeps as the kernel has not taken them.
+
+    Args:
+        transport: of TCP or a UNIX socket, in whichever way it is wrapped; any other keeps nothing.
+    """
+    tcp: Any = transport
+    if not hasattr(tcp, "dataBuffer"):
+        return 0
+    return len(tcp.dataBuffer) - int(tcp.offset) + int(tcp._tempDataLen)  # noqa: SLF001  # as Twisted counts them
 
 
 def _busy(transport: Connection) -> bool:

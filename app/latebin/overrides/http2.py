@@ -32,6 +32,7 @@ from twisted.web._http2 import H2Connection, H2Stream
 from latebin.answers.failures import EndedError, by_client, report
 from latebin.answers.request_body import WINDOW
 from latebin.overrides.channel_limits import SLOW_BODY
+from latebin.overrides.channel_output import unsent
 from latebin.overrides.connection import fail
 from latebin.overrides.http2_frames import Frames
 
@@ -203,6 +204,7 @@ class HTTP2Channel(H2Connection):
         self._ready: dict[int, Stream] = {}
         self._bodies: dict[int, BodyTimeout] = {}
         self._busy = self._over = self._ending = self._queued = False
+        self._written = self._unread = self._taken = 0
         super().__init__(reactor)
         self.conn = Frames.replace(self.conn)
         self._maxBufferedControlFrameBytes = CONTROL
@@ -235,6 +237,7 @@ class HTTP2Channel(H2Connection):
         """Let each stream know, once."""
         self._over = True
         self.site.budget.leave(self)
+        self.site.unread.leave(self)
         self.setTimeout(None)
         if self._abortingCall is not None and _cancelTimeouts:
             self._abortingCall.cancel()
@@ -462,6 +465,7 @@ class HTTP2Channel(H2Connection):
         stream = self.streams[streamID]
         stream.unsent.append(data)
         stream.queued += len(data)
+        self._written += len(data)
         self._ready[streamID] = stream
         if stream.queued >= PIECE or self._consumerBlocked is not None:
             stream.hold()
@@ -539,6 +543,23 @@ class HTTP2Channel(H2Connection):
             self._close(ErrorCodes.INTERNAL_ERROR)
         finally:
             self._busy = False
+        if (self._written or self._unread) and not self._over:
+            self._account()
+
+    def _account(self) -> None:
+        """Note the bytes that wait for the client, anew after each window that it takes."""
+        blocked = self._consumerBlocked is not None
+        self._unread = self._written + (unsent(self.transport) if blocked else 0)
+        if not self._unread or self._taken >= WINDOW:
+            self._taken = 0
+            self.site.unread.leave(self)
+        if self._unread:
+            self.site.unread.enter(self, self._unread)
+
+    def stop_waiting(self) -> None:
+        """Abort the connection: its client leaves answers unread, and there are too many of those."""
+        self.ended = "unread"
+        self.transport.abortConnection()
 
     def _send_frame(self, number: int, stream: Stream) -> None:
         if stream.unsent:
@@ -547,6 +568,8 @@ class HTTP2Channel(H2Connection):
                 # It is looked at again when the client opens the window.
                 return
             data = stream.take(min(window, PIECE))
+            self._written -= len(data)
+            self._taken += len(data)
             last = stream.ending and not stream.unsent and number not in self.conn.broken
             self.conn.send_data(number, data, end_stream=last)
             self.resetTimeout()
@@ -575,6 +598,7 @@ class HTTP2Channel(H2Connection):
 
     def _requestDone(self, streamID: int) -> None:
         stream = self.streams.pop(streamID)
+        self._written -= stream.queued
         self._ready.pop(streamID, None)
         self._forget(streamID)
         waiting = stream.waiting()

@@ -15,6 +15,7 @@ from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from latebin.answers.failures import report
+from latebin.overrides.channel_output import unsent
 
 LINGER: Final = 2.0
 """Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""
@@ -70,7 +71,7 @@ class ClosingTLSTransport(BufferingTLSTransport):
         self._aborted = True
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()
-        self._unsent = _unsent(self.transport)
+        self._unsent = unsent(self.transport)
         self._linger()
 
     def _flushSendBIO(self) -> None:
@@ -82,7 +83,7 @@ class ClosingTLSTransport(BufferingTLSTransport):
         self._lingering = self.factory._clock.callLater(LINGER, self._lingered)  # noqa: SLF001  # its one clock
 
     def _lingered(self) -> None:
-        before, self._unsent = self._unsent, _unsent(self.transport)
+        before, self._unsent = self._unsent, unsent(self.transport)
         self._stalls = 0 if self._unsent < before else self._stalls + 1
         if not self._unsent and before <= SMALL:
             self.transport.loseConnection()
@@ -149,8 +150,3 @@ class TLSReactor:
         """Accept connections of TLS over TCP."""
         secured = ClosingTLSFactory(contextFactory, isClient=False, wrappedFactory=factory)
         return cast("IListeningPort", self.reactor.listenTCP(port, secured, backlog=backlog, interface=interface))
-
-
-def _unsent(transport: Any) -> int:  # noqa: ANN401  # TCP, in whichever way it is wrapped
-    """Return the bytes that the kernel has not taken yet."""
-    return len(transport.dataBuffer) - int(transport.offset) + int(transport._tempDataLen)  # noqa: SLF001  # as Twisted counts them

@@ -1,18 +1,20 @@
 """The open connections of a site, and how they come to an end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime, ISSLTransport
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IPushProducer, IReactorTime, ISSLTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from latebin.answers.failures import by_client, report
 from latebin.answers.interfaces import ServedRequest, dismiss
+from latebin.answers.unread import UnreadAnswers
 from latebin.site.sharing import SharingWrapper
 from latebin.timing.activity import Activity
 from latebin.timing.budget import TurnBudget
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from latebin.core.http.reply import Reply
 
 log = Logger()
+
+ASSUMED: Final = 192 * 1024
+"""Bytes that wait for a client that does not read: a piece of an answer, beside those at which the transport asks for
+a pause. Twisted's transports report the number by no public name."""
 
 LOOK: Final = 0.1
 """Seconds from one look at an HTTP/2 connection that is to end to the next, as long as streams are open on it."""
@@ -159,6 +165,7 @@ class Watching(Protocol):
     """The part of a site that a watched connection reports to."""
 
     connections: Connections
+    unread: UnreadAnswers
     reactor: IReactorTime
     budget: TurnBudget
 
@@ -167,6 +174,27 @@ class Watching(Protocol):
 
     def left(self, request: ServedRequest, /) -> None: ...
     def connection_error(self, cause: str, /) -> None: ...
+
+
+@implementer(IPushProducer)
+@attrs.frozen(eq=False)
+class Output:
+    """The producer of a watched connection, as its transport sees it.
+
+    Attributes:
+        watched: the connection.
+    """
+
+    watched: "WatchedConnection"
+
+    def pauseProducing(self) -> None:
+        self.watched.pause()
+
+    def resumeProducing(self) -> None:
+        self.watched.resume()
+
+    def stopProducing(self) -> None:
+        self.watched.stop()
 
 
 class WatchedConnection(SharingWrapper):
@@ -183,6 +211,7 @@ class WatchedConnection(SharingWrapper):
 
     _channel: Any = None
     _look: IDelayedCall | None = None
+    _stalled = False
 
     def __init__(self, factory: "WrappingFactory[WatchedConnection]", protocol: "IProtocol", site: Watching) -> None:
         super().__init__(factory, protocol)
@@ -199,7 +228,7 @@ class WatchedConnection(SharingWrapper):
     def registerProducer(self, producer: IConsumer, streaming: bool) -> None:  # noqa: FBT001  # ITransport's
         """Take note of what speaks HTTP here; with HTTP/2, that is another object than before."""
         self._channel = producer
-        super().registerProducer(producer, streaming)
+        super().registerProducer(cast("IConsumer", Output(self)), streaming)
 
     def makeConnection(self, transport: "ITCPTransport") -> None:
         self._site.connections.opened(self)
@@ -215,6 +244,46 @@ class WatchedConnection(SharingWrapper):
             client = by_client(failure)
             self._site.connection_error("client" if client else "service")
             self.abort("protocol_error" if client else "failed")
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._pause_again()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        super().writeSequence(data)
+        self._pause_again()
+
+    def pause(self) -> None:
+        """Have nothing written, and begin no other request, as the client does not read."""
+        self._stalled = True
+        self._site.unread.enter(self, ASSUMED)
+        if self._channel is not None:
+            self._channel.pauseProducing()
+
+    def stop(self) -> None:
+        """Have nothing written any more: the client has left."""
+        if self._channel is not None:
+            self._channel.stopProducing()
+
+    def resume(self) -> None:
+        """Go on: the client has read."""
+        self._stalled = False
+        self._site.unread.leave(self)
+        if self._channel is not None:
+            self._channel.resumeProducing()
+        self.go_on_later()
+
+    def _ready(self) -> bool:
+        return (self._multiplexed or not self._stalled) and super()._ready()
+
+    def _pause_again(self) -> None:
+        """Pause a producer that was registered after the transport had asked for a pause."""
+        if self._stalled and self._channel is not None and not hasattr(self._channel, "streams"):
+            self._channel.pauseProducing()
+
+    def stop_waiting(self) -> None:
+        """Abort the connection: its client leaves answers unread, and there are too many of those."""
+        self.abort("unread")
 
     def loseConnection(self) -> None:
         """Close the connection; over TLS, FIN follows close_notify at once (RFC 8446, section 6.1)."""
@@ -235,6 +304,7 @@ class WatchedConnection(SharingWrapper):
         if self._look is not None and self._look.active():
             self._look.cancel()
         self._channel = None
+        self._site.unread.leave(self)
         self._site.connections.lost(self)
 
     def end(self) -> None:

@@ -51,6 +51,7 @@ class ServiceSite(server.Site):
         period: the value of `Keep-Alive` in answers over HTTP/1.1 whose connection stays open.
         keep_alive: the end of the head of such an answer.
         timeouts: the timeouts of the connections.
+        unread: the answers that clients leave unread.
     """
 
     noisy = False
@@ -81,6 +82,7 @@ class ServiceSite(server.Site):
         self.timeouts = Timeouts(self.reactor)
         self.budget = resource.budget
         self.connections = resource.connections
+        self.unread = resource.unread
         self.assign = RequestIds(token_hex(10)).assign
 
     def startFactory(self) -> None:

@@ -10,6 +10,7 @@ from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import Capacity
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
+from latebin.answers.unread import UnreadAnswers
 from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
@@ -61,6 +62,7 @@ class Root(Resource):
         metrics: the figures at `/metrics`, in which the site counts its answers.
         asked: the number of requests so far.
         activity: brings the looks at an idle service back to their interval.
+        unread: the answers that clients leave unread.
         connections: the site's connections; the service takes traffic until they are to end.
         scenarios: the scenarios, which both styles share.
         budget: the budget of each turn for what the clients send.
@@ -80,7 +82,8 @@ class Root(Resource):
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.activity = Activity()
-        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity)
+        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity, unread=lambda: self.unread.total)
+        self.unread = UnreadAnswers(settings.max_unread, self.metrics.unread_aborted)
         self.connections = Connections(self.activity)
         self.scenarios = klein.scenarios
         self.budget = klein.budget
@@ -159,6 +162,7 @@ class ScenarioRoot(Resource):
 
     Attributes:
         metrics: the service's.
+        unread: the service's.
         connections: the service's, so that they end with it.
         scenarios: the service's.
     """
@@ -168,6 +172,7 @@ class ScenarioRoot(Resource):
     def __init__(self, root: Root, name: str) -> None:
         super().__init__()
         self.metrics = root.metrics
+        self.unread = root.unread
         self.connections = root.connections
         self.scenarios = root.scenarios
         self.budget = root.budget
@@ -195,12 +200,14 @@ class AdminRoot(Resource):
 
     Attributes:
         metrics: the service's figures, in which the answers given here are counted as well.
+        unread: the service's.
         connections: the connections of this address alone, which do not end with the service's.
     """
 
     def __init__(self, root: Root) -> None:
         super().__init__()
         self.metrics = root.metrics
+        self.unread = root.unread
         self.connections = Connections(root.activity)
         self.scenarios = root.scenarios
         self.budget = root.budget

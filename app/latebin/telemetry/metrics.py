@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from itertools import accumulate
 from math import inf, prod
 from typing import Final
@@ -86,6 +86,7 @@ COUNTERS: Final = (
     Family("latebin_cut", "Delays drawn above the longest or above their max, and cut to it.", _LATE_STYLES),
     Family("latebin_worker_starts", "Worker processes started."),
     Family("latebin_accept_failures", "Connections not accepted, for want of file descriptors or memory."),
+    Family("latebin_unread_aborts", "Connections aborted above --max-unread, as their answers were not read."),
     Family("latebin_log_lines_dropped", "Log lines that could not be written."),
     Family("process_cpu_seconds", "CPU time used by all workers, in the system too."),
 )
@@ -98,6 +99,7 @@ HISTOGRAMS: Final = (
 GAUGES: Final = (
     Family("latebin_pending", "Answers that are waited for.", _LATE_STYLES),
     Family("latebin_workers", "Worker processes alive."),
+    Family("latebin_unread_bytes", "Bytes of answers that wait for clients to read them."),
     Family("process_resident_memory_bytes", "Memory of all workers that is in RAM.", zeros=False),
     Family("process_open_fds", "File descriptors open in all workers.", zeros=False),
     Family("process_max_fds", "File descriptors that may be open in all workers."),
@@ -123,6 +125,7 @@ _FAULTS: Final = START["latebin_faults"]
 _CUT: Final = START["latebin_cut"]
 _STARTS: Final = START["latebin_worker_starts"]
 _LOG_LINES_DROPPED: Final = START["latebin_log_lines_dropped"]
+_UNREAD_ABORTS: Final = START["latebin_unread_aborts"]
 _ACCEPT_FAILURES: Final = START["latebin_accept_failures"]
 _CPU: Final = START["process_cpu_seconds"]
 _LATENESS: Final = START["latebin_lateness_seconds"]
@@ -150,6 +153,7 @@ class Metrics:
         counters: the counters of all workers; None for a service without other workers.
         worker: the number of this worker's row.
         activity: brings the looks back to their interval; without requests they become rare.
+        unread: returns the bytes of answers that wait for clients.
     """
 
     def __init__(
@@ -159,8 +163,11 @@ class Metrics:
         counters: SharedCounters | None = None,
         worker: int = 0,
         activity: Activity | None = None,
+        *,
+        unread: Callable[[], int] = lambda: 0,
     ) -> None:
         counters = counters or SharedCounters(WIDTH)
+        self._unread = unread
         self._pending = [pending[style] for style in STYLES[:2]]
         self._cells = counters.row(worker)
         self._meter = Meter()
@@ -244,6 +251,10 @@ class Metrics:
         """Count a connection that was not accepted."""
         self._cells[_ACCEPT_FAILURES] += 1
 
+    def unread_aborted(self) -> None:
+        """Count a connection that was aborted as its client left answers unread."""
+        self._cells[_UNREAD_ABORTS] += 1
+
     def _observe(self, histogram: int, seconds: float) -> None:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
         self._cells[histogram + len(BUCKETS)] += seconds
@@ -257,7 +268,7 @@ class Metrics:
         """Update the gauges of this worker in its row, for all workers."""
         usage = self._meter.read()
         self._cells[_CPU] = self._cpu_before + usage.cpu
-        living = *map(len, self._pending), 1, usage.resident, usage.descriptors, usage.most_descriptors
+        living = *map(len, self._pending), 1, self._unread(), usage.resident, usage.descriptors, usage.most_descriptors
         self._cells[_LIVING:WIDTH] = array("d", living)
 
 
