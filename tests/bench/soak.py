@@ -1,34 +1,40 @@
-"""The soak test: the memory of the service over a million answers and more.
+"""The soak test: the memory of the service over a million answers and more, by traffic that never pauses.
 
-    python -m tests.bench.soak [--answers 1000000] [--clients 200]
+    python -m tests.bench.soak [--answers 1000000] [--seconds 3600] [--clients 24] [--stack tuned] [--csv FILE]
 
-Each client sends one request after another on a persistent connection, until the service closes that. The requests are
-for delayed answers in both styles, bodies in pieces, problems and faults. One client in twenty leaves before the
-answer. After each tenth of the answers a line is printed.
+Half of the clients send one request after another on a persistent connection: delayed answers in both styles, bodies in
+pieces, problems and faults. The other half opens a connection for each exchange, of each kind of
+`tests.support.kinds`: TLS, new and resumed, HTTP/2, uploads, refused requests, clients that leave, and so on.
+
+The memory is a line, with a sample for each hundredth of the answers. Its level is that of the first sample after a
+thousand connections. The run fails if a later sample is more than 20 % above that.
 """
 
-import re
+import socket
+import sys
+import tempfile
 import time
-from itertools import count
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import cycle
+from pathlib import Path
+from threading import Event, Lock, Thread
+from typing import Final
 
+import attrs
 import click
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol
-from twisted.internet.task import react
-from twisted.python.failure import Failure
 
+from latebin.core.settings import STACKS
 from latebin.load.footprint import read
-from tests.bench.servers import SERVE, Load, Server, running
+from latebin.testing.process import serving
+from tests.support.certificate import listening
+from tests.support.kinds import KINDS, Target, request, upstream
 
-REQUESTS = [
-    f"{method} {prefix}{target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+REQUESTS: Final = [
+    request(f"{prefix}{target}", method=method)
     for method, target in (
         *[("GET", "/delayed?delay=1ms")] * 8,
         ("GET", "/delayed?delay=1ms..20ms&seed=7"),
-        ("HEAD", "/delayed?delay=1ms"),
         ("GET", "/delayed?delay=1ms&size=256k"),
         ("GET", "/delayed?delay=1ms&chunks=4&over=10ms"),
         ("GET", "/delayed?delay=soon"),
@@ -41,99 +47,169 @@ REQUESTS = [
     for prefix in ("", "/raw")
 ]
 
-LEAVES = 20
-"""The number of requests of which the client leaves one."""
+SAMPLES: Final = 100
 
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
+FIRST: Final = 1000
+"""Connections after which the memory has its level."""
 
+GROWTH: Final = 1.2
+"""The most memory, as a multiple of its level."""
 
-class Soak:
-    """All clients together, with the number of their answers."""
+BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
-    def __init__(self, port: int, pid: int, answers: int) -> None:
-        self.endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
-        self.done: Deferred[None] = Deferred()
-        self.numbers = count()
-        self._pid = pid
-        self._planned = answers
-        self._started = time.monotonic()
-        self._ended = 0
-
-    @property
-    def over(self) -> bool:
-        return self._ended >= self._planned
-
-    def count(self) -> None:
-        """Count a request that ended with an answer, a fault or a disconnect."""
-        self._ended += 1
-        if self._ended % (self._planned // 10) == 0:
-            memory = read([self._pid]).memory
-            elapsed = time.monotonic() - self._started
-            click.echo(f"{self._ended:>9,} answers  {memory / 1e6:6.1f} MB  {self._ended / elapsed:5.0f}/s")
-        if self.over and not self.done.called:
-            self.done.callback(None)
-
-    def connect(self) -> None:
-        connectProtocol(self.endpoint, Client(self)).addErrback(self._failed)
-
-    def _failed(self, failure: Failure) -> None:
-        if not self.done.called:
-            self.done.errback(failure)
+OPTIONS: Final = ("--header-timeout", "50ms", "--drain-timeout", "0s")
 
 
-class Client(Protocol):
-    """One connection; when it is closed, another one takes its place."""
+@attrs.define
+class Count:
+    """The exchanges and connections so far, of all clients together."""
 
-    transport: Any
+    exchanges: int = 0
+    connections: int = 0
+    _lock: Lock = attrs.field(factory=Lock, init=False)
 
-    def __init__(self, soak: Soak) -> None:
-        self._soak = soak
-        self._received = b""
-        self._head = False
+    def add(self, exchanges: int, connections: int) -> None:
+        with self._lock:
+            self.exchanges += exchanges
+            self.connections += connections
 
-    def connectionMade(self) -> None:
-        self._send()
 
-    def _send(self) -> None:
-        number = next(self._soak.numbers)
-        request = REQUESTS[number % len(REQUESTS)]
-        self._received, self._head = b"", request.startswith(b"HEAD")
-        self.transport.write(request)
-        if number % LEAVES == 0:
-            self.transport.loseConnection()
+def persistent(target: Target, count: Count, over: Event) -> None:
+    """Send one request after another, on a connection for as long as the service keeps it open."""
+    requests = cycle(REQUESTS)
+    while not over.is_set():
+        with target.plain() as connection, suppress(OSError):
+            sent = 0
+            while not over.is_set() and _exchange(connection, next(requests)):
+                sent += 1
+                if sent % 10 == 0:
+                    count.add(10, 0)
+        count.add(sent % 10 + 1, 1)
 
-    def dataReceived(self, data: bytes) -> None:
-        self._received += data
-        head, end, body = self._received.partition(b"\r\n\r\n")
-        if not end:
+
+def _exchange(connection: socket.socket, sent: bytes) -> bool:
+    """Send a request, and read its answer; return whether the connection is still open."""
+    connection.sendall(sent)
+    received = b""
+    while not (end := _end(received)) or len(received) < end:
+        data = connection.recv(2**18)
+        if not data:
+            return False
+        received += data
+    return True
+
+
+def _end(received: bytes) -> int:
+    """Return where an answer with a length ends, or 0 while its headers are not whole."""
+    head, end, _ = received.partition(b"\r\n\r\n")
+    if not end:
+        return 0
+    _, _, length = head.lower().partition(b"\r\ncontent-length:")
+    return len(head) + 4 + int(length.partition(b"\r\n")[0])
+
+
+def changing(target: Target, count: Count, over: Event, shift: int) -> None:
+    """Do one exchange after another, each of the next kind."""
+    kinds = list(KINDS.values())
+    for kind in cycle(kinds[shift:] + kinds[:shift]):
+        if over.is_set():
             return
-        length = _LENGTH.search(head + b"\r\n")
-        if length is None or self._head or len(body) == int(length[1]):
-            self._soak.count()
-            if not self._soak.over:
-                self._send()
+        # A connection of a client may fail as the service means it to.
+        with suppress(OSError):
+            kind(target)
+        count.add(1, 1)
 
-    def connectionLost(self, reason: object = None) -> None:
-        if not self._soak.over:
-            self._soak.count()
-            self._soak.connect()
+
+@contextmanager
+def traffic(target: Target, clients: int) -> Iterator[Count]:
+    """Run clients until the end of the context."""
+    count, over = Count(), Event()
+    threads = []
+    for number in range(clients):
+        if number % 2:
+            threads.append(Thread(target=persistent, args=(target, count, over)))
+        else:
+            threads.append(Thread(target=changing, args=(target, count, over, number % len(KINDS))))
+    for thread in threads:
+        thread.start()
+    try:
+        yield count
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextmanager
+def soaked(stack: str) -> Iterator[tuple[Target, int]]:
+    """Run a service on two ports, with an upstream; yield its clients' target and its process id."""
+    with tempfile.TemporaryDirectory() as folder, upstream() as real:
+        endpoints = "tcp:0:interface=127.0.0.1", listening(Path(folder) / "localhost.pem")
+        listen = [option for endpoint in endpoints for option in ("--listen", endpoint)]
+        with serving(*listen, *OPTIONS, "--upstream", real, "--stack", stack) as process:
+            yield Target(*process.ports), process.pid
+
+
+@attrs.frozen
+class Sample:
+    """The memory of the service, in bytes, after so many exchanges and connections."""
+
+    exchanges: int
+    connections: int
+    memory: int
+
+
+def sparkline(samples: list[Sample]) -> str:
+    """Draw the memory as a line, from 0 to the most."""
+    most = max(sample.memory for sample in samples)
+    return "".join(BLOCKS[round(sample.memory / most * (len(BLOCKS) - 1))] for sample in samples)
+
+
+def growth(samples: list[Sample]) -> float:
+    """Return the most memory as a multiple of that after the first thousand connections."""
+    after = [sample.memory for sample in samples if sample.connections >= FIRST]
+    return max(after) / after[0] if after else float("nan")
+
+
+def sampled(count: Count, pid: int, answers: int, seconds: float, show: Callable[[Sample], object]) -> list[Sample]:
+    """Take a sample for each hundredth of the answers, until there are enough or the time is over."""
+    samples: list[Sample] = []
+    until = time.monotonic() + seconds
+    while count.exchanges < answers and time.monotonic() < until:
+        time.sleep(0.05)
+        if count.exchanges >= answers * len(samples) / SAMPLES:
+            samples.append(Sample(count.exchanges, count.connections, read([pid]).memory))
+            show(samples[-1])
+    return samples
 
 
 @click.command()
 @click.option("--answers", default=1_000_000, show_default=True, help="Number of answers.")
-@click.option("--clients", default=200, show_default=True, help="Number of clients at once.")
-def soak(answers: int, clients: int) -> None:
-    """Send requests for very many answers, and print the memory of the service."""
-    service = Server("service", SERVE, "/")
-    with running(service, Load(0, 0)) as (port, pid):
+@click.option("--seconds", default=3600.0, show_default=True, help="Longest time.")
+@click.option("--clients", default=24, show_default=True, help="Number of clients at once.")
+@click.option("--stack", default="tuned", show_default=True, type=click.Choice(STACKS), help="Stack of the service.")
+@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="File for the samples.")
+def soak(answers: int, seconds: float, clients: int, stack: str, csv: Path | None) -> None:
+    """Send requests of all kinds without a pause, and show the memory of the service as a line."""
+    started = time.monotonic()
 
-        def main(_: object) -> Deferred[None]:
-            run = Soak(port, pid, answers)
-            for _client in range(clients):
-                run.connect()
-            return run.done
+    def show(sample: Sample) -> None:
+        rate = sample.exchanges / (time.monotonic() - started)
+        about = f"{sample.exchanges:>9,} answers  {sample.connections:>9,} connections"
+        click.echo(f"{about}  {sample.memory / 1e6:6.1f} MB  {rate:5.0f}/s", err=True)
 
-        react(main)
+    with soaked(stack) as (target, pid), traffic(target, clients) as count:
+        samples = sampled(count, pid, answers, seconds, show)
+    if csv is not None:
+        lines = [f"{each.exchanges},{each.connections},{each.memory}" for each in samples]
+        csv.write_text("\n".join(["answers,connections,bytes", *lines, ""]))
+    click.echo(sparkline(samples))
+    found = growth(samples)
+    within = found <= GROWTH
+    click.echo(
+        f"{'within' if within else 'ABOVE'} {GROWTH:g} times the level: {found:.3f}, {samples[-1].memory / 1e6:.1f} MB"
+    )
+    sys.exit(not within)
 
 
 if __name__ == "__main__":
