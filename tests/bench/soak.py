@@ -146,7 +146,8 @@ def soaked(stack: str) -> Iterator[tuple[Target, int]]:
     with tempfile.TemporaryDirectory() as folder, upstream() as real:
         endpoints = "tcp:0:interface=127.0.0.1", listening(Path(folder) / "localhost.pem")
         listen = [option for endpoint in endpoints for option in ("--listen", endpoint)]
-        with serving(*listen, *OPTIONS, "--upstream", real, "--stack", stack) as process:
+        url = real.partition("=")[2]
+        with serving(*listen, *OPTIONS, "--upstream", real, "--upstream", f"up={url}", "--stack", stack) as process:
             yield Target(*process.ports), process.pid
 
 

@@ -16,12 +16,26 @@ from h2.events import StreamEnded, StreamReset
 
 from tests.support.process import BOUND
 
+LARGE = 16 * 1024**2
+"""Bytes of the answer to GET."""
+
+PIECE = bytes(65536)
+
 
 class Upstream(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        """Send a large answer, as fast as it is read."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(LARGE))
+        self.end_headers()
+        with suppress(OSError):
+            for _ in range(LARGE // len(PIECE)):
+                self.wfile.write(PIECE)
+
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.send_response(200)
         self.send_header("Content-Length", "4")
         self.end_headers()
