@@ -1,4 +1,4 @@
-"""The soak test: the memory of the service over a million answers and more, by traffic that never pauses.
+"""The memory of the service over a million answers, by traffic that never pauses.
 
     python -m tests.bench.soak [--answers 1000000] [--seconds 3600] [--clients 24] [--stack tuned] [--csv FILE]
 
@@ -75,7 +75,7 @@ class Count:
 
 
 def persistent(target: Target, count: Count, over: Event) -> None:
-    """Send one request after another, on a connection for as long as the service keeps it open."""
+    """Send one request after another, on connections that the service ends."""
     requests = cycle(REQUESTS)
     while not over.is_set():
         with target.plain() as connection, suppress(OSError):
@@ -100,7 +100,7 @@ def _exchange(connection: socket.socket, sent: bytes) -> bool:
 
 
 def _end(received: bytes) -> int:
-    """Return where an answer with a length ends, or 0 while its headers are not whole."""
+    """Return the end of an answer, or 0 while its headers are not whole."""
     head, end, _ = received.partition(b"\r\n\r\n")
     if not end:
         return 0
@@ -142,7 +142,7 @@ def traffic(target: Target, clients: int) -> Iterator[Count]:
 
 @contextmanager
 def soaked(stack: str) -> Iterator[tuple[Target, int]]:
-    """Run a service on two ports, with an upstream; yield its clients' target and its process id."""
+    """Run a service with an upstream; yield its clients' target and its process id."""
     with tempfile.TemporaryDirectory() as folder, upstream() as real:
         endpoints = "tcp:0:interface=127.0.0.1", listening(Path(folder) / "localhost.pem")
         listen = [option for endpoint in endpoints for option in ("--listen", endpoint)]
@@ -173,7 +173,7 @@ def growth(samples: list[Sample]) -> float:
 
 
 def sampled(count: Count, pid: int, answers: int, seconds: float, show: Callable[[Sample], object]) -> list[Sample]:
-    """Take a sample for each hundredth of the answers, until there are enough or the time is over."""
+    """Take a sample for each hundredth of the answers, for a bounded time."""
     samples: list[Sample] = []
     until = time.monotonic() + seconds
     while count.exchanges < answers and time.monotonic() < until:
@@ -191,7 +191,7 @@ def sampled(count: Count, pid: int, answers: int, seconds: float, show: Callable
 @click.option("--stack", default="tuned", show_default=True, type=click.Choice(STACKS), help="Stack of the service.")
 @click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="File for the samples.")
 def soak(answers: int, seconds: float, clients: int, stack: str, csv: Path | None) -> None:
-    """Send requests of all kinds without a pause, and show the memory of the service as a line."""
+    """Send requests of all kinds without a pause, and show the service's memory."""
     started = time.monotonic()
 
     def show(sample: Sample) -> None:

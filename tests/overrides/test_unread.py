@@ -144,6 +144,19 @@ def test_pipelined_behind(place: Place, prefix: str) -> None:
     line.leave()
 
 
+@pytest.mark.parametrize("size", ["16k", "1k", "17k"])
+def test_pipelined(place: Place, prefix: str, size: str) -> None:
+    """No further request is taken from a connection whose answers are not read."""
+    line = place.connect()
+    for _ in range(60):
+        if line.reading:
+            line.say(get(prefix, f"/delayed/0?size={size}") * 20)
+            place.clock.pump([0] * 10)
+    assert line._tempDataLen <= MOST
+    assert not line.reading
+    line.leave()
+
+
 def test_goes_on(place: Place, prefix: str) -> None:
     """All pipelined requests are answered when the client reads on."""
     line = place.connect()

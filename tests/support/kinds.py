@@ -1,4 +1,4 @@
-"""Clients of every kind, each with a connection of its own, for tests and the benchmark."""
+"""Clients of every kind, each on its own connection, for tests and benchmarks."""
 
 import socket
 import ssl
@@ -47,7 +47,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 @contextmanager
 def upstream() -> Iterator[str]:
-    """Run an upstream in a thread; yield the option of a service that names it `real`."""
+    """Run an upstream in a thread; yield the value of `--upstream` for it."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     Thread(target=server.serve_forever, daemon=True).start()
     with closing(server.socket):
@@ -67,7 +67,7 @@ def contexts() -> dict[str, ssl.SSLContext]:
 
 @attrs.frozen
 class Target:
-    """A service on a plain port and on one with TLS, as its clients see it.
+    """A service on two ports, plain and with TLS, as its clients see it.
 
     Attributes:
         plain_port: without TLS.
