@@ -30,7 +30,7 @@ from latebin.load.run import run_apart
 from latebin.load.schedule import make_schedule
 from tests.bench.hostile import AT_ONCE, ATTACKS, attack_for
 from tests.bench.soak import GROWTH, soaked, traffic
-from tests.support.kinds import Target, request
+from tests.support.kinds import CLOSE, Target, answered, request
 
 if TYPE_CHECKING:
     import socket
@@ -41,6 +41,9 @@ PROCESSES: Final = 2
 
 UNREAD: Final = 40
 """Connections of each kind of client that does not read."""
+
+PAGES: Final = ("/", "/metrics", "/openapi.json", "/compare", "/docs/", "/docs/parameters", "/predict?delay=1s")
+"""Pages that are asked for before all else, as their modules are imported when they are first needed."""
 
 CLIENTS: Final = 8
 """Clients of the soak at once."""
@@ -214,6 +217,8 @@ def hour(seconds: float, calm: float, rate: float, stack: str) -> None:
 
     with soaked(stack) as (target, pid):
         idle = files(pid)
+        for path in PAGES:
+            answered(request(path, CLOSE), target)
         with traffic(target, CLIENTS):
             time.sleep(calm)
         settle(pid, idle)

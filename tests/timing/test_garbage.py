@@ -13,6 +13,7 @@ from latebin.timing.garbage import (
     INTERVAL,
     MARGIN,
     MOST,
+    RETURN,
     SLICE,
     SLICES,
     WORTHWHILE,
@@ -31,6 +32,8 @@ class Heap:
     due: float = math.inf
     requests: int = 0
     blocks: int = 0
+    freed: bool = False
+    returned: int = 0
     generations: list[int] = attrs.field(factory=list)
 
     @property
@@ -55,7 +58,13 @@ class Heap:
             lambda: self.gathered,
             self.collect,
             lambda: self.blocks,
+            lambda: self.freed,
+            self.give_back,
         )
+
+    def give_back(self) -> None:
+        self.returned += 1
+        self.freed = False
 
 
 @pytest.fixture
@@ -142,6 +151,19 @@ def test_slices_are_remembered(heap: Heap, collector: GarbageScheduler) -> None:
     collector.look()
     assert heap.collections == 1
     assert not collector.look()
+
+
+def test_returns_memory(heap: Heap, collector: GarbageScheduler) -> None:
+    """Freed memory is returned when the service is quiet and no answer is due."""
+    heap.freed, heap.requests = True, 1
+    collector.look()
+    heap.due = RETURN
+    collector.look()
+    assert heap.returned == 0
+    heap.due += 0.001
+    collector.look()
+    collector.look()
+    assert heap.returned == 1
 
 
 def test_too_much_garbage(heap: Heap, collector: GarbageScheduler) -> None:

@@ -189,7 +189,7 @@ def _collect(factory: ServiceSite, reactor: object) -> None:
     def due_within(seconds: float) -> bool:
         return root.due_by(steady.seconds() + seconds)
 
-    GarbageScheduler(steady, due_within, lambda: root.asked, activity=root.activity).start()
+    GarbageScheduler(steady, due_within, lambda: root.asked, freed=root.unread.freed, activity=root.activity).start()
 
 
 def _opened(

@@ -9,6 +9,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.timing.activity import Activity, RegularLook
+from latebin.timing.allocator import return_memory
 
 INTERVAL: Final = 0.05
 """Seconds between two looks at the garbage; without a request in between, the service is quiet."""
@@ -24,6 +25,9 @@ MARGIN: Final = 2.0
 
 FIRST: Final = 0.1
 """The assumed time of the first collection, in seconds: that of 100,000 objects."""
+
+RETURN: Final = 0.2
+"""The least time to the next due answer when memory is returned to the system, in seconds."""
 
 SLICE: Final = 5_000
 """New objects that are looked through between two answers, in less than a millisecond."""
@@ -65,6 +69,8 @@ class GarbageScheduler:
         gathered: returns the number of new objects since the last collection of any kind.
         collect: runs a collection of a generation and of younger ones.
         allocated: returns the number of blocks of memory in use.
+        freed: returns whether much memory other than objects was freed since it was last returned to the system.
+        return_memory: returns it.
         activity: the events that end the rare looks.
     """
 
@@ -74,6 +80,8 @@ class GarbageScheduler:
     gathered: Callable[[], int] = _gathered
     collect: Callable[[int], object] = gc.collect
     allocated: Callable[[], int] = sys.getallocatedblocks
+    freed: Callable[[], bool] = lambda: False
+    return_memory: Callable[[], object] = return_memory
     activity: Activity = attrs.field(factory=Activity, kw_only=True)
     _took: float = attrs.field(default=FIRST, init=False)
     _per_block: float = attrs.field(default=FIRST / 100_000, init=False)
@@ -106,6 +114,8 @@ class GarbageScheduler:
             self._collect_all()
         elif gathered >= SLICE:
             self._slice(gathered)
+        if quiet and not self.due_within(RETURN) and self.freed():
+            self.return_memory()
         return not quiet or self._kept + self.gathered() >= WORTHWHILE
 
     def _slice(self, gathered: int) -> None:
