@@ -1,6 +1,6 @@
 """The service without a collection of its own, as a script.
 
-At SIGUSR1 it collects all cyclic garbage, and writes how many objects that was, and how many connections are open.
+At SIGWINCH it collects all cyclic garbage, and writes how many objects that was, and how many connections are open.
 """
 
 import gc
@@ -33,5 +33,5 @@ def collect(*_: object) -> None:
 if __name__ == "__main__":
     GarbageScheduler.start = start  # type: ignore[method-assign]  # the difference
     Connections.__attrs_post_init__ = registered  # type: ignore[attr-defined]
-    signal.signal(signal.SIGUSR1, collect)
+    signal.signal(signal.SIGWINCH, collect)
     main.main()

@@ -38,7 +38,7 @@ class Place:
         def none_is_open() -> bool:
             nonlocal total
             before = len(_FOUND.findall(self.process.log()))
-            self.process.send_signal(signal.SIGUSR1)
+            self.process.send_signal(signal.SIGWINCH)
             until(lambda: len(_FOUND.findall(self.process.log())) > before)
             objects, still = map(int, _FOUND.findall(self.process.log())[-1])
             total += objects
