@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "scenarios": "latebin.cli.scenarios",
     "control": "latebin.cli.control",
     "manifest": "latebin.cli.manifest",
+    "watch": "latebin.cli.watch",
     "measure": "latebin.cli.measure",
     "compare": "latebin.cli.compare",
     "docs": "latebin.cli.docs",

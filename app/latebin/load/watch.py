@@ -1,0 +1,184 @@
+"""A reader of streams, which finds out whether a proxy holds events back."""
+
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from time import monotonic
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import attrs
+
+HELD: Final = 0.1
+"""Seconds that an event must be held back to count as buffered; jitter of a network is below that."""
+
+TOGETHER: Final = 0.002
+"""Seconds between two arrivals that belong to one burst."""
+
+MAX_LINE: Final = 1024**2
+"""Bytes of the longest line that is read; a longer one is not an event of this service."""
+
+ROOM: Final = 64 * 1024
+
+
+class WatchError(Exception):
+    """The reason why a stream cannot be watched."""
+
+
+@attrs.frozen
+class Arrival:
+    """One event of a stream, as it left and as it came.
+
+    Attributes:
+        number: the event's number, as the service counts.
+        due: seconds from the acceptance of the request to the moment when the event was to leave.
+        left: seconds to the moment when it left.
+        came: seconds from the sending of the request to the moment when the event came.
+    """
+
+    number: int
+    due: float
+    left: float
+    came: float
+
+
+@attrs.frozen
+class Burst:
+    """Events that left at different times, and came at once.
+
+    Attributes:
+        number: how many events.
+        held: seconds that the first of them was held back.
+    """
+
+    number: int
+    held: float
+
+
+@attrs.frozen
+class Watched:
+    """A stream that was watched.
+
+    Attributes:
+        arrivals: its events, in the order of their arrival.
+        whole: whether the stream came to its end; otherwise it broke off, or the time for watching was up.
+        broken: why it broke off; empty where it did not.
+    """
+
+    arrivals: Sequence[Arrival]
+    whole: bool = True
+    broken: str = ""
+
+    def held(self) -> list[float]:
+        """Return the seconds that each event was held back, compared with the least delayed one.
+
+        The clocks of both ends need not agree: the least time between leaving and coming counts as the time of the way.
+        """
+        least = min((each.came - each.left for each in self.arrivals), default=0.0)
+        return [each.came - each.left - least for each in self.arrivals]
+
+    def burst(self) -> Burst | None:
+        """Return the burst whose first event was held back longest; None without any."""
+        held = self.held()
+        worst: Burst | None = None
+        for start, stop in self._bursts():
+            spread = self.arrivals[stop - 1].left - self.arrivals[start].left
+            found = Burst(stop - start, max(held[start:stop]))
+            if min(spread, found.held) >= HELD and (worst is None or found.held > worst.held):
+                worst = found
+        return worst
+
+    def _bursts(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        for at in range(1, len(self.arrivals) + 1):
+            if at == len(self.arrivals) or self.arrivals[at].came - self.arrivals[at - 1].came > TOGETHER:
+                yield start, at
+                start = at
+
+
+def watch(
+    url: str,
+    *,
+    longest: float,
+    most: int,
+    context: ssl.SSLContext | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> Watched:
+    """Read a stream of this service, directly or through a proxy.
+
+    Args:
+        url: `http` or `https`.
+        longest: seconds after which the watching ends.
+        most: the number of events after which it ends.
+        context: how to check the certificate of an `https` URL; None for the system's own way.
+        clock: seconds of a clock that never goes back.
+
+    Raises:
+        WatchError: nothing answers, or the answer is not a stream of this service.
+    """
+    connection, target = _connection(url, longest, context)
+    try:
+        sent = clock()
+        connection.request("GET", target, headers={"Accept": "text/event-stream, application/x-ndjson"})
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise WatchError(f"the answer has status {response.status}, not 200")
+        return _read(response, most, sent, sent + longest, clock)
+    except (OSError, http.client.HTTPException) as error:
+        raise WatchError(f"{url}: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+
+
+def _connection(url: str, longest: float, context: ssl.SSLContext | None) -> tuple[http.client.HTTPConnection, str]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise WatchError(f"{url!r} is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise WatchError(f"{url!r} is not a URL such as http://localhost:8080/sse")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port, timeout=longest, context=context), target
+    return http.client.HTTPConnection(host, port, timeout=longest), target
+
+
+def _read(
+    response: http.client.HTTPResponse, most: int, sent: float, end: float, clock: Callable[[], float]
+) -> Watched:
+    arrivals: list[Arrival] = []
+    rest = b""
+    while len(arrivals) < most and clock() < end:
+        try:
+            data = response.read1(ROOM)
+        except TimeoutError:
+            break
+        except (OSError, http.client.HTTPException) as error:
+            return _events(arrivals, broken=str(error) or type(error).__name__)
+        came = clock() - sent
+        if not data:
+            missing = response.length or 0
+            return _events(arrivals, whole=not missing, broken=f"{missing} bytes are missing" if missing else "")
+        *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > MAX_LINE:
+            raise WatchError("the answer is not a stream of this service: a line is too long")
+        arrivals.extend(each for each in (_arrival(line, came) for line in lines) if each is not None)
+    return _events(arrivals)
+
+
+def _events(arrivals: Sequence[Arrival], *, whole: bool = False, broken: str = "") -> Watched:
+    if not arrivals:
+        raise WatchError("no event of this service came: expected type=sse, type=ndjson, /sse or /jsonl")
+    return Watched(arrivals, whole, broken)
+
+
+def _arrival(line: bytes, came: float) -> Arrival | None:
+    """Read a line; None for any that is not an event, such as a comment."""
+    try:
+        members: Any = json.loads(line.removeprefix(b"data:"))
+        number = members["n"] if "n" in members else members["id"] + 1
+        return Arrival(int(number), members["due_ms"] / 1000, members["left_ms"] / 1000, came)
+    except (ValueError, TypeError, KeyError):
+        return None
