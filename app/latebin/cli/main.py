@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "scenarios": "latebin.cli.scenarios",
     "control": "latebin.cli.control",
     "manifest": "latebin.cli.manifest",
+    "trace": "latebin.cli.trace",
     "watch": "latebin.cli.watch",
     "measure": "latebin.cli.measure",
     "compare": "latebin.cli.compare",
