@@ -9,6 +9,7 @@ TOPICS: Final = {
     "seeds": "the same draws again, and the function that defines them",
     "predictions": "percentiles and the share that a timeout cuts, before any request",
     "faults": "answers that break, and statuses for a share of the requests",
+    "streams": "server-sent events, NDJSON, rates, and what a proxy does to them",
     "scenarios": "plans with a name, for any client and any path, changed while the service runs",
     "via": "a real service behind a delay",
     "httpbin": "coming from httpbin or go-httpbin: the two endpoints, and every difference",

@@ -27,7 +27,7 @@ def one(line: str, *, upstream: bool = False) -> tuple[list[float], list[str]]:
     ("line", "total", "upstream", "kind"),
     [
         (OURS, 0.250654, 0.250654, "latebin"),
-        ('{"status": 200, "measured_ms": 250.654}', 0.250654, 0.250654, "latebin"),
+        ('{"status": 200, "measured_ms": 250.654, "ended": null}', 0.250654, 0.250654, "latebin"),
         (f"{REQUEST} 0.123", 0.123, 0.123, "nginx"),
         (f"{REQUEST} 0.123 0.120", 0.123, 0.120, "nginx"),
         (f'{REQUEST} "0.123"', 0.123, 0.123, "nginx"),
@@ -57,7 +57,7 @@ def test_formats(line: str, total: float, upstream: float, kind: str) -> None:
         ("[1]", "not a request of a known format"),
         ('{"message": "started"}', "not a request of a known format"),
         (OURS.replace(" 200 ", " left "), "not answered"),
-        ('{"status": null, "ended": "left", "measured_ms": 250.6}', "not answered"),
+        ('{"status": 0, "ended": "left", "measured_ms": 250.6}', "not answered"),
         (HAPROXY.replace("/69/109 ", "/-1/-1 "), "not answered"),
     ],
 )

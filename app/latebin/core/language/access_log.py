@@ -69,7 +69,7 @@ def times(lines: Iterable[str], *, upstream: bool = False, most: int) -> Found:
 
 
 def _time(line: str, which: str) -> tuple[str, float | None]:
-    """Return the format and the seconds of a line; the reason and None where it has no time."""
+    """Return the format and the seconds of a line, or the reason and None."""
     if not line.strip():
         return "blank", None
     for found in _formats(line, which):
@@ -100,8 +100,7 @@ def _json(line: str, which: str) -> Iterator[tuple[str, float | None]]:
     try:
         members: Any = json.loads(line)
         if isinstance(members.get("measured_ms"), int | float):
-            answered = isinstance(members.get("status"), int) and members.get("ended", "answered") == "answered"
-            yield _whole("latebin", members["measured_ms"] if answered else -1)
+            yield _whole("latebin", -1 if members.get("ended") else members["measured_ms"])
         for name in ("upstream_response_time", "request_time") if which == "upstream" else ("request_time",):
             if name in members:
                 yield "nginx", float(members[name])
