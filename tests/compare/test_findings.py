@@ -48,6 +48,13 @@ def test_ratios() -> None:
     assert rate.figure.more
 
 
+def test_no_verdict_from_one_round() -> None:
+    """A comparison does not say which style costs more when it has one round."""
+    text = " ".join(sentences(comparison(turns(2, 1))))
+    assert "raw resources; no verdict from one round." in text
+    assert "Klein / raw is" not in text
+
+
 def test_a_bottleneck_does_not_count() -> None:
     """A sample has no figures and no ratio when the generator was the bottleneck."""
     rows = comparison(UNJUDGED, turns(2, 1)).rows

@@ -69,6 +69,19 @@ def test_tls(tmp_path: Path, connections: Connections) -> None:
     assert refused.errors == {"TLS CERTIFICATE_VERIFY_FAILED": schedule.count}
 
 
+def test_memory_is_never_below_zero(server: LateServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a pending answer is unknown when the server's memory has shrunk meanwhile."""
+    sizes = iter([3000, 2000, 1000])
+
+    def read(_: object) -> footprint.Footprint:
+        return footprint.Footprint(cpu=0.0, memory=next(sizes), source="pss")
+
+    monkeypatch.setattr(footprint, "read", read)
+    report = run(server.url("/sized"), SCHEDULE, grace=GRACE, pids=[server.process.pid])
+    assert report.cost is not None
+    assert (report.cost.idle, report.cost.plateau, report.cost.per_pending) == (3000, 1000, None)
+
+
 @BOTH
 def test_each_failure_is_counted_by_its_kind(server: LateServer, connections: Connections) -> None:
     """A report counts each kind of failure when each is a seventh of the answers."""

@@ -2,12 +2,13 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.task import Clock
 
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
-from latebin.site.factory import site
+from latebin.site.factory import admin_site, site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
 from latebin.timing.activity import REST
@@ -29,6 +30,24 @@ def test_page(house: House) -> None:
     families = list(text_string_to_metric_families(body.decode()))
     assert "latebin_lateness_seconds" in {family.name for family in families}
     assert all(family.documentation and family.type != "unknown" for family in families)
+
+
+@pytest.mark.parametrize("port", ["service", "admin"])
+def test_openmetrics(house: House, port: str) -> None:
+    """The page is OpenMetrics when the client asks for it, also for the operator."""
+    ask(house, "/delayed/0")
+    house.clock.advance(0)
+    wire = house.wire() if port == "service" else Wire(admin_site(house.site, Clock()), house.clock)
+    accept = "Accept: text/plain;q=0.2\r\nAccept: application/openmetrics-text; version=1.0.0; q=0.5"
+    wire.send(f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{accept}\r\n\r\n".encode())
+    head, _, body = wire.received.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n" in head
+    assert b"\r\nVary: Accept\r\n" in head
+    assert body.endswith(b"# EOF\n")
+    families = {family.name: family for family in parse_openmetrics(body.decode())}
+    [counted] = [sample for sample in families["latebin_answers"].samples if sample.labels["style"] == "klein"]
+    assert (counted.name, counted.value) == ("latebin_answers_total", 1)
+    assert families["latebin_lateness_seconds"].type == "histogram"
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", b"200 OK"), ("OPTIONS", b"204 "), ("POST", b"405 ")])
