@@ -165,7 +165,7 @@ def test_a_run_can_have_a_process_of_its_own(server: LateServer) -> None:
 @pytest.mark.parametrize(
     ("url", "options", "words"),
     [
-        ("https://127.0.0.1/", {}, "http://"),
+        ("ftp://127.0.0.1/", {}, "http://"),
         ("http://127.0.0.1/", {"grace": -1}, "grace is -1"),
         ("http://127.0.0.1/", {"grace": 61}, "between 0 and 60"),
         ("http://127.0.0.1/", {"pids": [2**22 + 1]}, "process 4194305 does not exist"),

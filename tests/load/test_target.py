@@ -39,7 +39,7 @@ def test_a_request_says_whether_the_connection_is_kept(keep: bool, option: bytes
 @pytest.mark.parametrize(
     "url",
     [
-        "https://h/",
+        "ftp://h/",
         "h:80/x",
         "",
         "http://",

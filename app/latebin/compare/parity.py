@@ -97,6 +97,8 @@ def address(url: str) -> Address:
         RunError: the URL is malformed, has another scheme, or has a path.
     """
     parts = target.parse(url, 0)
+    if parts.secure:
+        raise RunError(f"{url!r} is not an http:// URL: the conversations are compared byte by byte, without TLS")
     if parts.resource != "/":
         raise RunError(f"{url!r} has a path; give the URL of the service alone: its styles are at / and at /raw")
     return parts.host, parts.port
