@@ -9,6 +9,7 @@ among those in which the generator was punctual. If wrk is installed, it measure
 
 import os
 import platform
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -116,7 +117,8 @@ def show(results: list[Result]) -> None:
 @click.option("--rounds", default=3, show_default=True, help="Number of measurements of each server.")
 @click.option("--seconds", default=10.0, show_default=True, help="Duration of each measurement.")
 @click.option("--only", multiple=True, type=click.Choice(NAMES), help="Measure this one alone; may be repeated.")
-def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
+@click.option("--also", multiple=True, help="Start this command too, such as the serve of another version.")
+def bench(rounds: int, seconds: float, only: tuple[str, ...], also: tuple[str, ...]) -> None:
     """Measure lateness, CPU time and memory of this service and of its peers, in turn."""
     servers = [server for server in SERVERS if server.installed() and (not only or server.name in only)]
     results: list[Result] = []
@@ -134,20 +136,24 @@ def bench(rounds: int, seconds: float, only: tuple[str, ...]) -> None:
     if scaled:
         Console(width=140).print(scaling.table(scaled))
     if not only or START in only:
-        Console(width=140).print(startup.table(starts(rounds, seconds)))
+        Console(width=140).print(startup.table(starts(rounds, seconds, also)))
 
 
-def starts(rounds: int, seconds: float) -> list[startup.Start]:
+def starts(rounds: int, seconds: float, also: tuple[str, ...]) -> list[startup.Start]:
     """Start each process in turn, and measure it.
 
     The first round fills the cache of compiled modules, and is not in the result.
     """
+    commands = {**startup.COMMANDS, **{command: shlex.split(command) for command in also}}
     with TemporaryDirectory() as cache:
         measured = []
         for index in range(rounds + 1):
             click.echo(f"round {index}: {START}", err=True)
-            measured += [startup.measured(name, seconds if index else 0, Path(cache)) for name in startup.COMMANDS]
-    return measured[len(startup.COMMANDS) :]
+            measured += [
+                startup.measured(name, command, seconds if index else 0, Path(cache))
+                for name, command in commands.items()
+            ]
+    return measured[len(commands) :]
 
 
 if __name__ == "__main__":

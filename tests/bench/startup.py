@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -42,7 +43,7 @@ class Start:
     """One start of a process.
 
     Attributes:
-        name: the key of its command.
+        name: the name of its command.
         seconds: wall-clock time until it is up.
         cpu: seconds of CPU time until then.
         resident: bytes of memory in RAM, RSS.
@@ -58,11 +59,12 @@ class Start:
     wakeups: float
 
 
-def measured(name: str, seconds: float, cache: Path) -> Start:
+def measured(name: str, command: Sequence[str], seconds: float, cache: Path) -> Start:
     """Start a process, and leave it idle.
 
     Args:
-        name: the key of its command.
+        name: the name of the command in the table.
+        command: the program and its arguments.
         seconds: how long wake-ups are counted.
         cache: the directory of compiled modules, which an installed package has beside its modules.
     """
@@ -70,7 +72,7 @@ def measured(name: str, seconds: float, cache: Path) -> Start:
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     pipe = subprocess.PIPE
     began = time.monotonic()
-    with subprocess.Popen(COMMANDS[name], stdin=pipe, stdout=pipe, env=variables) as process:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=variables) as process:
         if process.stdout is None or not process.stdout.readline():
             raise ValueError(f"{name} ended before it was up")
         up, proc = time.monotonic(), Path("/proc") / str(process.pid)
