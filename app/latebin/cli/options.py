@@ -12,7 +12,7 @@ import click
 from latebin.cli.environment import PREFIX, is_link
 from latebin.core.language import size
 from latebin.core.language.duration import MICRO, parse, render
-from latebin.core.language.trace import UNITS, Columns, Trace, read
+from latebin.core.language.trace import UNITS, Columns, Trace
 from latebin.core.settings import OPTION, Option, Settings
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -104,6 +104,9 @@ class TraceType(click.ParamType[Trace]):
         path = _TRACE_OPTIONS.sub("", rest)
         if not path:
             self.fail(f"{value!r} is not NAME=FILE.", param, ctx)
+        # Only a service with a trace imports the reader, with `csv` and `json`.
+        from latebin.core.language.trace_file import read  # noqa: PLC0415
+
         try:
             return read(name, _lines(Path(path)), _columns(rest.removeprefix(path)))
         except UnicodeDecodeError:

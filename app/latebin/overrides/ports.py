@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.logger import ILogObserver, LogEvent, Logger
 from zope.interface import implementer
 
-from latebin.overrides.stack import AdoptingReactor, StockListening
+from latebin.overrides.stock import AdoptingReactor, StockListening
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamServerEndpoint

@@ -106,7 +106,8 @@ def serve(settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signal
         factory = _factory(settings, reactor, telemetry.counters)
         opened = _opened(settings, repeat(reactor), factory, _steady(reactor))
         return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, signals, factory))
-    bound = _bound(settings, reactor)
+    # The ports of the parent accept nothing: the factories are never asked.
+    bound = open_ports(settings, repeat(reactor), Factory(), Factory())
     return bound.addCallback(lambda ports: _staffed(settings, telemetry, reactor, signals, ports))
 
 
@@ -145,10 +146,20 @@ def _ready(ports: Ports) -> Ports:
 
 
 def _served(reactor: ReactorBase, signals: Signals, factory: ServiceSite, ports: Ports) -> None:
-    """Let the reactor wait for pending answers when it is stopped."""
-    _watch(reactor, factory, ports)
-    _collect(factory, reactor)
-    drain = Drain(_steady(reactor), factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
+    """Attend to a service that listens: its refused connections, its garbage and its stop."""
+    root, steady = cast("Root", factory.resource), _steady(reactor)
+    watch = choose(factory.settings.stack).ports().watch
+    for port in (*ports.public, *ports.admin):
+        if isinstance(port, Port):
+            # Connections that cannot be accepted for want of a descriptor are counted and logged.
+            watch(port, steady, root.metrics.accept_failed)
+
+    def due_within(seconds: float) -> bool:
+        return root.due_by(steady.seconds() + seconds)
+
+    # Garbage is collected between answers, as a process that does nothing but serve can choose the time.
+    GarbageScheduler(steady, due_within, lambda: root.asked, freed=root.unread.freed, activity=root.activity).start()
+    drain = Drain(steady, factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
     reactor.addSystemEventTrigger("before", "shutdown", drain.start)
     signals.on_second.append(drain.break_off)
 
@@ -179,17 +190,6 @@ def _factory(
 
 def _steady(reactor: object) -> "IReactorTime":
     return wakers.for_reactor(cast("IReactorTime", reactor))
-
-
-def _collect(factory: ServiceSite, reactor: object) -> None:
-    """Let a process that does nothing but serve collect its garbage between answers."""
-    steady = _steady(reactor)
-    root = cast("Root", factory.resource)
-
-    def due_within(seconds: float) -> bool:
-        return root.due_by(steady.seconds() + seconds)
-
-    GarbageScheduler(steady, due_within, lambda: root.asked, freed=root.unread.freed, activity=root.activity).start()
 
 
 def _opened(
@@ -228,23 +228,14 @@ def open_ports(
     return opened.addCallback(lambda ports: Ports(ports[: len(public)], ports[len(public) :]))
 
 
-def _bound(settings: Settings, reactor: object) -> Deferred[Ports]:
-    """Listen on every endpoint, and leave it to the workers to accept."""
-    return open_ports(settings, repeat(reactor), Factory(), Factory()).addCallback(partial(_lent, settings))
-
-
-def _lent(settings: Settings, ports: Ports) -> Ports:
-    lend = choose(settings.stack).ports().lend
-    for port in (*ports.public, *ports.admin):
-        lend(cast("Port", port))
-    return ports
-
-
 def _staffed(
     settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signals: Signals, ports: Ports
 ) -> Deferred[object]:
     """Let workers accept on bound ports, and close the ports when the workers stop."""
     every = *ports.public, *ports.admin
+    lend = choose(settings.stack).ports().lend
+    for port in every:
+        lend(cast("Port", port))
     sockets = [cast("Port", port).fileno() for port in every]
     steady = _steady(reactor)
     workers = Workers(cast("IReactorProcess", reactor), steady, settings, telemetry, sockets)
@@ -276,14 +267,6 @@ def _break_off(counters: SharedCounters, workers: Workers) -> None:
 
 def _cancelled(failure: Failure) -> None:
     failure.trap(CancelledError)
-
-
-def _watch(reactor: object, factory: ServiceSite, ports: Ports) -> None:
-    """Count and log the connections that cannot be accepted for want of a descriptor."""
-    watch, metrics = choose(factory.settings.stack).ports().watch, cast("Root", factory.resource).metrics
-    for port in (*ports.public, *ports.admin):
-        if isinstance(port, Port):
-            watch(port, _steady(reactor), metrics.accept_failed)
 
 
 def _first(failure: Failure) -> Failure:

@@ -89,27 +89,27 @@ def _begin_log(settings: Settings, row: "memoryview[float]", worker: int | None 
 
 def _react(lines: LogWriter, guard: Guard, start: Start) -> NoReturn:
     try:
-        react(_when_running, (guard, start))
+        react(_serving, (guard, start))
     finally:
         lines.close(FLUSH)
 
 
-def _when_running(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[object]:
+def _serving(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[object]:
     """Serve until a signal stops the reactor.
 
     Returns:
         A Deferred that never fires, unless the service cannot start, or another signal makes it fail.
     """
+
+    def begin(_: None) -> Deferred[NoReturn]:
+        signals = Signals(reactor, guard)
+        maybeDeferred(start, reactor=reactor, signals=signals).addErrback(_unable).addErrback(signals.fail)
+        return signals.ended
+
     # Only a running reactor handles signals, so the URLs are logged when it runs.
-    running: Deferred[object] = Deferred()
+    running: Deferred[None] = Deferred()
     reactor.callWhenRunning(running.callback, None)
-    return running.addCallback(lambda _: _serving(reactor, guard, start))
-
-
-def _serving(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[NoReturn]:
-    signals = Signals(reactor, guard)
-    maybeDeferred(start, reactor=reactor, signals=signals).addErrback(_unable).addErrback(signals.fail)
-    return signals.ended
+    return running.addCallback(begin)
 
 
 def _unable(failure: Failure) -> NoReturn:

@@ -4,27 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.core.language import trace
+from latebin.core.language import trace, trace_file
 
 
 def test_one_duration_a_line() -> None:
     """Each line is one value, in order; a bare number is seconds."""
-    assert trace.read("a", ["250ms\n", "0.5\r\n", "1m30s"]).values == (0.25, 0.5, 90.0)
+    assert trace_file.read("a", ["250ms\n", "0.5\r\n", "1m30s"]).values == (0.25, 0.5, 90.0)
 
 
 def test_first_column_of_a_csv() -> None:
     """The first column is read and a header skipped when the file is a CSV."""
-    assert trace.read("a", ["latency,path", '"80ms",/x', "90ms , /y"]).values == (0.08, 0.09)
+    assert trace_file.read("a", ["latency,path", '"80ms",/x', "90ms , /y"]).values == (0.08, 0.09)
 
 
 def test_blank_lines_and_comments() -> None:
     """Blank lines and comments are skipped, also before a header."""
-    assert trace.read("a", ["# from production", "", "  ", "Latenz (s)", "1", "# more", "2"]).values == (1.0, 2.0)
+    assert trace_file.read("a", ["# from production", "", "  ", "Latenz (s)", "1", "# more", "2"]).values == (1.0, 2.0)
 
 
 def test_byte_order_mark() -> None:
     """A byte order mark is skipped when the file begins with it."""
-    assert trace.read("a", ["\ufeff1", "2"]).values == (1.0, 2.0)
+    assert trace_file.read("a", ["\ufeff1", "2"]).values == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_byte_order_mark() -> None:
 def test_wrong_line(lines: list[str], number: int) -> None:
     """A trace is refused with a line number when a line is not a duration."""
     with pytest.raises(trace.TraceError, match=rf"^line {number}: expected a duration") as refusal:
-        trace.read("a", lines)
+        trace_file.read("a", lines)
     assert refusal.value.line == number
 
 
@@ -50,22 +50,22 @@ def test_wrong_line(lines: list[str], number: int) -> None:
 def test_no_values(lines: list[str]) -> None:
     """A trace without a value is refused."""
     with pytest.raises(trace.TraceError, match=r"^no durations$"):
-        trace.read("a", lines)
+        trace_file.read("a", lines)
 
 
 def test_number_of_values_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace is refused with a line number when it has too many values."""
-    monkeypatch.setattr(trace, "MAX_VALUES", 3)
-    assert len(trace.read("a", ["1"] * 3).values) == 3
+    monkeypatch.setattr(trace_file, "MAX_VALUES", 3)
+    assert len(trace_file.read("a", ["1"] * 3).values) == 3
     with pytest.raises(trace.TraceError, match=r"^line 5: more than 3 values$"):
-        trace.read("a", ["header", *["1"] * 4])
+        trace_file.read("a", ["header", *["1"] * 4])
 
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "a)", "ä", "a" * 65])
 def test_name_that_no_delay_could_say(name: str) -> None:
     """A name is refused when it cannot stand in a delay."""
     with pytest.raises(ValueError, match="expected a trace name"):
-        trace.read(name, ["1"])
+        trace_file.read(name, ["1"])
 
 
 def test_values_are_needed() -> None:
@@ -112,7 +112,7 @@ JSON = '{"time": "t", "request_time": 0.25, "status": 200}\n{"request_time": "1e
 
 
 def read(text: str, column: str | None = None, unit: str | None = None, where: tuple[str, str] | None = None) -> object:
-    return trace.read("a", text.splitlines(keepends=True), trace.Columns(column, unit, where)).values
+    return trace_file.read("a", text.splitlines(keepends=True), trace.Columns(column, unit, where)).values
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_values_that_would_mislead(text: str, columns: tuple[str, ...], reason: 
 def test_any_lines(lines: list[str], column: str | None) -> None:
     """Any lines are a trace or are refused with a TraceError."""
     try:
-        recorded = trace.read("a", lines, trace.Columns(column))
+        recorded = trace_file.read("a", lines, trace.Columns(column))
     except trace.TraceError:
         return
     assert 0 <= recorded.ascending[0] <= recorded.ascending[-1] <= 1e9

@@ -1,7 +1,6 @@
 """Traces: recorded latencies from a file that is read at the start."""
 
 import re
-from collections.abc import Iterable
 from itertools import accumulate
 from typing import Final
 
@@ -86,32 +85,3 @@ class Columns:
     column: str | None = None
     unit: str | None = None
     where: tuple[str, str] | None = None
-
-
-def read(name: str, lines: Iterable[str], columns: Columns | None = None) -> Trace:
-    """Read a trace from the lines of a file.
-
-    The file has one value a line, or is a CSV (RFC 4180) whose separator is a comma, a semicolon or a tab. It can also
-    be an access log, whose columns have spaces between them, or have one JSON object a line. Blank lines and lines that
-    begin with `#` are skipped, and so is a header. A value is a number such as 0.25 or 1e-3, or a duration.
-
-    Args:
-        name: the name of the trace; matches NAME.
-        lines: the lines of the file, with or without their ends.
-        columns: the column to read.
-
-    Raises:
-        TraceError: a line is wrong, or the number of values is 0 or above MAX_VALUES.
-        ValueError: the name does not match NAME.
-    """
-    # Only a service with a trace imports the reader, with `csv` and `json`.
-    from latebin.core.language.trace_file import values_of  # noqa: PLC0415
-
-    values: list[float] = []
-    for line, seconds in values_of(lines, columns or Columns()):
-        if len(values) == MAX_VALUES:
-            raise TraceError(line, f"more than {MAX_VALUES} values")
-        values.append(seconds)
-    if not values:
-        raise TraceError(0, "no durations")
-    return Trace(name, tuple(values))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from latebin.core.language import duration
-from latebin.core.language.trace import Columns, TraceError
+from latebin.core.language.trace import MAX_VALUES, Columns, Trace, TraceError
 
 LONGEST: Final = 1e9
 """The longest value in seconds (32 years), as of any delay; a column of dates is far above it."""
@@ -122,7 +122,33 @@ class _Lines:
         return line
 
 
-def values_of(lines: Iterable[str], columns: Columns) -> Iterator[tuple[int, float]]:
+def read(name: str, lines: Iterable[str], columns: Columns | None = None) -> Trace:
+    """Read a trace from the lines of a file.
+
+    The file has one value a line, or is a CSV (RFC 4180) whose separator is a comma, a semicolon or a tab. It can also
+    be an access log, whose columns have spaces between them, or have one JSON object a line. Blank lines and lines that
+    begin with `#` are skipped, and so is a header. A value is a number such as 0.25 or 1e-3, or a duration.
+
+    Args:
+        name: the name of the trace; matches NAME.
+        lines: the lines of the file, with or without their ends.
+        columns: the column to read.
+
+    Raises:
+        TraceError: a line is wrong, or the number of values is 0 or above MAX_VALUES.
+        ValueError: the name does not match NAME.
+    """
+    values: list[float] = []
+    for line, seconds in _values(lines, columns or Columns()):
+        if len(values) == MAX_VALUES:
+            raise TraceError(line, f"more than {MAX_VALUES} values")
+        values.append(seconds)
+    if not values:
+        raise TraceError(0, "no durations")
+    return Trace(name, tuple(values))
+
+
+def _values(lines: Iterable[str], columns: Columns) -> Iterator[tuple[int, float]]:
     """Yield the number of each line with its value in seconds.
 
     Raises:
