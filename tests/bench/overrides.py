@@ -6,8 +6,8 @@ Each variant of the service runs in a process of its own, under valgrind's callg
 space. A client outside of it asks for answers without a delay, one after the other, on one connection.
 
 callgrind_control(1) reads the counter between batches of answers; the start of the service is not in the figures. The
-median of the batches counts, as the service looks at itself four times a second: the slower the machine, the more
-batches have a look. So the figures repeat within about 1 % on a busy machine, where times would not.
+median of the batches counts: the service looks at itself four times a second, which is in more batches on a slower
+machine. So the figures repeat within about 1 % on a busy machine, where times would not.
 """
 
 import re
