@@ -9,17 +9,19 @@ from tests.support.wire import House, make_house
 
 SLOW = (
     "system/test_schemathesis.py",
-    "cli/test_compare.py",
     "system/test_container.py",
     "system/test_packaging.py",
     "system/test_compare_page.py",
+    "system/test_log.py",
     "system/test_drain.py",
-    "styles/test_garbage.py",
+    "server/test_guard.py",
     "server/test_workers.py",
+    "cli/test_compare.py",
     "answers/test_via.py",
-    "load/test_run.py",
     "system/test_proxy_protocol.py",
     "styles/test_contract.py",
+    "styles/test_garbage.py",
+    "load/test_run.py",
 )
 """The modules that take longest, the slowest first: whichever process gets one of them last would end last."""
 

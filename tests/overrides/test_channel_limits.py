@@ -241,18 +241,25 @@ def test_refusals_are_logged(line: Line) -> None:
     assert [access[:5] for access in accesses(events)] == [("site", "-", "-", "", 400)]
 
 
-OPTIONS = ("--header-timeout", "1s", "--body-timeout", "1s", "--max-body", "64k")
-
-
 @pytest.fixture(scope="module")
-def process() -> Iterator[ServiceProcess]:
-    with serving(*OPTIONS) as process:
+def impatient() -> Iterator[ServiceProcess]:
+    with serving("--header-timeout", "1s", "--body-timeout", "1s") as process:
         yield process
 
 
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[ServiceProcess]:
+    """A service with a low bound and the default timeouts: a client that is slow to send is not cut off."""
+    with serving("--max-body", "64k") as process:
+        yield process
+
+
+STALLS = {
+    "headers": "GET {prefix}/delayed HTTP/1.1\r\nHost: a\r\n",
+    "a body": "POST {prefix}/delayed HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1",
+}
+
 ABUSES = {
-    "headers that stop": ("GET {prefix}/delayed HTTP/1.1\r\nHost: a\r\n", 408),
-    "a body that stops": ("POST {prefix}/delayed HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1", 408),
     "a body announced too large": ("POST {prefix}/delayed HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n", 413),
     "a body that is too large": (
         "POST {prefix}/delayed HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -266,10 +273,20 @@ ABUSES = {
 """Bytes of a client over a bound, and their answers."""
 
 
+@pytest.mark.parametrize("stalled", STALLS)
+def test_stalled(impatient: ServiceProcess, prefix: str, stalled: str) -> None:
+    """A client is refused and closed when it stops to send, while another gets its answer."""
+    refused(impatient, prefix, STALLS[stalled], 408)
+
+
 @pytest.mark.parametrize("abuse", ABUSES)
-def test_over_a_bound(process: ServiceProcess, prefix: str, abuse: str) -> None:
-    """A client over a bound is refused and closed while another gets its answer."""
-    sent, status = ABUSES[abuse]
+def test_over_a_bound(narrow: ServiceProcess, prefix: str, abuse: str) -> None:
+    """A client is refused and closed when it exceeds a bound, while another gets its answer."""
+    refused(narrow, prefix, *ABUSES[abuse])
+
+
+def refused(process: ServiceProcess, prefix: str, sent: str, status: int) -> None:
+    """Check that a client is refused and closed while another gets its answer."""
     other = HTTPConnection("127.0.0.1", process.port, timeout=BOUND)
     other.request("GET", f"{prefix}/delayed/500ms")
     with socket.create_connection(("127.0.0.1", process.port), timeout=BOUND) as client:
@@ -283,9 +300,9 @@ def test_over_a_bound(process: ServiceProcess, prefix: str, abuse: str) -> None:
     other.close()
 
 
-def test_trickling(process: ServiceProcess, prefix: str) -> None:
+def test_trickling(impatient: ServiceProcess, prefix: str) -> None:
     """A client that sends a byte now and then is closed in time for others."""
-    with socket.create_connection(("127.0.0.1", process.port), timeout=0.02) as client:
+    with socket.create_connection(("127.0.0.1", impatient.port), timeout=0.02) as client:
         received = b""
         for byte in f"GET {prefix}/delayed HTTP/1.1\r\nX: {'x' * 1000}".encode():
             client.sendall(bytes([byte]))
@@ -295,4 +312,4 @@ def test_trickling(process: ServiceProcess, prefix: str) -> None:
             except TimeoutError:
                 continue
     assert received.startswith(b"HTTP/1.1 408 ")
-    assert get(process.port, f"{prefix}/delayed/0")[0].status == 200
+    assert get(impatient.port, f"{prefix}/delayed/0")[0].status == 200
