@@ -249,7 +249,7 @@ def impatient() -> Iterator[ServiceProcess]:
 
 @pytest.fixture(scope="module")
 def narrow() -> Iterator[ServiceProcess]:
-    """A service with a low bound and the default timeouts: a client that is slow to send is not cut off."""
+    """A service with a low bound, and timeouts that a slow client keeps."""
     with serving("--max-body", "64k") as process:
         yield process
 
