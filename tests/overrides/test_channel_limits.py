@@ -275,13 +275,13 @@ ABUSES = {
 
 @pytest.mark.parametrize("stalled", STALLS)
 def test_stalled(impatient: ServiceProcess, prefix: str, stalled: str) -> None:
-    """A client is refused and closed when it stops to send, while another gets its answer."""
+    """A client is refused when it stops to send, while another gets its answer."""
     refused(impatient, prefix, STALLS[stalled], 408)
 
 
 @pytest.mark.parametrize("abuse", ABUSES)
 def test_over_a_bound(narrow: ServiceProcess, prefix: str, abuse: str) -> None:
-    """A client is refused and closed when it exceeds a bound, while another gets its answer."""
+    """A client is refused when it exceeds a bound, while another gets its answer."""
     refused(narrow, prefix, *ABUSES[abuse])
 
 

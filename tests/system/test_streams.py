@@ -97,7 +97,7 @@ def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
 
 
 def test_openai(process: ServiceProcess, prefix: str) -> None:
-    """A recorded stream of tokens reaches the SDK of the API that it was recorded from."""
+    """A recorded stream of tokens reaches the SDK when it is played back."""
     with openai.OpenAI(base_url=f"{process.url}{prefix}/as/tokens", api_key="none", timeout=BOUND) as client:
         stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}], stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Once upon"
