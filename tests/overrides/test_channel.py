@@ -109,12 +109,12 @@ def test_too_large(line: Line, delay: str) -> None:
     """A body that turns out too large is refused before and after its delay."""
     line.post("Transfer-Encoding: chunked", delay=delay)
     line.delays.advance(0)
-    line.wire.send(b"%x\r\n" % (MOST + 1) + b"x" * MOST)
+    line.wire.send(b"%x\r\n" % MOST + b"x" * MOST)
     assert line.wire.received == b""
-    line.wire.send(b"x")
+    line.wire.send(b"\r\n1\r\n")
     assert line.wire.received.startswith(b"HTTP/1.1 413 ")
     assert line.agent.given_up == (delay == "0")
-    line.wire.send(b"\r\n0\r\n\r\n")
+    line.wire.send(b"x\r\n0\r\n\r\n")
     line.idle.advance(0)
     assert not line.wire.connected
 

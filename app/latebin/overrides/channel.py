@@ -10,13 +10,14 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
-from latebin.overrides.channel_limits import LimitedChannel
+from latebin.core.http.request_head import OLDER
+from latebin.overrides.channel_head import HeadChannel
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer
 
 
-class Channel(LimitedChannel):
+class Channel(HeadChannel):
     """An HTTP/1.1 connection that processes a request to be passed on after its headers.
 
     The body of such a request is always read to its end before anything else is read from the connection. So no byte of
@@ -73,6 +74,8 @@ class Channel(LimitedChannel):
         if self.persistent and self.requests[0].refusal is not None:
             self.persistent = False
             headers.setRawHeaders(b"Connection", [b"close"])
+        if version == OLDER and self.persistent:
+            self.keep_alive(code, headers)
         super().writeHeaders(version, code, reason, headers)
 
     def end(self) -> None:

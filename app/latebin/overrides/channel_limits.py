@@ -62,6 +62,8 @@ class LimitedChannel(WriteThroughChannel):
             return
         # Not by way of Twisted's channel, which first lets the wait begin again: for most it ends here.
         LineReceiver.dataReceived(self, data)
+        if self._buffer and self.line_mode:
+            self.check_part()
         if not self._handlingRequest and not self._lingering and self.timeOut is not None:
             self.resetTimeout()
             self._await(self._lack())
@@ -134,6 +136,9 @@ class LimitedChannel(WriteThroughChannel):
         large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
         self._refuse_all(LARGE_HEADERS if large else MALFORMED)
 
+    def check_part(self) -> None:
+        """Check a line that is not whole yet; Twisted waits for its end."""
+
     @property
     def begun(self) -> tuple[bytes, bytes, bytes]:
         """Method, target and version of the request that has begun to come, or dashes."""
@@ -151,11 +156,12 @@ class LimitedChannel(WriteThroughChannel):
         if missing is self._missing:
             return
         self._missing, self._came = missing, 0
+        self.setTimeout(self.site.timeOut if missing is None else self._time(missing))
+
+    def _time(self, missing: Problem) -> float:
+        """Return the seconds that a missing part may take."""
         settings = self.site.settings
-        if missing is None:
-            self.setTimeout(self.site.timeOut)
-        else:
-            self.setTimeout(settings.body_timeout if missing is SLOW_BODY else settings.header_timeout)
+        return settings.body_timeout if missing is SLOW_BODY else settings.header_timeout
 
     def _linger(self) -> None:
         """Wait, for a bounded time, for the end of an answered client's bytes."""

@@ -31,6 +31,8 @@ from twisted.web._http2 import H2Connection, H2Stream
 
 from latebin.answers.failures import EndedError, by_client, report
 from latebin.answers.request_body import WINDOW
+from latebin.core.http.reply import Refused
+from latebin.core.http.request_head import MISDIRECTED, examine
 from latebin.overrides.channel_limits import SLOW_BODY
 from latebin.overrides.channel_output import unsent
 from latebin.overrides.connection import fail
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
     from latebin.answers.interfaces import Host
     from latebin.core.ends import End
+    from latebin.core.http.reply import Problem
     from latebin.overrides.request import Request
 
 PIECE: Final = 16 * 1024
@@ -368,7 +371,10 @@ class HTTP2Channel(H2Connection):
 
     def _requestReceived(self, event: RequestReceived) -> None:
         number = event.stream_id
-        stream = self.streams[number] = Stream(number, self, _headers(cast("Any", event.headers)))
+        given = cast("Any", event.headers)
+        stream = self.streams[number] = Stream(number, self, _headers(given))
+        if (problem := _problem(stream, given)) is not None:
+            stream.request.refuse(problem)
         if stream.command == b"CONNECT":
             # Bytes that follow would be passed on if there were a tunnel: they are not a body.
             stream.requestComplete()
@@ -637,6 +643,21 @@ def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     named = dict(given)
     if b":path" not in named:
         return [(b":path", named.get(b":authority", b"")), *given]
-    if b"host" in named and b":authority" in named:
+    if b"host" in named and b":authority" in named and _host(named[b"host"]) == _host(named[b":authority"]):
         return [field for field in given if field[0] != b"host"]
+    # Two that differ are refused, as two Host headers are (RFC 9113, section 8.3.1).
     return given
+
+
+def _host(authority: bytes) -> bytes:
+    """Return a host as it is compared: every connection here is of TLS."""
+    return authority.lower().removesuffix(b":443")
+
+
+def _problem(stream: Stream, given: list[tuple[bytes, bytes]]) -> "Problem | None":
+    """Return the problem of a request that has no other answer."""
+    try:
+        examine(stream.command, stream.path, b"HTTP/2", stream.request.given)
+    except Refused as error:
+        return error.problem
+    return None if (b":scheme", b"https") in given or (b":scheme", b"http") in given else MISDIRECTED

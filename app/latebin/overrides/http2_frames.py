@@ -36,6 +36,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from latebin.core.http.request_head import ENDLESS
+
 if TYPE_CHECKING:
     from h2.config import H2Configuration
     from typing_extensions import Buffer
@@ -50,6 +52,8 @@ _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 
 _VISIBLE: Final = re.compile(rb"[\x21-\x7e\x80-\xb0]*").fullmatch
 """As Twisted takes a request target over HTTP/1.1."""
+
+_ENDLESS: Final = b"%d" % ENDLESS
 
 TABLE: Final = 4096
 """Bytes of the table that answers are compressed with; a client that allows more would have them kept for it."""
@@ -150,6 +154,21 @@ def _is_request(headers: list[tuple[bytes, bytes]]) -> bool:
             break
     origin = target.startswith(b"/") or (target == b"*" and method == b"OPTIONS")
     return bool(origin and _TOKEN(method) and _VISIBLE(target))
+
+
+def _has_one_length(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Return whether the content-length of a request is one number at most, and cut it to ENDLESS.
+
+    The library reads other numbers of Python as well, such as 1_0, and none with more than 4,300 digits.
+    """
+    places = [place for place, (name, _) in enumerate(headers) if name == b"content-length"]
+    for place in places:
+        digits = headers[place][1]
+        if not digits.isdigit():
+            return False
+        if len(digits) >= len(_ENDLESS):
+            headers[place] = b"content-length", digits.lstrip(b"0")[: len(_ENDLESS)].ljust(1, b"0")
+    return len(places) <= 1
 
 
 class Frames(H2Connection):
@@ -292,6 +311,8 @@ class Frames(H2Connection):
         return self._receive_headers(stream, headers, ended="END_STREAM" in frame.flags)
 
     def _receive_headers(self, stream: H2Stream, headers: list[tuple[bytes, bytes]], *, ended: bool) -> Taken:
+        if not _has_one_length(headers):
+            return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
         announced = stream._expected_content_length  # noqa: SLF001  # it has no other name
         try:
             frames, events = stream.receive_headers(headers, ended, self.config.header_encoding)

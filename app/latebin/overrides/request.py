@@ -27,6 +27,7 @@ from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
 from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
 from latebin.core.http.reply import too_large
+from latebin.core.http.request_head import MISDIRECTED
 from latebin.core.http.request_id import HEADER, PARENT
 from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.channel_output import WriteThroughChannel
@@ -109,9 +110,6 @@ class LeanRequest(server.Request):
         self.postpath = self.path[1:].split(b"/")
         if _PERCENT in self.path:
             self.postpath = list(map(unquote_to_bytes, self.postpath))
-        if self.path == b"*":
-            self._handleStar()
-            return
         try:
             self.render(channel.site.getResourceFor(self))
         except BaseException:  # noqa: BLE001  # every failure is answered, as Twisted does it
@@ -160,6 +158,7 @@ class Request(LeanRequest):
         broken: whether the answer was broken off by an upstream.
         end: why its connection or stream ended before the answer was whole, if it did.
         request_id: the id that answer and log give the request.
+        claims_tls: whether the target itself says that the request came over TLS.
         refusal: why the request is answered before it is whole; None for a whole request.
     """
 
@@ -175,6 +174,7 @@ class Request(LeanRequest):
     end: "End" = "left"
     request_id: bytes = b""
     whole_path: bool = False
+    claims_tls: bool = False
     refusal: "Problem | None" = None
 
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
@@ -204,6 +204,8 @@ class Request(LeanRequest):
             from latebin.answers.client_address import believe  # noqa: PLC0415  # for services behind proxies
 
             believe(cast("ServedRequest", self), host.settings.proxy_headers)
+        if self.claims_tls and self.refusal is None and not self.isSecure():
+            self.refusal = MISDIRECTED
         super().process()
 
     def handleContentChunk(self, data: bytes) -> None:

@@ -15,6 +15,7 @@ from zope.interface import implementer
 from latebin.answers.failures import by_client, report
 from latebin.answers.interfaces import ServedRequest, dismiss
 from latebin.answers.unread import UnreadAnswers
+from latebin.core.http.request_head import begins_a_request
 from latebin.site.sharing import SharingWrapper
 from latebin.timing.activity import Activity
 from latebin.timing.budget import TurnBudget
@@ -210,6 +211,7 @@ class WatchedConnection(SharingWrapper):
     """
 
     _channel: Any = None
+    _heard = False
     _look: IDelayedCall | None = None
     _stalled = False
 
@@ -236,6 +238,10 @@ class WatchedConnection(SharingWrapper):
 
     def pass_on(self, data: bytes) -> None:
         """Hand bytes to the protocol; an exception that they cause ends this connection alone."""
+        begun, self._heard = self._heard, True
+        if not begun and b"\r\n" not in data and not begins_a_request(data):
+            self._refuse()
+            return
         try:
             super().pass_on(data)
         except Exception:  # noqa: BLE001  # every exception that a byte can cause
@@ -243,7 +249,16 @@ class WatchedConnection(SharingWrapper):
             report(log, failure, self.getPeer())
             client = by_client(failure)
             self._site.connection_error("client" if client else "service")
-            self.abort("protocol_error" if client else "failed")
+            if client and not self.requests and not hasattr(self._channel, "streams"):
+                # A Content-Length of more digits than CPython reads.
+                self._refuse()
+            else:
+                self.abort("protocol_error" if client else "failed")
+
+    def _refuse(self) -> None:
+        """Answer as Twisted answers bytes that are not a request, and close the connection."""
+        self.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.loseConnection()
 
     def write(self, data: bytes) -> None:
         super().write(data)

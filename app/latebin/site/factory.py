@@ -15,7 +15,8 @@ from latebin.answers.interfaces import BodySink, ServedRequest
 from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
 from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
-from latebin.core.http.reply import Reply, too_large
+from latebin.core.http.reply import Refused, Reply, allow, too_large
+from latebin.core.http.request_head import MISDIRECTED, examine, options, read_length
 from latebin.core.http.request_id import HEADER, PARENT, RequestIds
 from latebin.core.http.upstream_url import streams
 from latebin.core.settings import Settings
@@ -29,6 +30,9 @@ from latebin.timing.timeouts import Timeouts
 
 KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
 """The paths below which the body of a request is read."""
+
+OPTIONS_OF_ALL: Final = Reply(200, ((b"Content-Length", b"0"),))
+"""The answer to `OPTIONS *` (RFC 9110, section 9.3.7)."""
 
 IN_MEMORY: Final = 100_000
 """Bytes of a body that Twisted's own request keeps in memory; a longer body goes to a temporary file."""
@@ -121,6 +125,8 @@ class ServiceSite(server.Site):
             return ReplyResource(preflight)
         if request.refusal is not None:
             return ReplyResource(request.refusal.reply())
+        if request.path == b"*":
+            return ReplyResource(OPTIONS_OF_ALL if request.method == b"OPTIONS" else allow(request.method, ()))
         found: IResource = getChildForRequest(self.resource, request)
         return found
 
@@ -165,12 +171,38 @@ class StockSite(ServiceSite):
             from latebin.answers.client_address import believe  # noqa: PLC0415  # for services behind proxies
 
             believe(request, networks)
+        try:
+            _read_head(request)
+        except Refused as error:
+            request.refusal = error.problem
+            make_last(request)
         if request.content.full:
             request.refusal = too_large("The body is larger than this service takes.", self.settings.max_body)
         if request.clientproto == b"HTTP/1.1" and request.channel.persistent:
             request.setHeader(b"Connection", b"keep-alive")
             request.setHeader(b"Keep-Alive", self.period)
         return super().getResourceFor(request)
+
+
+def _read_head(request: ServedRequest) -> None:
+    """Read the head of a request as the tuned connection does, as far as Twisted has left that open.
+
+    Raises:
+        Refused: the request has no answer but this problem.
+    """
+    headers = request.requestHeaders.getRawHeaders
+    if request.clientproto != b"HTTP/2":
+        if b"close" in options(headers(b"Connection")):
+            make_last(request)
+        read_length(request.clientproto, headers)
+    target = examine(request.method, request.uri, request.clientproto, headers)
+    if target is None:
+        return
+    if target.secure and not request.isSecure():
+        raise Refused(MISDIRECTED)
+    request.requestHeaders.setRawHeaders(b"Host", [target.host])
+    request.uri, request.path = target.path, target.path.partition(b"?")[0]
+    request.postpath = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
 
 
 def site(

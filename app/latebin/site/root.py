@@ -14,6 +14,7 @@ from latebin.answers.unread import UnreadAnswers
 from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
+from latebin.core.http.request_head import BAD_HOST
 from latebin.core.http.upstream_url import VIA, first_segment, scenario_name
 from latebin.core.settings import Settings
 from latebin.overrides.stack import choose
@@ -29,9 +30,6 @@ from latebin.timing.activity import Activity
 from latebin.timing.budget import TurnBudget
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
-
-
-BAD_HOST: Final = Problem(400, "The Host header is not a host.", parameter="Host", accepted="a name or an address")
 
 
 # As a number: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
