@@ -25,6 +25,10 @@ USED = {
     "channel.py": """
         _handlingRequest _networkProducer _savedTimeOut _send100Continue _waitingForTransport
     """,
+    "channel_head.py": """
+        _buffer _command _finishRequestBody _path _receivedHeaderCount _receivedHeaderSize _send100Continue
+        _transferDecoder _version twisted.web.http._IdentityTransferDecoder
+    """,
     "channel_limits.py": """
         _buffer _command _handlingRequest _path _receivedHeaderCount _receivedHeaderSize
         _respondToBadRequestAndDisconnect _savedTimeOut _transferDecoder _version
@@ -66,7 +70,7 @@ USED = {
         _doReadOrWrite _poller _selectables
     """,
     "request.py": """
-        _encoder _handleStar _inFakeHead _rawHeaders
+        _encoder _inFakeHead _rawHeaders
     """,
     "tls.py": """
         _aborted _aggregator _clock _flushReceiveBIO _flushSendBIO _lostTLSConnection _producer _shutdownTLS

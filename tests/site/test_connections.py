@@ -4,6 +4,7 @@ import pytest
 from twisted.web.http import HTTPChannel
 
 from latebin.core.settings import STACKS
+from latebin.overrides.channel_head import HeadChannel
 from tests.support.tls_wire import TLSWire
 from tests.support.wire import Wire, make_house
 
@@ -22,7 +23,8 @@ def test_exception(stack: str, kind: Any, place: str, monkeypatch: pytest.Monkey
     def throw(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(HTTPChannel, place, throw)
+    own = stack == "tuned" and place == "lineReceived"
+    monkeypatch.setattr(HeadChannel if own else HTTPChannel, place, throw)
     request = b"GET /delayed/1m HTTP/1.1\r\nHost: a\r\n\r\n"
     if place == "connectionLost":
         wire.leave()

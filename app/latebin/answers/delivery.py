@@ -7,6 +7,7 @@ from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.producer import SMALL, sender
 from latebin.core.http.reply import BROKEN, Answering
+from latebin.core.http.status import PROTOCOL, is_upgrade
 from latebin.core.plan import Plan
 
 
@@ -21,6 +22,9 @@ def begin(request: Answering, plan: Plan, measured: float | None) -> None:
     request.setResponseCode(plan.status)
     for name, value in plan.headers:
         request.setHeader(name, value)
+    if is_upgrade(plan.status, request.clientproto):
+        request.setHeader(b"Upgrade", PROTOCOL)
+        request.responseHeaders.addRawHeader(b"Connection", b"Upgrade")
     for name, values in plan.extra:
         request.responseHeaders.setRawHeaders(name, values)
     request.setHeader(*timing(plan, measured))

@@ -19,7 +19,7 @@ from latebin.answers.scenarios import Scenarios
 from latebin.answers.seed_counter import SeedCounter
 from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
-from latebin.core.http.reply import FULL, NOT_FOUND, Problem, Refused, Reply, json_page, too_large
+from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import mounted, rest, target
 from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
@@ -160,7 +160,7 @@ class Service:
             return self._via(request, argument or "")
         name = self.settings.default_scenario if endpoint == "default" else argument
         if name is None:
-            raise Refused(NOT_FOUND)
+            raise Refused(not_found(request.path))
         # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
         whole = endpoint == "default" or getattr(request, "whole_path", False)
         return self._scenario(request, name, lambda: 0 if whole else mounted(request.uri, b"as"))

@@ -12,6 +12,7 @@ from latebin.core import faults, stream
 from latebin.core.faults import Place
 from latebin.core.http.body import SENTENCES, Body, sized, whole
 from latebin.core.http.reply import SAFE, Headers
+from latebin.core.http.status import required
 from latebin.core.language import draw, prediction
 from latebin.core.language.chance import Chance
 from latebin.core.language.distributions import Distribution, Fixed
@@ -114,7 +115,8 @@ class Plan:
             # A 205 has to say that it is empty; a 204 and a 304 are so by definition (RFC 9110, sections 8.6, 15.3.6).
             framing = ((b"Content-Length", b"0"),)
         retry = () if self.retry_after is None else ((b"Retry-After", b"%d" % self.retry_after),)
-        return *framing, *SAFE, *retry, *self.turns
+        size = 0 if self.body is None else self.body.size
+        return *framing, *SAFE, *required(self.status, size), *retry, *self.turns
 
     @property
     def turns(self) -> Headers:

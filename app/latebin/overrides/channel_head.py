@@ -1,4 +1,4 @@
-"""An HTTP/1.1 connection that reads requests as RFC 9112 and RFC 9110 do, and refuses all others by name.
+"""An HTTP/1.1 connection that reads requests by RFC 9112, and refuses all others by name.
 
 Overrides `twisted.web.http.HTTPChannel` of Twisted 26.10. Twisted's own takes no other version than 1.0 and 1.1. It
 waits for the end of bytes that can become no request. It raises at a Content-Length of 5,000 digits. It reads the first
@@ -90,9 +90,10 @@ class HeadChannel(LimitedChannel):
 
     def lineReceived(self, line: bytes) -> None:
         self._receivedHeaderSize += len(line)
+        if self._receivedHeaderSize > self.totalHeadersSize:
+            self._refuse_all(LARGE_HEADERS)
+            return
         try:
-            if self._receivedHeaderSize > self.totalHeadersSize:
-                raise Refused(LARGE_HEADERS)
             if not hasattr(self, "_version"):
                 self._begin(line)
             elif line:
@@ -140,7 +141,7 @@ class HeadChannel(LimitedChannel):
             self._refuse_all(malformed(detail).problem)
 
     def keep_alive(self, code: bytes, headers: "Headers") -> None:
-        """Announce to a client of HTTP/1.0 that the connection stays open, if it sees where the answer ends."""
+        """Announce that the connection stays open, if a client of HTTP/1.0 sees the answer's end."""
         request: Any = self.requests[0]
         if headers.hasHeader(b"Content-Length") or code in _BODILESS or request.method == b"HEAD":
             headers.addRawHeader(b"Connection", b"keep-alive")

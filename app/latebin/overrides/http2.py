@@ -643,15 +643,9 @@ def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     named = dict(given)
     if b":path" not in named:
         return [(b":path", named.get(b":authority", b"")), *given]
-    if b"host" in named and b":authority" in named and _host(named[b"host"]) == _host(named[b":authority"]):
+    if b"host" in named and b":authority" in named:
         return [field for field in given if field[0] != b"host"]
-    # Two that differ are refused, as two Host headers are (RFC 9113, section 8.3.1).
     return given
-
-
-def _host(authority: bytes) -> bytes:
-    """Return a host as it is compared: every connection here is of TLS."""
-    return authority.lower().removesuffix(b":443")
 
 
 def _problem(stream: Stream, given: list[tuple[bytes, bytes]]) -> "Problem | None":

@@ -157,7 +157,7 @@ def _is_request(headers: list[tuple[bytes, bytes]]) -> bool:
 
 
 def _has_one_length(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Return whether the content-length of a request is one number at most, and cut it to ENDLESS.
+    """Return whether a request has one content-length at most, and cut it to ENDLESS.
 
     The library reads other numbers of Python as well, such as 1_0, and none with more than 4,300 digits.
     """

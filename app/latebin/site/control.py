@@ -8,7 +8,7 @@ from twisted.web.resource import Resource
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.scenarios import Condition, Scenarios, etag_of
 from latebin.core.http.control_access import Gate
-from latebin.core.http.reply import NOT_FOUND, Problem, Refused, Reply, allow, json_page, too_large
+from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, not_found, too_large
 from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
 from latebin.core.settings import Settings
 from latebin.site.resources import AnswerResource
@@ -65,7 +65,7 @@ class ControlResource(AnswerResource):
             case ("reset",):
                 return self._reset(request)
             case _:
-                return NOT_FOUND.reply()
+                return not_found(request.path).reply()
 
     def _let_in(self, request: ServedRequest) -> None:
         problem = self._gate.problem(

@@ -16,7 +16,7 @@ from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
 from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
 from latebin.core.http.reply import Refused, Reply, allow, too_large
-from latebin.core.http.request_head import MISDIRECTED, examine, options, read_length
+from latebin.core.http.request_head import MISDIRECTED, elements, examine, options, read_length
 from latebin.core.http.request_id import HEADER, PARENT, RequestIds
 from latebin.core.http.upstream_url import streams
 from latebin.core.settings import Settings
@@ -33,6 +33,8 @@ KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
 
 OPTIONS_OF_ALL: Final = Reply(200, ((b"Content-Length", b"0"),))
 """The answer to `OPTIONS *` (RFC 9110, section 9.3.7)."""
+
+_REQUEST: Final = b"Access-Control-Request-"
 
 IN_MEMORY: Final = 100_000
 """Bytes of a body that Twisted's own request keeps in memory; a longer body goes to a temporary file."""
@@ -185,7 +187,7 @@ class StockSite(ServiceSite):
 
 
 def _read_head(request: ServedRequest) -> None:
-    """Read the head of a request as the tuned connection does, as far as Twisted has left that open.
+    """Read the parts of a request's head that Twisted has not read.
 
     Raises:
         Refused: the request has no answer but this problem.
@@ -231,13 +233,15 @@ def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> Servi
 
 def _share(cors: Cors, request: ServedRequest) -> Reply | None:
     """Let pages of allowed origins read the answer, or answer a preflight now."""
-    origin = request.getHeader(b"Origin")
+    origins = request.requestHeaders.getRawHeaders(b"Origin")
+    # Two origins are neither of them.
+    origin = None if origins is None else b", ".join(origins)
     for name, value in cors.headers(origin):
         request.responseHeaders.setRawHeaders(name, [value])
     if request.method != b"OPTIONS":
         return None
-    method, fields = (request.getHeader(b"Access-Control-Request-" + each) for each in (b"Method", b"Headers"))
-    return cors.preflight(origin, method, fields)
+    method, fields = (request.requestHeaders.getRawHeaders(_REQUEST + each) for each in (b"Method", b"Headers"))
+    return cors.preflight(origin, b", ".join(method or ()), b", ".join(elements(fields)))
 
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:

@@ -8,7 +8,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from latebin.answers.delivery import apologize
 from latebin.answers.interfaces import ServedRequest, request_id
-from latebin.core.http.reply import ALLOWED_GET, NOT_FOUND, Refused, Reply, allow
+from latebin.core.http.reply import ALLOWED_GET, Refused, Reply, allow, not_found
 
 
 class AnswerResource(Resource):
@@ -47,7 +47,7 @@ class PageResource(AnswerResource):
         self._reply = reply
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        return ReplyResource(NOT_FOUND.reply())
+        return ReplyResource(not_found(request.path).reply())
 
     def answer(self, request: ServedRequest) -> Reply:
         return self._reply() if request.method in {b"GET", b"HEAD"} else allow(request.method, ALLOWED_GET)

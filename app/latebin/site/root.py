@@ -13,7 +13,7 @@ from latebin.answers.service import Service
 from latebin.answers.unread import UnreadAnswers
 from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
-from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, Problem, Reply
+from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, TWO_SLASHES, Problem, Reply
 from latebin.core.http.request_head import BAD_HOST
 from latebin.core.http.upstream_url import VIA, first_segment, scenario_name
 from latebin.core.settings import Settings
@@ -222,7 +222,7 @@ class AdminRoot(Resource):
         return True
 
     def getChild(self, path: bytes, request: ServedRequest) -> IResource:
-        return ReplyResource(NOT_FOUND_BY_ADMIN.reply())
+        return ReplyResource((TWO_SLASHES if b"//" in request.path else NOT_FOUND_BY_ADMIN).reply())
 
 
 def _put_admin(place: Resource, root: Root, gate: Gate) -> None:

@@ -70,7 +70,7 @@ class ChunkedBody:
         return b"".join(pieces)
 
     def _size(self, _: list[bytes]) -> bool:
-        """Read the line with the size of a chunk; return whether it is whole, as the others do."""
+        """Read the line with a size; return whether it is whole, as the others do."""
         line = _SIZE(self._data, self._at)
         if line is None:
             self._check(_PART_OF_SIZE, LINE, "a chunk has no size")

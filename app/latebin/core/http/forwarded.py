@@ -18,8 +18,11 @@ SCHEMES: Final = ("http", "https")
 HOPS: Final = 20
 """The most proxies to follow back, even if all are trusted: only a forged chain is longer."""
 
+ELEMENTS: Final = 5 * HOPS
+"""The most elements of a list to read, with empty ones, for the same reason."""
+
 LONGEST: Final = 1000
-"""The most characters of `Forwarded` to read, for the same reason."""
+"""The most characters of `Forwarded` to read, as for `HOPS`."""
 
 _X_FORWARDED: Final = (b"X-Forwarded-For", b"X-Forwarded-Proto", b"X-Forwarded-Host")
 
@@ -93,9 +96,18 @@ def _hops(headers: Headers) -> Iterator[Forwarded]:
 
 def _informal(clients: str, schemes: str, hosts: str) -> Iterator[Forwarded]:
     # Not every proxy adds a scheme and a host, so only the last of them can be matched to its proxy.
-    scheme, host = schemes.rpartition(",")[2], hosts.rpartition(",")[2]
-    for client in reversed(clients.rsplit(",", HOPS)[-HOPS:]):
+    scheme, host = (next(_from_the_last(field), "") for field in (schemes, hosts))
+    for client in islice(_from_the_last(clients), HOPS):
         yield _checked(client, scheme, host)
+
+
+def _from_the_last(field: str) -> Iterator[str]:
+    """Yield the elements of a list from its end, without empty ones.
+
+    RFC 9110, section 5.6.1, has such lists. A list without elements has one that is empty: not every proxy adds every header.
+    """
+    elements = map(str.strip, reversed(field.rsplit(",", ELEMENTS)[-ELEMENTS:]))
+    return iter(list(filter(None, elements)) or [""])
 
 
 def _standard(fields: Sequence[bytes]) -> Iterator[Forwarded]:

@@ -33,11 +33,14 @@ class RawHeaders(Protocol):
     """Headers of which one name can have several values; Twisted's `Headers` are."""
 
     def setRawHeaders(self, name: bytes, values: Sequence[bytes], /) -> None: ...
+    def addRawHeader(self, name: bytes, value: bytes, /) -> None: ...
 
 
 class Answering(Protocol):
     """The part of a request that sets the status and the headers of its answer."""
 
+    @property
+    def clientproto(self) -> bytes: ...
     @property
     def responseHeaders(self) -> RawHeaders: ...
     def setResponseCode(self, code: int, /) -> None: ...
@@ -118,6 +121,10 @@ class Refused(Exception):
 
 NOT_FOUND: Final = Problem(404, "Unknown path; the page at / lists the endpoints.")
 
+TWO_SLASHES: Final = Problem(
+    404, "Unknown path: it has two slashes in a row, which are not taken as one.", accepted="one slash between segments"
+)
+
 NOT_FOUND_BY_ADMIN: Final = Problem(
     404, "Unknown path; the endpoints here are /healthz, /readyz, /metrics and /control/scenarios."
 )
@@ -129,6 +136,15 @@ FULL: Final = Problem(
 STOPPING: Final = Problem(503, "The service is stopping; try another instance, or try again later.")
 
 BROKEN: Final = Problem(500, "The service failed to answer; its log has the reason.")
+
+
+def not_found(path: bytes) -> Problem:
+    """Make the problem of an unknown path.
+
+    Args:
+        path: the path, not decoded, without its query.
+    """
+    return TWO_SLASHES if b"//" in path else NOT_FOUND
 
 
 def too_large(detail: str, most: int) -> Problem:

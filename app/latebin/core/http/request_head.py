@@ -1,4 +1,4 @@
-"""The head of a request: request line, target, framing and lists (RFC 9112 and RFC 9110)."""
+"""The head of a request by RFC 9112 and 9110: line, target, framing and lists."""
 
 import re
 from collections.abc import Callable, Sequence
