@@ -1,6 +1,6 @@
 import re
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, IncompleteRead, RemoteDisconnected
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import treq
@@ -13,6 +13,8 @@ from latebin.answers.delivery import begin
 from latebin.answers.producer import PIECE
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
+from latebin.core.http.body import sized
+from latebin.core.http.status import CHALLENGE
 from latebin.core.plan import Plan
 from tests.support.sockets import BOUND, Served, asynchronous, connect, served, until
 from tests.support.wire import House, Wire
@@ -231,7 +233,8 @@ async def test_hang_seen_by_treq(style: str) -> None:
 class Answer:
     """A request that keeps what is set on it."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: bytes) -> None:
+        self.clientproto = version
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.responseHeaders = Headers()
@@ -243,11 +246,38 @@ class Answer:
         self.headers[name] = value
 
 
-def headers(plan: Plan, measured: float | None = None) -> dict[bytes, bytes]:
-    answer = Answer()
-    begin(answer, plan, measured)
+def headers(plan: Plan, measured: float | None = None, version: bytes = b"HTTP/1.1") -> dict[bytes, bytes]:
+    answer = Answer(version)
+    begin(cast("Any", answer), plan, measured)
     assert answer.status == plan.status
-    return answer.headers
+    return answer.headers | {name: values[-1] for name, values in answer.responseHeaders.getAllRawHeaders()}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (206, {b"Content-Range": b"bytes 0-51/52"}),
+        (401, {b"WWW-Authenticate": CHALLENGE}),
+        (405, {b"Allow": b"OPTIONS"}),
+        (407, {b"Proxy-Authenticate": CHALLENGE}),
+        (416, {b"Content-Range": b"bytes */52"}),
+        (426, {b"Upgrade": b"HTTP/2.0", b"Connection": b"Upgrade"}),
+    ],
+)
+def test_required(status: int, expected: dict[bytes, bytes]) -> None:
+    """An answer has the headers that RFC 9110 requires when its status has such."""
+    found = headers(Plan(0.0, status=status))
+    assert {name: found[name] for name in found if name not in headers(Plan(0.0))} == expected
+
+
+def test_upgrade() -> None:
+    """Over HTTP/2, a 426 has no header of a connection."""
+    assert headers(Plan(0.0, status=426), version=b"HTTP/2") == headers(Plan(0.0))
+
+
+def test_empty_part() -> None:
+    """A 206 without a byte has no range of bytes."""
+    assert headers(Plan(0.0, status=206, body=sized("bytes", 0)))[b"Content-Range"] == b"bytes */0"
 
 
 def test_timing() -> None:

@@ -6,12 +6,12 @@ from twisted.internet.interfaces import IReactorTime
 from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.producer import SMALL, sender
-from latebin.core.http.reply import BROKEN, Answering
+from latebin.core.http.reply import BROKEN
 from latebin.core.http.status import PROTOCOL, is_upgrade
 from latebin.core.plan import Plan
 
 
-def begin(request: Answering, plan: Plan, measured: float | None) -> None:
+def begin(request: ServedRequest, plan: Plan, measured: float | None) -> None:
     """Set the status and the headers of an answer as planned, with its timing.
 
     Args:

@@ -121,7 +121,7 @@ class HeadChannel(LimitedChannel):
         if self._version == CURRENT and options(request.given(b"Expect")):
             self._send100Continue()
 
-    def checkPersistence(self, request: Any, version: bytes) -> bool:  # type: ignore[override]  # noqa: ANN401  # any request; Twisted declares no types
+    def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: ANN401  # any request; Twisted declares no types
         """Return whether the connection may stay open behind the answer (RFC 9112, section 9.3)."""
         values = request.given(b"Connection")
         if values is None:

@@ -651,7 +651,7 @@ def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 def _problem(stream: Stream, given: list[tuple[bytes, bytes]]) -> "Problem | None":
     """Return the problem of a request that has no other answer."""
     try:
-        examine(stream.command, stream.path, b"HTTP/2", stream.request.given)
+        examine(stream.command or b"", stream.path or b"", b"HTTP/2", stream.request.given)
     except Refused as error:
         return error.problem
     return None if (b":scheme", b"https") in given or (b":scheme", b"http") in given else MISDIRECTED

@@ -44,7 +44,7 @@ class ChunkedBody:
         self._left = 0
         self._overhead = 0
         # Not a bound method: this object and the method would refer to each other.
-        self._part = ChunkedBody._size
+        self._part: Callable[[ChunkedBody, list[bytes]], bool] = ChunkedBody._size
 
     @property
     def ending(self) -> bool:

@@ -104,7 +104,8 @@ def _informal(clients: str, schemes: str, hosts: str) -> Iterator[Forwarded]:
 def _from_the_last(field: str) -> Iterator[str]:
     """Yield the elements of a list from its end, without empty ones.
 
-    RFC 9110, section 5.6.1, has such lists. A list without elements has one that is empty: not every proxy adds every header.
+    RFC 9110, section 5.6.1, has such lists. A list without elements has one that is empty: not every proxy adds every
+    header.
     """
     elements = map(str.strip, reversed(field.rsplit(",", ELEMENTS)[-ELEMENTS:]))
     return iter(list(filter(None, elements)) or [""])
