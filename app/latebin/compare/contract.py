@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from latebin.compare.protocol import EXCHANGES
 from latebin.core.endpoints import PREFIXES
 from latebin.core.faults import KINDS
 
@@ -766,6 +767,27 @@ CONVERSATIONS: Final = (
         leaves="after the headers",
         stays=False,
         needs_tuned="Twisted's request is processed when its body is there, which this one never sends",
+    ),
+    *(
+        Conversation(
+            f"HTTP/1.1: {each.name}",
+            (),
+            each.statuses,
+            raw=each.raw,
+            stays=each.stays,
+            leaves="after the headers" if each.leaves else None,
+            needs_tuned=each.needs_tuned,
+        )
+        for each in EXCHANGES
+    ),
+    *(
+        Conversation(f"status {status}", (Case("", f"/delayed?delay=10ms&status={status}", status, wait=0.01),))
+        for status in (206, 401, 405, 407, 416, 426)
+    ),
+    Conversation(
+        "status 426 on the last answer of a connection",
+        (Case("", "/delayed?delay=10ms&status=426", 426, wait=0.01, headers=("Connection: close",)),),
+        stays=False,
     ),
     Conversation(
         "bytes that are not HTTP behind a request", (_QUICK,), (200, 400), raw="\x00\xff{prefix}\r\n", stays=False

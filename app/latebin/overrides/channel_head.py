@@ -64,6 +64,11 @@ class ChunkedDecoder:
         self.ending = False
         self._passed, self._ended, self._full, self._most = passed, ended, full, most
 
+    @property
+    def left(self) -> int:
+        """The bytes of the present chunk that have not come yet."""
+        return self._body.left
+
     def dataReceived(self, data: bytes) -> None:
         """Take bytes of the connection in.
 

@@ -167,7 +167,7 @@ class SharingChannel(Channel):
             return PIECE
         if self.length is not None:
             return max(PIECE, int(decoder.contentLength))
-        return max(FRAMING, int(decoder.length)) if decoder.state == "BODY" else FRAMING
+        return max(FRAMING, int(decoder.left))
 
     def _settle(self) -> None:
         """Read on as long as little waits, and drop what no longer matters."""

@@ -31,17 +31,18 @@ class ChunkedBody:
 
     Attributes:
         announced: bytes of the chunks whose sizes have come.
+        left: bytes of the present chunk that have not come.
         rest: the bytes behind the body; None until it ends.
     """
 
-    __slots__ = ("_at", "_data", "_left", "_overhead", "_part", "announced", "rest")
+    __slots__ = ("_at", "_data", "_overhead", "_part", "announced", "left", "rest")
 
     def __init__(self) -> None:
         self.announced = 0
         self.rest: bytes | None = None
         self._data = b""
         self._at = 0
-        self._left = 0
+        self.left = 0
         self._overhead = 0
         # Not a bound method: this object and the method would refer to each other.
         self._part: Callable[[ChunkedBody, list[bytes]], bool] = ChunkedBody._size
@@ -79,18 +80,18 @@ class ChunkedBody:
             raise malformed("a chunk has no size", _CHUNKS)
         if line[2]:
             self._count(len(line[2]))
-        self._left = int(line[1], 16)
-        self.announced += self._left
+        self.left = int(line[1], 16)
+        self.announced += self.left
         self._at = line.end()
-        self._part = ChunkedBody._content if self._left else ChunkedBody._trailer
+        self._part = ChunkedBody._content if self.left else ChunkedBody._trailer
         return True
 
     def _content(self, pieces: list[bytes]) -> bool:
-        piece = self._data[self._at : self._at + self._left]
+        piece = self._data[self._at : self._at + self.left]
         pieces.append(piece)
         self._at += len(piece)
-        self._left -= len(piece)
-        if self._left:
+        self.left -= len(piece)
+        if self.left:
             return False
         self._part = ChunkedBody._end
         return True
