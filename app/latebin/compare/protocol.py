@@ -1,4 +1,4 @@
-"""The rules of RFC 9110 and RFC 9112 as bytes, with the statuses that answer them."""
+"""The rules of RFC 9110 and 9112 as bytes, with the statuses that answer them."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final

@@ -37,7 +37,8 @@ def test_rest() -> None:
     "sent",
     [
         b"g", b"\r\n", b"\n", b" 1", b"+1", b"-1", b"0x1", b"1_0", b"1 \r\n", b"1\n", b"1\rx", b"1;\n", b"1;\rx",
-        b"1;\0", b"1\r\nab", b"1\r\na\n", b"1\r\na\rx", b"0\r\n\n", b"0\r\n\rx", b"0\r\n: b", b"0\r\na b", b"0\r\na: \0",
+        b"1;\0", b"1\r\nab", b"1\r\na\n", b"1\r\na\rx", b"0\r\n\n", b"0\r\n\rx",
+        b"0\r\n: b", b"0\r\na b", b"0\r\na: \0",
         b"0\r\na\r\n", b"0\r\n \r\n", b"0\r\na: b\r\n c", b"0\r\na: b\n",
         b"0" * (LINE + 1), b"1;" + b"a" * LINE, b"1;" + b"a" * LINE + b"\r\n",
         b"0\r\na: " + b"b" * MOST, b"0\r\n" + b"a: b\r\n" * (MOST // 6 + 1),
