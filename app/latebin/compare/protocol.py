@@ -92,9 +92,9 @@ TARGETS: Final = (
         400,
         (
             ("a URL without Host", _get(target="http://b{prefix}/predict")),
-            ("a URL with a user", _get("Host: a", target="http://me:secret@b{prefix}/predict")),
-            ("a URL without a host", _get("Host: a", target="http://{prefix}/predict")),
-            ("a URL with a port alone", _get("Host: a", target="http://:80{prefix}/predict")),
+            ("a URL with a user", _get("Host: a", target="http://me:secret@b/predict")),
+            ("a URL without a host", _get("Host: a", target="http:///predict")),
+            ("a URL with a port alone", _get("Host: a", target="http://:80/predict")),
             ("an authority", _get("Host: a", target="b:80")),
             ("a path without a slash", _get("Host: a", target="predict")),
             ("a URL without an authority", _get("Host: a", target="mailto:b")),

@@ -146,12 +146,13 @@ class HeadChannel(LimitedChannel):
             self._refuse_all(malformed(detail).problem)
 
     def keep_alive(self, code: bytes, headers: "Headers") -> None:
-        """Announce that the connection stays open, if a client of HTTP/1.0 sees the answer's end."""
+        """Keep a connection of HTTP/1.0 open if its client sees where the answer ends."""
         request: Any = self.requests[0]
-        if headers.hasHeader(b"Content-Length") or code in _BODILESS or request.method == b"HEAD":
-            headers.addRawHeader(b"Connection", b"keep-alive")
-        else:
+        if not (headers.hasHeader(b"Content-Length") or code in _BODILESS or request.method == b"HEAD"):
             self.persistent = False
+        elif headers.hasHeader(b"Connection"):
+            # Without other options, every answer announces it.
+            headers.addRawHeader(b"Connection", b"keep-alive")
 
     def _lack(self) -> Problem | None:
         return NO_END if getattr(self._transferDecoder, "ending", False) else super()._lack()
