@@ -8,7 +8,7 @@ import pytest
 from latebin.testing.process import serving
 from tests.support.process import environment
 
-RUNS = {"klein": "klein", "resource": "resource", "neither": "site"}
+RUNS = {"klein": "klein", "resource": "resource", "neither": "site", "control": "control"}
 """The tested operations, by their tags."""
 
 
@@ -37,10 +37,13 @@ def command(port: int, tag: str) -> list[str]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
     """All runs at once, in a third of the time."""
     variables = environment()
-    with serving("--max-delay", "500ms", "--default-delay", "1ms") as process:
+    # The scenario of the document's example answers 429, which says nothing about the service.
+    options = "--max-delay", "500ms", "--default-delay", "1ms", "--scenario", "rate-limited=delay=1ms&type=json"
+    # The scenarios of the others stay as they are.
+    with serving(*options) as process, serving(*options) as changed:
         started = {
             tag: subprocess.Popen(
-                command(process.port, tag),
+                command(changed.port if tag == "control" else process.port, tag),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
