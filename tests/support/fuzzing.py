@@ -105,12 +105,14 @@ def _complete(query: dict[str, Any]) -> None:
         query["rate"] = "1m"  # any body within the longest delay
     if "every" in query:
         query.pop("over", None)
+    if query.get("type") in {"sse", "ndjson"}:
+        query.pop("framing", None)  # the length of a stream is unknown
     if "retry-after" in query:
         query["status"] = "503"
     if "chunks" in query:
         query["size"] = str(MAX_BODY)
         query.pop("answer", None)  # an answer with a size of its own may have fewer bytes
-    if "over" in query:
+    if "chunks" in query:
         query["chunks"] = max(int(query["chunks"]), 2)
     if "answer" in query:
         try:
@@ -126,6 +128,8 @@ def _shorten(operation: str, query: dict[str, Any], path: dict[str, Any]) -> Non
     """
     if "over" in query:
         query["over"] = "1ms"
+    if "every" in query:
+        query["every"] = "1us"
     for place in (query, path):
         # A value for the path may already be percent-encoded.
         if unquote(str(place.get("delay"))) in SLOW:

@@ -10,7 +10,7 @@ from latebin.core.http.reply import MAX_GIVEN
 from latebin.core.http.request_id import PATTERN
 from latebin.core.language.prediction import FIGURES
 from latebin.core.parameters import HEADER, PREFIX, SCENARIO, Parameter
-from latebin.core.plan import EMPTY
+from latebin.core.plan import EMPTY, EXCLUSIVE
 from latebin.core.scenarios import MATCHERS, MAX_RULES
 from latebin.core.settings import Settings
 
@@ -448,5 +448,10 @@ def _parameter(endpoint: Endpoint, parameter: Parameter, settings: Settings) -> 
         **place,
         "description": with_values("\n".join(filter(None, lines)), settings),
         "schema": parameter.schema,
-        "example": int(parameter.example) if parameter.schema["type"] == "integer" else parameter.example,
+        # All examples together are a request, too.
+        **({} if parameter.name in EXCLUSIVE else {"example": _example(parameter)}),
     }
+
+
+def _example(parameter: Parameter) -> object:
+    return int(parameter.example) if parameter.schema["type"] == "integer" else parameter.example

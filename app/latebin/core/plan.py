@@ -304,7 +304,7 @@ def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings) -> None:
     Raises:
         Refused: 400, with one of these parameters.
     """
-    for name, others in _EXCLUSIVE.items():
+    for name, others in EXCLUSIVE.items():
         for other in others & arguments.keys() if name in arguments else ():
             detail = f"{name} and {other} contradict each other."
             raise wrong(detail, name, str(arguments[name]), f"{name} or {other}, not both")
@@ -314,7 +314,7 @@ def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings) -> None:
         raise wrong(detail, "rate", render_size(plan.rate), "a higher rate")
 
 
-_EXCLUSIVE: Final = {"every": {"over"}, "rate": {"chunks", "over", "every"}}
+EXCLUSIVE: Final = {"every": {"over"}, "rate": {"chunks", "over", "every"}}
 """Parameters that determine the times of the pieces, each with those that it excludes."""
 
 
