@@ -98,7 +98,20 @@ def _complete(query: dict[str, Any]) -> None:
     """
     for name in list(query):
         query.update({other: value for other, value in BESIDE.get(name, {}).items() if other not in query})
-    # Parameters that exclude one another, and a header that needs a status.
+    _reconcile(query)
+    if "chunks" in query:
+        query["size"] = str(MAX_BODY)
+        query.pop("answer", None)  # an answer with a size of its own may have fewer bytes
+        query["chunks"] = max(int(query["chunks"]), 2)
+    if "answer" in query:
+        try:
+            variants.parse(query["answer"])
+        except ValueError:
+            query["answer"] = "1:()".ljust(len(query["answer"]))
+
+
+def _reconcile(query: dict[str, Any]) -> None:
+    """Drop parameters that exclude one another, and give Retry-After its status."""
     if query.keys() & {"chunks", "over", "every"}:
         query.pop("rate", None)
     if "rate" in query:
@@ -109,16 +122,6 @@ def _complete(query: dict[str, Any]) -> None:
         query.pop("framing", None)  # the length of a stream is unknown
     if "retry-after" in query:
         query["status"] = "503"
-    if "chunks" in query:
-        query["size"] = str(MAX_BODY)
-        query.pop("answer", None)  # an answer with a size of its own may have fewer bytes
-    if "chunks" in query:
-        query["chunks"] = max(int(query["chunks"]), 2)
-    if "answer" in query:
-        try:
-            variants.parse(query["answer"])
-        except ValueError:
-            query["answer"] = "1:()".ljust(len(query["answer"]))
 
 
 def _shorten(operation: str, query: dict[str, Any], path: dict[str, Any]) -> None:
