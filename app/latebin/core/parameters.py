@@ -505,7 +505,7 @@ SCENARIO: Final = (
         bound="100 characters",
         example="application/json",
         read=_content_type,
-        schema={"type": "string", "maxLength": 100},
+        schema={"type": "string", "pattern": f"^{_MEDIA_TYPE.pattern}$", "maxLength": 100},
         beside={"body": '{"id": 1}'},
     ),
     Parameter(
