@@ -29,6 +29,16 @@ class Clogged(Line):
 
     waiting = 0
     paused = False
+    offset = 0
+    dataBuffer = b""
+
+    def __init__(self, site: ServiceSite, clock: Clock) -> None:
+        self.unread = site.unread
+        super().__init__(site, clock)
+
+    @property
+    def _tempDataLen(self) -> int:
+        return self.waiting
 
     def write(self, data: bytes) -> None:
         super().write(data)
@@ -62,15 +72,21 @@ class Clog:
         return int(self.line.waiting) + sum(stream.queued for stream in streams.values())
 
 
+LIMIT = 2 * 1024**2
+"""Bytes that may wait for all clients."""
+
+
 @pytest.fixture
 def clog(prefix: str) -> Iterator[Clog]:
-    clock, settings = Clock(), Settings()
+    clock, settings = Clock(), Settings(max_unread=LIMIT)
     klein, resource = (Service(clock, settings) for _ in PREFIXES)
     line = Clogged(ServiceSite(Root(klein, resource, settings), clock), clock)
     yield Clog(Peer(line, clock), line, prefix)
     line.leave()
     clock.pump([0, 0])
     assert clock.getDelayedCalls() == []
+    assert line.protocol is None
+    assert line.unread.total == 0
 
 
 def numbers(count: int) -> range:
@@ -121,3 +137,33 @@ def test_whole(clog: Clog) -> None:
     body = b"".join(each.data for each in clog.peer.of(DataFrame, 1))
     assert len(body) == 200 * 1024
     assert "END_STREAM" in clog.peer.of(DataFrame, 1)[-1].flags
+
+
+def test_counted(clog: Clog) -> None:
+    """All that waits for a client is counted, in the transport and in its streams."""
+    clog.peer.send(WIDE + b"".join(clog.ask(number, "/delayed/0?size=16m") for number in numbers(40)))
+    assert clog.line.unread.total == clog.written > MOST
+
+
+def test_counted_behind_windows(clog: Clog) -> None:
+    """Answers count as unread while the client keeps its windows closed, and no longer behind that."""
+    clog.peer.send(START + initial(0) + b"".join(clog.ask(number, "/delayed/0?size=16k") for number in numbers(50)))
+    assert clog.line.unread.total == 50 * PIECE
+    clog.line.take()
+    clog.peer.send(window(LARGEST - 65535) + b"".join(window(PIECE, number) for number in numbers(50)))
+    for _ in range(50):
+        clog.line.take()
+        clog.peer.send(b"")
+    assert clog.line.unread.total == 0
+    assert sum(len(each.data) for each in clog.peer.of(DataFrame, 1)) == PIECE
+
+
+def test_too_much(clog: Clog) -> None:
+    """The connection is aborted when its answers alone are above the limit."""
+    other = Clogged(clog.line.protocol.site, clog.peer.clock)
+    second = Peer(other, clog.peer.clock)
+    for peer in (clog.peer, second):
+        peer.send(START + initial(0) + b"".join(clog.ask(number, "/delayed/0?size=16k") for number in numbers(90)))
+    assert clog.line.protocol is None
+    assert other.protocol is not None
+    other.leave()
