@@ -6,8 +6,8 @@ Half of the clients send one request after another on a persistent connection: d
 pieces, problems and faults. The other half opens a connection for each exchange, of each kind of
 `tests.support.kinds`: TLS, new and resumed, HTTP/2, uploads, refused requests, clients that leave, and so on.
 
-The memory is a line, with a sample for each hundredth of the answers. Its level is that of the first sample after a
-thousand connections. The run fails if a later sample is more than 20 % above that.
+The memory is a line, with a sample for each hundredth of the answers or of the time. Its level is that of the first
+sample after a thousand connections. The run fails if a later sample is more than 20 % above that.
 """
 
 import socket
@@ -173,12 +173,14 @@ def growth(samples: list[Sample]) -> float:
 
 
 def sampled(count: Count, pid: int, answers: int, seconds: float, show: Callable[[Sample], object]) -> list[Sample]:
-    """Take a sample for each hundredth of the answers, for a bounded time."""
+    """Take a sample for each hundredth of the answers, or of the longest time."""
     samples: list[Sample] = []
-    until = time.monotonic() + seconds
+    started = time.monotonic()
+    until = started + seconds
     while count.exchanges < answers and time.monotonic() < until:
         time.sleep(0.05)
-        if count.exchanges >= answers * len(samples) / SAMPLES:
+        done = max(count.exchanges / answers, (time.monotonic() - started) / seconds)
+        if done >= len(samples) / SAMPLES:
             samples.append(Sample(count.exchanges, count.connections, read([pid]).memory))
             show(samples[-1])
     return samples

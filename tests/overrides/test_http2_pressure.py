@@ -146,7 +146,7 @@ def test_counted(clog: Clog) -> None:
 
 
 def test_counted_behind_windows(clog: Clog) -> None:
-    """Answers count as unread while the client keeps its windows closed, and no longer behind that."""
+    """Answers count as unread as long as the client keeps its windows closed."""
     clog.peer.send(START + initial(0) + b"".join(clog.ask(number, "/delayed/0?size=16k") for number in numbers(50)))
     assert clog.line.unread.total == 50 * PIECE
     clog.line.take()
