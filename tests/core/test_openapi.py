@@ -37,6 +37,7 @@ def test_paths() -> None:
         *(f"/raw{path}" for path in styled),
         "/",
         "/compare",
+        "/watch",
         "/docs/",
         "/docs/{topic}",
         "/metrics",

@@ -13,6 +13,8 @@ PATHS = {
     "/compare": "text/html; charset=utf-8",
     "/compare.js": "text/javascript; charset=utf-8",
     "/compare.css": "text/css; charset=utf-8",
+    "/watch": "text/html; charset=utf-8",
+    "/watch.js": "text/javascript; charset=utf-8",
 }
 
 
@@ -30,12 +32,14 @@ def test_methods(house: House, path: str) -> None:
     assert answer(house, f"GET {path}/more")[0].startswith("HTTP/1.1 404 ")
 
 
-def test_nothing_inline(house: House) -> None:
+@pytest.mark.parametrize("name", ["compare", "watch"])
+def test_nothing_inline(house: House, name: str) -> None:
     """The policy allows nothing inline, and the page has nothing inline."""
-    headers, body = answer(house, "GET /compare")
+    headers, body = answer(house, f"GET /{name}")
     assert f"\r\nContent-Security-Policy: {POLICY.decode()}" in headers
     assert b"unsafe" not in POLICY
-    assert not re.findall(r"<style|\sstyle=|\son\w+=|<script(?! type=\"module\" src=\"/compare.js\"></script>)", body)
+    script = rf"<script(?! type=\"module\" src=\"/{name}.js\"></script>)"
+    assert not re.findall(rf"<style|\sstyle=|\son\w+=|{script}", body)
 
 
 @pytest.mark.parametrize("side", SIDES, ids=lambda side: side.source)

@@ -16,7 +16,7 @@ import requests
 from latebin.testing.process import ServiceProcess, serving
 from tests.support.browser import missing, running
 from tests.support.certificate import listening
-from tests.support.process import BOUND
+from tests.support.process import BOUND, until
 
 CHUNK = '{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": '
 
@@ -111,3 +111,19 @@ def test_event_source(process: ServiceProcess, prefix: str, tmp_path: Path) -> N
         driver.get(f"{process.url}/healthz")
         came: Any = driver.execute_async_script(LISTEN, f"{process.url}{prefix}{SSE}&fault=reset@3")
     assert came == [[str(n), n] for n in range(1, 8)]
+
+
+@pytest.mark.skipif(missing() is not None, reason=missing() or "")
+def test_watch_page(process: ServiceProcess, prefix: str, tmp_path: Path) -> None:
+    """The page shows a dot for each event on both of its lines."""
+    with running(tmp_path / "profile") as driver:
+        driver.get(f"{process.url}/watch")
+        target = driver.find_element("css selector", "#target")
+        target.clear()
+        target.send_keys(f"{prefix}{SSE}")
+        driver.find_element("css selector", "#go").click()
+        verdict = driver.find_element("css selector", "#verdict")
+        until(lambda: "ended" in verdict.text)
+        assert verdict.text == "ended: streams through, 7 events"
+        assert len(driver.find_elements("css selector", "#dots circle")) == 14
+        assert [line for line in driver.get_log("browser") if line["level"] == "SEVERE"] == []

@@ -98,6 +98,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint("/predict", "predicts a delay, at once", "prediction", query=PREDICT),
     Endpoint("/compare", "shows both styles side by side, in a browser", "page", styled=False),
+    Endpoint("/watch", "shows when the events of a stream leave and come, in a browser", "page", styled=False),
     Endpoint("/docs/", "lists the pages of the reference", "page", styled=False),
     Endpoint("/docs/{topic}", "shows a page of the reference", "page", path_parameters=(TOPIC,), styled=False),
     Endpoint("/healthz", "answers at once, while the service is alive", "health", styled=False, admin=True),

@@ -36,6 +36,17 @@ def _comparison(path: bytes) -> Reply:
     return REPLIES[path]()
 
 
+def watching() -> dict[bytes, PageResource]:
+    """Make the page at `/watch` and its script, by path."""
+    return {path: PageResource(partial(_watching, path)) for path in (b"watch", b"watch.js")}
+
+
+def _watching(path: bytes) -> Reply:
+    from latebin.site.watch_page import REPLIES  # noqa: PLC0415  # for the first request
+
+    return REPLIES[path]()
+
+
 def reference() -> PageResource:
     """Make the list at `/docs/`, with a page below it for each topic."""
     found = PageResource(cache(_list))

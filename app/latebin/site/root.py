@@ -20,7 +20,7 @@ from latebin.core.settings import Settings
 from latebin.overrides.stack import choose
 from latebin.site.connections import Connections
 from latebin.site.control import ControlResource
-from latebin.site.pages import comparison, description, figures, health, index, readiness, reference
+from latebin.site.pages import comparison, description, figures, health, index, readiness, reference, watching
 from latebin.site.resources import ReplyResource
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
@@ -93,7 +93,7 @@ class Root(Resource):
             _put_admin(self, self, _gate(settings))
         self.putChild(b"docs", reference())
         self.putChild(b"openapi.json", description(settings))
-        for path, page in comparison().items():
+        for path, page in (comparison() | watching()).items():
             self.putChild(path, page)
         self.putChild(b"raw", tree(resource))
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
