@@ -146,7 +146,7 @@ async def test_truth(via: str) -> None:
     """Delay and asked time are added to the upstream's own Server-Timing."""
     async with echo() as port, before(port) as service:
         response = await treq.get(
-            service.url(via), headers=Headers({"Latebin-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
+            service.url(f"{via}/"), headers=Headers({"Latebin-Delay": ["50ms"]}), pool=service.pool, timeout=BOUND
         )
         await treq.content(response)
         theirs, ours = response.headers.getRawHeaders("Server-Timing")
@@ -184,8 +184,10 @@ async def test_headers(via: str) -> None:
     assert line == "GET /x? HTTP/1.1"
     assert sorted(filter(None, headers)) == [
         "Accept-Encoding: br",
+        "Connection: TE",
         "Cookie: a=1; b=2",
         f"Host: 127.0.0.1:{up.port}",
+        "TE: trailers",
         "User-Agent: me",
         "Via: 1.0 other",
         "Via: 1.1 latebin",
@@ -199,7 +201,7 @@ async def test_headers(via: str) -> None:
 async def test_answer_headers(via: str) -> None:
     """The answer's headers are the upstream's, except those of one hop, and no others."""
     async with both() as (up, service):
-        client = await ask(service, via)
+        client = await ask(service, f"{via}/")
         peer = await up.asked()
         head = b"HTTP/1.1 599 Odd\r\nX-Own: 1\r\nX-Own: 2\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\n"
         ended = b"Trailer: X-T\r\nUpgrade: h2c\r\nX-Request-ID: theirs\r\nContent-Length: 2\r\n\r\nhi"
@@ -211,7 +213,7 @@ async def test_answer_headers(via: str) -> None:
     own = ["Connection: keep-alive", "Keep-Alive: timeout=60"]
     names = [header.partition(":")[0] for header in headers if header not in own]
     assert headers[-2:] == own
-    assert names == ["X-Request-Id", "Date", "X-Own", "X-Own", "Server-Timing", "Content-Length"]
+    assert names == ["X-Request-Id", "Date", "X-Own", "X-Own", "Trailer", "Content-Length", "Server-Timing"]
     assert "X-Request-Id: theirs" not in headers
 
 
@@ -220,7 +222,7 @@ async def test_kept_connections(via: str) -> None:
     """Requests that follow one another share a connection to the upstream."""
     async with both() as (up, service):
         for count in (1, 2):
-            client = await ask(service, via)
+            client = await ask(service, f"{via}/")
             await until(lambda: bool(up.peers) and up.peers[0].data.count(b"\r\n\r\n") == count)  # noqa: B023  # awaited within the loop
             up.peers[0].transport.write(b"HTTP/1.1 204 No Content\r\n\r\n")
             await until(lambda: b" 204 " in client.data)  # noqa: B023
@@ -232,7 +234,7 @@ async def test_kept_connections(via: str) -> None:
 async def test_redirect(via: str) -> None:
     """A redirect is the client's to follow."""
     async with both() as (up, service):
-        client = await ask(service, via)
+        client = await ask(service, f"{via}/")
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n")
         await until(lambda: b"\r\n\r\n" in client.data)
@@ -245,7 +247,7 @@ async def test_redirect(via: str) -> None:
 async def test_encoded(via: str) -> None:
     """A body that the upstream has compressed arrives as it is."""
     async with both() as (up, service):
-        client = await ask(service, via)
+        client = await ask(service, f"{via}/")
         peer, body = await up.asked(), gzip.compress(b"squeezed")
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
         peer.transport.write(head + body)
@@ -258,7 +260,7 @@ async def test_encoded(via: str) -> None:
 async def test_chunked_answer(via: str) -> None:
     """A chunked answer reaches the client piece by piece, headers first, as it is sent."""
     async with both() as (up, service):
-        client = await ask(service, via)
+        client = await ask(service, f"{via}/")
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         await until(lambda: b"\r\nTransfer-Encoding: chunked\r\n" in client.data)
@@ -273,7 +275,7 @@ async def test_chunked_answer(via: str) -> None:
 async def test_unframed_answer(via: str) -> None:
     """An answer that ends with its connection is whole."""
     async with both() as (up, service):
-        client = await ask(service, via)
+        client = await ask(service, f"{via}/")
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.0 200 OK\r\n\r\nold")
         peer.transport.loseConnection()
@@ -294,7 +296,7 @@ async def test_unframed_answer(via: str) -> None:
 async def test_without_body(via: str, method: str, answer: bytes) -> None:
     """An answer that has no body is not given one, and the connection goes on."""
     async with both() as (up, service):
-        request = f"{method} {via} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        request = f"{method} {via}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode()
         client = await send(service, request + b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         (await up.asked()).transport.write(answer)
         await until(lambda: client.data.endswith(b'{"status": "ok"}\n'))
@@ -318,7 +320,7 @@ async def test_upload_is_streamed(via: str, framing: str) -> None:
     """The upstream has a body's first bytes before the client has sent the last."""
     header, framed = UPLOADS[framing]
     async with both() as (up, service):
-        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\n".encode() + header + b"\r\n\r\n")
+        client = await send(service, f"POST {via}/ HTTP/1.1\r\nHost: a\r\n".encode() + header + b"\r\n\r\n")
         client.transport.write(framed(b"first"))
         peer = await up.asked()
         await until(lambda: framed(b"first") in peer.data)
@@ -336,7 +338,7 @@ async def test_upload_is_streamed(via: str, framing: str) -> None:
 async def test_expectation(via: str) -> None:
     """A client that expects 100 is asked for its body, and asked once."""
     async with both() as (up, service):
-        head = f"PUT {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        head = f"PUT {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
         client = await send(service, head.encode())
         await until(lambda: client.data == b"HTTP/1.1 100 Continue\r\n\r\n")
         client.transport.write(b"now")
@@ -351,7 +353,7 @@ async def test_large_upload(via: str) -> None:
     """Every byte of a large body arrives, in its order."""
     body = bytes(range(256)) * 40_000
     async with both() as (up, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 50ms\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 50ms\r\nContent-Length: {len(body)}\r\n\r\n"
         client = await send(service, head.encode() + body)
         peer = await up.asked()
         await until(lambda: len(peer.data.partition(b"\r\n\r\n")[2]) == len(body))
@@ -400,7 +402,7 @@ async def test_slow_reader(via: str) -> None:
     async with both() as (up, service):
         client = await connect(service)
         client.transport.pauseProducing()
-        client.transport.write(f"GET {via} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        client.transport.write(f"GET {via}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
         flood = Flood(peer.transport, size)
@@ -422,7 +424,7 @@ async def test_slow_upstream(via: str) -> None:
     """A body waits at the client while the upstream does not read, and arrives whole."""
     size = 64 * MEGABYTE
     async with both() as (up, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\n\r\n".encode()
         client = await send(service, head)
         peer = await up.asked()
         peer.transport.pauseProducing()
@@ -447,7 +449,7 @@ async def test_upload_waits(via: str) -> None:
     """While the delay passes, a large body stays with the client."""
     size = 64 * MEGABYTE
     async with both() as (_, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 5m\r\nContent-Length: {size}\r\n\r\n".encode()
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nLatebin-Delay: 5m\r\nContent-Length: {size}\r\n\r\n".encode()
         client = await send(service, head)
         flood = Flood(client.transport, size)
         assert await settled(lambda: flood.written) < size / 2
@@ -467,7 +469,7 @@ async def test_refused(via: str) -> None:
     async with upstream() as up:
         port = up.port
     async with before(port) as service:
-        client = await ask(service, via, "Latebin-Delay: 10ms", "Connection: close")
+        client = await ask(service, f"{via}/", "Latebin-Delay: 10ms", "Connection: close")
         await client.lost
         assert problem(client) == b"502"
         assert b"asked;dur=10.000" in client.data
@@ -477,7 +479,7 @@ async def test_refused(via: str) -> None:
 async def test_unknown_host(via: str) -> None:
     """An upstream with an unknown name is 502."""
     async with before(0, upstreams={"up": "http://nowhere.invalid"}) as service:
-        client = await ask(service, via, "Connection: close")
+        client = await ask(service, f"{via}/", "Connection: close")
         await client.lost
         assert problem(client) == b"502"
 
@@ -486,7 +488,7 @@ async def test_unknown_host(via: str) -> None:
 async def test_no_tls(via: str) -> None:
     """An upstream that was to speak TLS and does not is 502."""
     async with upstream() as up, before(0, upstreams={"up": f"https://127.0.0.1:{up.port}"}) as service:
-        client = await ask(service, via, "Connection: close")
+        client = await ask(service, f"{via}/", "Connection: close")
         await until(lambda: bool(up.peers and up.peers[0].data))
         up.peers[0].transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await client.lost
@@ -499,7 +501,7 @@ async def test_gone_in_an_upload(via: str, answer: bytes) -> None:
     """An upstream that closes the connection under an upload is 502."""
     with capturedLogs() as events:
         async with both() as (up, service):
-            head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
+            head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
             client = await send(service, head.encode())
             peer = await up.asked()
             peer.transport.write(answer)
@@ -522,13 +524,13 @@ async def test_gone_in_an_upload(via: str, answer: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: rot13\r\n\r\n",
         b"HTTP/1.1 99 Odd\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 600 Odd\r\nContent-Length: 9\r\n\r\nhi",
+        b"HTTP/1.1 1000 Odd\r\nContent-Length: 9\r\n\r\nhi",
     ],
 )
 async def test_malformed(via: str, answer: bytes) -> None:
     """A malformed answer of any length is 502, and its connection is closed."""
     async with both() as (up, service):
-        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+        client = await send(service, f"POST {via}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         peer = await up.asked()
         peer.transport.write(answer)
         if not answer.endswith(b"hi"):
@@ -554,7 +556,7 @@ async def test_late(via: str) -> None:
     """An upstream is 504 and loses its connection when it begins no answer in time."""
     clock = Clock()
     async with both(clock=clock, upstream_timeout=TIMEOUT) as (up, service):
-        client = await ask(service, via, "Connection: close")
+        client = await ask(service, f"{via}/", "Connection: close")
         peer = await forwarded(clock, service, up)
         clock.advance(TIMEOUT - 0.1)
         # An effect of the clock would have arrived before the answer to another request.
@@ -572,7 +574,7 @@ async def test_late_in_an_upload(via: str) -> None:
     clock = Clock()
     async with both(clock=clock, upstream_timeout=TIMEOUT) as (up, service):
         head = (
-            f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {64 * MEGABYTE}\r\nConnection: close\r\n\r\n".encode()
+            f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: {64 * MEGABYTE}\r\nConnection: close\r\n\r\n".encode()
         )
         client = await send(service, head)
         (await forwarded(clock, service, up)).transport.pauseProducing()
@@ -593,7 +595,7 @@ async def test_slow_client_is_not_a_late_upstream(via: str) -> None:
     """An upstream is not late when its time passes while the client sends its body."""
     clock = Clock()
     async with both(clock=clock, upstream_timeout=TIMEOUT) as (up, service):
-        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
+        client = await send(service, f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
         peer = await forwarded(clock, service, up)
         await until(lambda: peer.data.endswith(b"1"))
         clock.pump([TIMEOUT] * 5)
@@ -612,7 +614,7 @@ async def test_broken_off(via: str, framing: bytes) -> None:
     """An answer breaks off for the client when the upstream's does, as the log says."""
     with capturedLogs() as events:
         async with both() as (up, service):
-            client = await ask(service, via)
+            client = await ask(service, f"{via}/")
             peer = await up.asked()
             peer.transport.write(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n5\r\nhello\r\n")
             await until(lambda: b"hello" in client.data)
@@ -645,7 +647,7 @@ async def test_leaving(via: str, moment: Callable[[Upstream, Client], Any], body
     """A client that leaves takes the request to the upstream with it, whenever it leaves."""
     with capturedLogs() as events:
         async with both() as (up, service):
-            client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\n".encode() + body + b"\r\n")
+            client = await send(service, f"POST {via}/ HTTP/1.1\r\nHost: a\r\n".encode() + body + b"\r\n")
             if b"1" in body and moment is not gone_while_connecting:
                 client.transport.write(b"1")
             await moment(up, client)
@@ -660,7 +662,7 @@ async def test_leaving(via: str, moment: Callable[[Upstream, Client], Any], body
 async def test_leaving_in_the_delay(via: str) -> None:
     """A client that leaves while it waits never reaches the upstream."""
     async with both() as (up, service):
-        client = await ask(service, via, "Latebin-Delay: 5m")
+        client = await ask(service, f"{via}/", "Latebin-Delay: 5m")
         await until(lambda: service.pending() == 1)
         client.transport.loseConnection()
         await until(lambda: service.pending() == 0)
@@ -671,10 +673,10 @@ async def test_leaving_in_the_delay(via: str) -> None:
 async def test_answered_instead(via: str) -> None:
     """A status or a fault is answered without a request to the upstream."""
     async with both() as (up, service):
-        client = await ask(service, via, "Latebin-Status: 503", "Connection: close")
+        client = await ask(service, f"{via}/", "Latebin-Status: 503", "Connection: close")
         await client.lost
         assert client.data.split(b" ")[1] == b"503"
-        client = await ask(service, via, "Latebin-Fault: close:100%")
+        client = await ask(service, f"{via}/", "Latebin-Fault: close:100%")
         await client.lost
         assert client.data == b""
         assert up.peers == []
@@ -687,7 +689,7 @@ async def test_share(via: str) -> None:
         headers = ("Latebin-Status: 503:50%", "Latebin-Seed: 1", "Connection: close")
         statuses = []
         for n in range(1, 9):
-            client = await ask(service, via, *headers, f"Latebin-N: {n}")
+            client = await ask(service, f"{via}/", *headers, f"Latebin-N: {n}")
             count = len(up.peers)
             await until(lambda: bool(client.data) or len(up.peers) > count)  # noqa: B023  # awaited within the loop
             for peer in up.peers:
@@ -708,7 +710,7 @@ async def test_answered_before_the_body_is_whole(via: str, asked: str) -> None:
     """The bytes after an early answer are the rest of the body, not a request."""
     async with both() as (_, service):
         length = 1 + len(SMUGGLED)
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\n{asked}\r\nContent-Length: {length}\r\n\r\n1"
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\n{asked}\r\nContent-Length: {length}\r\n\r\n1"
         client = await send(service, head.encode())
         await until(lambda: b"\r\n\r\n" in client.data)
         client.transport.write(SMUGGLED + b"OPTIONS /delayed HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -724,7 +726,7 @@ async def test_upstream_answers_early(via: str, body: bytes) -> None:
     """An upstream's early answer is passed back, and the rest of the body dropped."""
     async with both() as (up, service):
         length = 1 + len(SMUGGLED)
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n1"
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n1"
         client = await send(service, head.encode())
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
@@ -740,7 +742,7 @@ async def test_upstream_answers_early(via: str, body: bytes) -> None:
 async def test_both_ways_at_once(via: str) -> None:
     """An answer can come while its request is still being sent."""
     async with both() as (up, service):
-        client = await send(service, f"POST {via} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
+        client = await send(service, f"POST {via}/ HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1".encode())
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
         await until(lambda: client.data.endswith(b"\r\n\r\na"))
@@ -757,7 +759,7 @@ async def test_both_ways_at_once(via: str) -> None:
 async def test_malformed_body(via: str) -> None:
     """A chunked body that is malformed ends the request to the upstream unfinished."""
     async with both() as (up, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
         client = await send(service, head.encode())
         peer = await up.asked()
         client.transport.write(b"nonsense\r\n")
@@ -771,7 +773,7 @@ async def test_malformed_body(via: str) -> None:
 async def test_malformed_body_in_the_middle_of_an_answer(via: str) -> None:
     """A malformed body cuts the answer off, without another, when the answer has begun."""
     async with both() as (up, service):
-        head = f"POST {via} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
+        head = f"POST {via}/ HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n1\r\n"
         client = await send(service, head.encode())
         peer = await up.asked()
         peer.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhi")

@@ -41,9 +41,9 @@ class Line:
 def line(style: str) -> Iterator[Line]:
     delays, idle, agent = Clock(), Clock(), Silent()
     settings = Settings(upstreams={"up": "http://up"}, max_body=MOST)
-    klein, resource = (Service(delays, settings, agent=agent) for _ in PREFIXES)
+    klein, resource = (Service(delays, settings, upstreams=agent) for _ in PREFIXES)
     site = ServiceSite(Root(klein, resource, settings), delays, idle, settings)
-    yield Line(site, Wire(site, idle), delays, idle, agent, f"{PREFIXES[style]}/via/up")
+    yield Line(site, Wire(site, idle), delays, idle, agent, f"{PREFIXES[style]}/via/up/")
     assert delays.getDelayedCalls() == [], "a timer outlived the request it was for"
 
 

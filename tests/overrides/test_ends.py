@@ -61,7 +61,7 @@ class Site:
 @pytest.fixture
 def site(prefix: str) -> Iterator[Site]:
     clock, settings = Clock(), Settings(upstreams={"up": "http://up"})
-    klein, resource = (Service(clock, settings, agent=Silent()) for _ in PREFIXES)
+    klein, resource = (Service(clock, settings, upstreams=Silent()) for _ in PREFIXES)
     root = Root(klein, resource, settings)
     site = Site(clock, ServiceSite(root, clock, settings=settings), root, prefix)
     observer = cast("ILogObserver", site.events.append)

@@ -325,7 +325,7 @@ def test_headers_too_large(client: Client) -> None:
 def passing() -> Iterator[tuple[Client, Silent]]:
     """A client of a service with an upstream that never answers."""
     clock, settings, agent = Clock(), Settings(upstreams={"up": "http://up"}, body_timeout=20), Silent()
-    klein, resource = (Service(clock, settings, agent=agent) for _ in PREFIXES)
+    klein, resource = (Service(clock, settings, upstreams=agent) for _ in PREFIXES)
     root = Root(klein, resource, settings)
     client = Client(House(clock, klein, resource, root, ServiceSite(root, clock, settings=settings)))
     yield client, agent
@@ -337,7 +337,7 @@ def passing() -> Iterator[tuple[Client, Silent]]:
 def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body is passed on as it comes, after it waited for its delay."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "5m"))
+    stream = client.begin(f"{prefix}/via/up/", ("latebin-delay", "5m"))
     sent = client.write(stream, b"x" * 10 * WINDOW)
     assert sent < 3 * WINDOW
     client.advance(*[30] * 9)
@@ -354,7 +354,7 @@ def test_upload(passing: tuple[Client, Silent], prefix: str) -> None:
 def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
     """A stalled body is refused, and the request to its upstream cancelled."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
+    stream = client.begin(f"{prefix}/via/up/", ("latebin-delay", "0"))
     client.write(stream, b"x")
     client.advance(19)
     assert stream.headers == {}
@@ -365,7 +365,7 @@ def test_upload_that_stops(passing: tuple[Client, Silent], prefix: str) -> None:
 def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body is not stalled when its upstream does not take it."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "0"))
+    stream = client.begin(f"{prefix}/via/up/", ("latebin-delay", "0"))
     client.advance(0)
     client.write(stream, b"x" * (WINDOW // 2))
     agent.body.pauseProducing()
@@ -381,7 +381,7 @@ def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> Non
 def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:
     """A body that was whole before anybody wanted it is not waited for again."""
     client, agent = passing
-    stream = client.begin(f"{prefix}/via/up", ("latebin-delay", "1s"))
+    stream = client.begin(f"{prefix}/via/up/", ("latebin-delay", "1s"))
     client.write(stream, b"x" * (WINDOW + 1), end=True)
     client.advance(1)
     assert len(agent.upstream.value()) == WINDOW + 1

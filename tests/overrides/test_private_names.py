@@ -18,12 +18,8 @@ LIBRARIES = {"h2", "klein", "treq", "twisted", "werkzeug"}
 MODULES = sorted(path.relative_to(HOUSE) for path in HOUSE.rglob("*.py") if path.name != "__main__.py")
 
 USED = {
-    "agent.py": """
-        _factory _getEndpoint _quiescentCallback _requestWithEndpoint twisted.web._newclient.HTTP11ClientProtocol
-        twisted.web._newclient.Request twisted.web.client._HTTP11ClientFactory
-    """,
     "channel.py": """
-        _handlingRequest _networkProducer _savedTimeOut _send100Continue _waitingForTransport
+        _dataBuffer _handlingRequest _networkProducer _savedTimeOut _send100Continue _waitingForTransport
     """,
     "channel_head.py": """
         _buffer _command _finishRequestBody _path _receivedHeaderCount _receivedHeaderSize _send100Continue

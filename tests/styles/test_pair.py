@@ -2,17 +2,21 @@ from importlib.resources import files
 from typing import Any
 
 import pytest
-from treq.testing import RequestTraversalAgent, StubTreq
+from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import IResource
 
 from latebin.answers.service import Service
+from latebin.answers.upstream_connection import Listener, Question
 from latebin.compare import source
+from latebin.core.http.upstream_response import Head
 from latebin.core.settings import Settings
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
+from tests.support.silent import Silent
 
 STYLES = files("latebin.styles")
 
@@ -76,24 +80,30 @@ def test_disconnect(http: Any, service: Service) -> None:
     assert service.clock.getDelayedCalls() == []
 
 
-class Echo(Resource):
+class Echo(Silent):
     """An upstream that returns the request that it got."""
 
-    isLeaf = True
+    def ask(self, question: Question, listener: Listener) -> Silent:
+        def answer(_: object) -> None:
+            body = b" ".join([question.method, question.path, sent.value()])
+            listener.began(Head(1, 200, b"OK", ((b"Content-Length", b"%d" % len(body)),)))
+            listener.came(body)
+            listener.ended(())
 
-    def render(self, request: Any) -> bytes:
-        return b" ".join([request.method, request.uri, request.content.read()])
+        sent: Any = StringTransport()
+        assert question.body is not None
+        question.body.startProducing(sent).addCallback(answer)
+        return self
 
 
 def test_via(style: str) -> None:
     """A style needs nothing except Twisted's Site to pass a request on."""
-    clock, upstream = Clock(), RequestTraversalAgent(Echo())
-    service = Service(clock, Settings(upstreams={"up": "http://up"}), agent=upstream)
+    clock = Clock()
+    service = Service(clock, Settings(upstreams={"up": "http://up"}), upstreams=Echo())
     http: Any = StubTreq(root(style, service))
     response = outcome(http.request("PUT", "http://localhost/via/up/a%2fb?c", data=b"sent"))
     clock.advance(5)
     clock.pump([0, 0])
-    upstream.flush()
     http.flush()
     assert response[0].code == 200
     assert outcome(http.content(response[0])) == [b"PUT /a%2fb?c sent"]

@@ -2,28 +2,37 @@
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+
+from latebin.answers.upstream_connection import Listener, Question
 
 
-@implementer(IAgent)
 class Silent:
-    """An agent whose upstream takes all that it is sent, and never answers."""
+    """An upstream that takes all that it is sent, and never answers."""
 
     def __init__(self) -> None:
         self.upstream = StringTransport()
         self.given_up = 0
         self.body: Any = None
 
-    def request(
-        self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        self.body = bodyProducer
+    def ask(self, question: Question, listener: Listener) -> "Silent":
+        self.body = question.body
         if self.body is not None:
             self.body.startProducing(self.upstream).addErrback(lambda _: None)
-        return Deferred(self._give_up)
+        return self
 
-    def _give_up(self, _: object) -> None:
+    def cancel(self) -> None:
         self.given_up += 1
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def tunnel(self, producer: IPushProducer) -> None:
+        pass

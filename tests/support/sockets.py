@@ -15,8 +15,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.web.client import HTTPConnectionPool
 
+from latebin.answers.upstreams import Upstreams
 from latebin.core.settings import Settings
-from latebin.overrides.stack import choose
 from latebin.server.listening import endpoints
 from latebin.site.factory import site
 from latebin.timing import wakers
@@ -101,8 +101,8 @@ async def served(clock: Clock | None = None, **chosen: Any) -> AsyncIterator[Ser
         chosen: settings.
     """
     settings = Settings(port=0, **chosen)
-    agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
-    factory: Any = site(settings, clock or wakers.for_reactor(cast("Any", reactor)), agent)
+    upstreams = Upstreams(reactor, settings) if settings.upstreams else None
+    factory: Any = site(settings, clock or wakers.for_reactor(cast("Any", reactor)), upstreams)
     port: Any = await serverFromString(reactor, endpoints(settings)[0]).listen(factory)
     accepted, root = Accepted(port), factory.resource
     pool = HTTPConnectionPool(reactor, persistent=False)

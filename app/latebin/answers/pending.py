@@ -15,6 +15,7 @@ from latebin.core.http.reply import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latebin.core.http.upstream_url import Target
     from latebin.core.plan import Plan
 
 
@@ -117,7 +118,7 @@ class PendingAnswer:
         clock: the clock that measures the wait, in seconds.
         registry: the registry that has the answer while it waits.
         accepted: when the request was accepted, in seconds of the clock.
-        target: the URL that a forwarded request is passed on to.
+        target: the place that a forwarded request is passed on to; None for a request that is answered here.
         measured: seconds from the acceptance to the answer; None before the answer.
         refusal: the problem to answer with instead, once `end` has set it.
         hanging: whether the answer hangs on purpose, and never ends by itself.
@@ -127,7 +128,7 @@ class PendingAnswer:
     clock: IReactorTime
     registry: PendingAnswers
     accepted: float
-    target: bytes = b""
+    target: "Target | None" = None
     measured: float | None = attrs.field(default=None, init=False)
     refusal: Problem | None = attrs.field(default=None, init=False)
     hanging: bool = attrs.field(default=False, init=False)

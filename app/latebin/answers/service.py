@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Literal, cast
 import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IAgent
 
 from latebin.answers.delivery import begin, deliver, timing
 from latebin.answers.form import understand
@@ -20,7 +19,7 @@ from latebin.answers.seed_counter import SeedCounter
 from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
-from latebin.core.http.upstream_url import mounted, rest, target
+from latebin.core.http.upstream_url import Target, mount, mounted, rest, target
 from latebin.core.parameters import PREFIX, wrong
 from latebin.core.plan import Plan, Source
 from latebin.core.scenarios import Rule
@@ -29,6 +28,7 @@ from latebin.timing import wakers
 from latebin.timing.budget import TurnBudget
 
 if TYPE_CHECKING:
+    from latebin.answers.upstreams import Asker
     from latebin.core.stream import Kind
 
 Endpoint = Literal["delayed", "delay", "drip", "sse", "jsonl", "via", "as", "default"]
@@ -61,7 +61,7 @@ class Service:
         clock: the clock that measures every delay.
         settings: the operator's choices.
         source: the source of every draw.
-        agent: the agent that passes requests on; None where there is no upstream.
+        upstreams: passes requests on; None where there is no upstream.
         capacity: the limit of pending answers.
         scenarios: the scenarios.
         budget: the budget of each turn for what the clients send.
@@ -71,7 +71,7 @@ class Service:
     clock: IReactorTime = attrs.field(factory=wakers.system)
     settings: Settings = attrs.field(factory=Settings)
     source: Source = attrs.field(factory=_source)
-    agent: IAgent | None = None
+    upstreams: "Asker | None" = None
     capacity: Capacity = attrs.field(factory=Capacity)
     scenarios: Scenarios = attrs.field(default=attrs.Factory(lambda self: Scenarios(self.settings), takes_self=True))
     budget: TurnBudget = attrs.field(default=attrs.Factory(lambda self: TurnBudget(self.clock), takes_self=True))
@@ -82,7 +82,7 @@ class Service:
 
     def __attrs_post_init__(self) -> None:
         if self.settings.upstreams:
-            # treq takes longer to import than a first request should wait.
+            # A first request should not wait for the import.
             import_module("latebin.answers.via")
 
     def accept(self, request: ServedRequest, endpoint: Endpoint, argument: str | None = None) -> PendingAnswer:
@@ -128,7 +128,7 @@ class Service:
         if planned.forwarded:
             for name, value in planned.turns:
                 request.setHeader(name, value)
-            return self._forward(request, answer.target, timing(planned, measured))
+            return self._forward(request, cast("Target", answer.target), timing(planned, measured))
         if planned.at == "headers":
             begin(request, planned, measured)
         return deliver(request, planned, self.clock, self.settings.max_delay)
@@ -141,21 +141,21 @@ class Service:
         """
         return json_page(plan.predict(_query(request), self.settings).as_json())
 
-    def _plan(self, request: ServedRequest, endpoint: Endpoint, argument: str | None) -> tuple[Plan, bytes]:
+    def _plan(self, request: ServedRequest, endpoint: Endpoint, argument: str | None) -> tuple[Plan, Target | None]:
         """Read the arguments of a request.
 
         Returns:
-            The plan, and the URL to pass the request on to; empty for a request that is answered here.
+            The plan, and the place to pass the request on to; None for a request that is answered here.
         """
         if endpoint == "delayed":
-            return self._delayed(request, argument)(), b""
+            return self._delayed(request, argument)(), None
         if endpoint == "drip":
-            return plan.plan_drip(_query(request), self.settings), b""
+            return plan.plan_drip(_query(request), self.settings), None
         if endpoint in ("sse", "jsonl"):
             kind: Kind = "sse" if endpoint == "sse" else "ndjson"
-            return plan.plan_events(_query(request), kind, self.settings, self.source), b""
+            return plan.plan_events(_query(request), kind, self.settings, self.source), None
         if endpoint == "delay":
-            return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), b""
+            return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), None
         if endpoint == "via":
             return self._via(request, argument or "")
         name = self.settings.default_scenario if endpoint == "default" else argument
@@ -172,12 +172,14 @@ class Service:
             return self._prepared(plan.read_arguments(query, path_delay, self.settings, fields))
         return self._remembered((query, path_delay), lambda: plan.read_arguments(query, path_delay, self.settings))
 
-    def _via(self, request: ServedRequest, name: str) -> tuple[Plan, bytes]:
+    def _via(self, request: ServedRequest, name: str) -> tuple[Plan, Target]:
         upstream = self._target(request, name, mounted(request.uri, b"via"))
         planned = plan.plan_via(_fields(request), self.settings, self.source)
         return _unless_forwarded(request, planned), upstream
 
-    def _scenario(self, request: ServedRequest, name: str, before: Callable[[], int]) -> tuple[Plan, bytes]:
+    def _scenario(
+        self, request: ServedRequest, name: str, before: Callable[[], int]
+    ) -> tuple[Plan, Target | None]:
         """Plan the answer of a scenario to a request.
 
         Args:
@@ -187,12 +189,11 @@ class Service:
         """
         rule = self.scenarios.find(name).rule(lambda: _matched(request, before()))
         fields = list(_fields(request))
-        if fields:
-            planned = self._prepared(scenarios.overridden(rule, fields, self.settings))()
-        else:
-            planned = self._plan_of(rule)()
+        prepared = self._prepared(scenarios.overridden(rule, fields, self.settings)) if fields else self._plan_of(rule)
+        # Before anything is drawn: a request that is refused takes no draw from the others.
         upstream = rule.arguments.get("upstream")
-        target = b"" if upstream is None else self._target(request, upstream, before())
+        target = None if upstream is None else self._target(request, upstream, before())
+        planned = prepared()
         return _unless_forwarded(request, planned), target
 
     def _plan_of(self, rule: Rule) -> Callable[[], Plan]:
@@ -213,26 +214,40 @@ class Service:
             self._known[key] = found
         return found
 
-    def _forward(self, request: ServedRequest, upstream: bytes, header: tuple[bytes, bytes]) -> Deferred[bytes]:
-        from latebin.answers.via import Forward  # noqa: PLC0415  # with treq, for services that have upstreams
+    def _forward(self, request: ServedRequest, target: Target, header: tuple[bytes, bytes]) -> Deferred[bytes]:
+        from latebin.answers.via import forward  # noqa: PLC0415  # for services that have upstreams
 
-        return Forward(
+        return forward(
             request,
-            upstream,
-            agent=cast("IAgent", self.agent),
+            target,
+            upstreams=cast("Asker", self.upstreams),
             clock=self.clock,
-            timeout=self.settings.upstream_timeout,
+            settings=self.settings,
             timing=header,
-        ).sent
+        )
 
-    def _target(self, request: ServedRequest, name: str, before: int) -> bytes:
+    def _target(self, request: ServedRequest, name: str, before: int) -> Target:
+        """Return the place at an upstream that a request is passed on to.
+
+        Raises:
+            Refused: there is no such upstream or place. 308 for a path that ends before its first slash: the
+                references of a page are relative to the path with the slash.
+        """
+        from latebin.answers.via import refuse_unforwardable  # noqa: PLC0415  # as above
+
         vias = request.requestHeaders.getRawHeaders(b"Via", [])
         if sum(value.count(b" latebin") for value in vias) >= MAX_HOPS:
             raise Refused(LOOP)
         if name not in self.settings.upstreams:
             raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
+        base = self.settings.upstreams[name]
+        refuse_unforwardable(request)
+        seen, bare = mount(request.uri, before)
         try:
-            return target(self.settings.upstreams[name], request.uri, before)
+            path = target(base, request.uri, before)
+            if bare and before:
+                raise Refused(_with_slash(request.uri, seen))
+            return Target(name, base, path, seen)
         except ValueError as error:
             given = request.uri.decode("latin-1")
             raise wrong(f"This cannot be passed on: {error}.", "path", given, "visible ASCII without ..") from None
@@ -263,6 +278,12 @@ def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:
     request.broken = True
     abort(request)
     return Deferred()
+
+
+def _with_slash(uri: bytes, path: bytes) -> Problem:
+    """Redirect to the same path with a slash at its end, and the same query."""
+    location = path + b"/" + uri[len(path) :]
+    return Problem(308, "The paths of an upstream begin with a slash.", headers=((b"Location", location),))
 
 
 def _query(request: ServedRequest) -> bytes:

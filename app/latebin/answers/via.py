@@ -1,261 +1,273 @@
 """Another Deferred to wait for: the answer of a real service to a forwarded request."""
 
-from collections.abc import Collection, Iterator
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
-from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
-from twisted.python.components import proxyForInterface
-from twisted.python.failure import Failure
-from twisted.web.client import FileBodyProducer, ResponseDone
-from twisted.web.http import NO_BODY_CODES, PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from latebin.answers.interfaces import ServedRequest, abort, request_id
 from latebin.answers.request_body import StreamedBody
+from latebin.answers.upstream_connection import SWITCHING, Question, UpstreamError
+from latebin.core.http import upstream_headers as rules
 from latebin.core.http.cors import OURS
-from latebin.core.http.reply import Problem, Refused
+from latebin.core.http.reply import Problem, Refused, Reply
 from latebin.core.http.request_id import HEADER
-from latebin.core.parameters import PREFIX
+from latebin.core.http.upstream_links import Links
+from latebin.core.http.upstream_url import Target, base_path, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from latebin.answers.upstream_connection import Upstream
+    from latebin.answers.upstreams import Asker
+    from latebin.core.http.upstream_response import Field, Head
+    from latebin.core.settings import Settings
 
 log = Logger()
 
-STATUSES: Final = range(200, 600)
-"""Statuses that can be passed back: those of a final answer (RFC 9110, section 15)."""
-
-_HOP_BY_HOP: Final = frozenset({b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
-"""Headers for one hop (RFC 9110, section 7.6.1), besides `Proxy-*` and those that `Connection` names."""
-
-_OUR_OWN: Final = frozenset({b"host", b"content-length", b"expect", HEADER.lower()})
-"""Headers that are made anew for the upstream; an expectation was met already (section 10.1.1)."""
-
-UNREACHABLE: Final = Problem(502, "The upstream gave no answer that could be passed on.")
-
 TOO_LATE: Final = Problem(504, "The upstream did not begin to answer in time.")
 
-
-class OpaqueResponse(proxyForInterface(IResponse, "original")):  # type: ignore[misc]  # a class that is made when it is run
-    """An answer without headers: treq finds nothing to decode and no cookie to keep."""
-
-    headers = property(lambda _: Headers())
+_SENSITIVE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+"""Headers that an answer to TRACE leaves out (RFC 9110, section 9.3.8)."""
 
 
-@implementer(IAgent)
-class FixedRequestAgent:
-    """The agent that treq uses: it keeps the caller's request and the upstream's answer verbatim.
-
-    treq by itself would write the URL anew, ask for gzip, decode the answer, and read its cookies.
-
-    Args:
-        agent: the agent that sends the request.
-        method: the method as the caller sent it.
-        uri: the whole URL, percent-encoded as the caller sent it.
-        headers: all headers except Host and those of the framing.
-
-    Attributes:
-        answer: the answer; None before it comes.
-    """
-
-    def __init__(self, agent: IAgent, method: bytes, uri: bytes, headers: Headers) -> None:
-        self._agent = agent
-        self._request = method, uri, headers
-        self.answer: IResponse | None = None
-
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        d: Deferred[IResponse] = self._agent.request(*self._request, bodyProducer)
-        return d.addCallback(self._keep)
-
-    def _keep(self, answer: IResponse) -> IResponse:
-        self.answer = answer
-        return cast("IResponse", OpaqueResponse(answer))
-
-
-class Forward:
-    """A request that is passed on, and its answer that is passed back.
-
-    Each goes as fast as the other side takes it.
+def forward(
+    request: ServedRequest,
+    target: Target,
+    *,
+    upstreams: "Asker",
+    clock: IReactorTime,
+    settings: "Settings",
+    timing: tuple[bytes, bytes],
+) -> Deferred[bytes]:
+    """Pass a request on, and its answer back.
 
     Args:
-        request: the request that is passed on. The upstream's answer gets one value more in its `Server-Timing`.
-        uri: the whole URL at the upstream.
-        agent: the agent that passes the request on.
+        request: the request. The upstream's answer gets one value more in its `Server-Timing`.
+        target: the place at the upstream.
+        upstreams: what passes it on.
         clock: the clock of the timeout.
-        timeout: seconds without any progress after which an upstream that has not begun to answer is given up. The time
-            that the client's own bytes take does not count.
+        settings: the timeout, and whether the client's `Host` is kept.
         timing: the `Server-Timing` header of this service.
 
-    Attributes:
-        sent: a Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it
-            fails with `Refused`, 502 or 504. If the answer breaks off, the client's connection is reset and the
-            Deferred never fires. Cancelling it closes the connection to the upstream.
+    Returns:
+        A Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it fails
+        with `Refused`, 502 or 504. If the answer breaks off, the client's connection is reset and the Deferred never
+        fires. Cancelling it closes the connection to the upstream.
+    """
+    request.setHeader(*timing)
+    if rules.forwards_left(request.method, _values(request, b"Max-Forwards")) == 0:
+        _close_body(request)
+        return succeed(_as_last(request).start(request))
+    return Forward(request, target, upstreams=upstreams, clock=clock, settings=settings, timing=timing).start()
+
+
+@implementer(IPushProducer)
+class Forward:
+    """A request that is passed on, and its answer that is passed back, each as fast as the other side takes it.
+
+    While the client is slow, the rest of the answer stays with the upstream. While nothing moves for as long as the
+    timeout, and it is the upstream that is waited for, the upstream is given up.
+
+    Args:
+        request: the request.
+        target: the place at the upstream.
+        upstreams: what passes it on.
+        clock: the clock of the timeout.
+        settings: the timeout, and whether the client's `Host` is kept.
+        timing: the `Server-Timing` header of this service.
     """
 
     def __init__(
         self,
         request: ServedRequest,
-        uri: bytes,
+        target: Target,
         *,
-        agent: IAgent,
+        upstreams: "Asker",
         clock: IReactorTime,
-        timeout: float,
+        settings: "Settings",
         timing: tuple[bytes, bytes],
     ) -> None:
-        self.sent: Deferred[bytes] = Deferred(self._cancelled)
-        request.setHeader(*timing)
         self._request = request
         self._timing = timing
+        self._upstreams = upstreams
         self._clock = clock
-        self._timeout = timeout
-        self._late = self._over = False
-        self._download: Download | None = None
-        self._agent = FixedRequestAgent(agent, request.method, uri, forwarded_headers(request))
+        self._timeout = settings.upstream_timeout
+        host = request.getHeader(b"Host") or b"" if settings.upstream_host == "keep" else b""
+        self._links = Links(origin(target.base), base_path(target.base), target.mount, host)
         self._body = _body(request, clock)
-        self._call = clock.callLater(timeout, self._expired)
-        self._ask(uri)
+        self._question = _question(request, target, host or self._links.origin.authority, self._body)
+        self._sent: Deferred[bytes] | None = None
+        self._asking: Upstream | None = None
+        self._trailers: tuple[Field, ...] = ()
+        self._begun = self._paused = self._ended = self._registered = self._tunnel = False
 
-    def _ask(self, uri: bytes) -> None:
+    def start(self) -> Deferred[bytes]:
+        """Ask the upstream."""
+        sent = self._sent = Deferred(lambda _: self._cancelled())
         if isinstance(self._body, StreamedBody):
             self._body.moved = self._moved
-        self._asked: Deferred[Any] = HTTPClient(self._agent).request(
-            self._request.method.decode("ascii"),
-            b"/".join(uri.split(b"/", 3)[:3]).decode("ascii"),
-            data=self._body,
-            allow_redirects=False,
-            unbuffered=True,
-            # treq would take the global reactor; it uses nothing of this clock except the time.
-            reactor=cast("Any", self._clock),
-        )
-        self._asked.addBoth(self._stopped).addCallback(self._begin).addErrback(self._failed)
+        self._call = self._clock.callLater(self._timeout, self._expired)
+        self._asking = self._upstreams.ask(self._question, self)
+        return sent
+
+    # The timeout.
 
     def _moved(self) -> None:
         if self._call.active():
             self._call.reset(self._timeout)
 
     def _expired(self) -> None:
-        if isinstance(self._body, StreamedBody) and self._body.starved:
+        starved = isinstance(self._body, StreamedBody) and self._body.starved
+        if starved or self._paused:
+            # The client is waited for, and has timeouts of its own.
             self._call = self._clock.callLater(self._timeout, self._expired)
-        else:
-            self._late = True
-            self._asked.cancel()
-
-    def _stopped(self, result: object) -> object:
-        if self._call.active():
-            self._call.cancel()
-        return result
-
-    def _begin(self, _: object) -> None:
-        answer = cast("IResponse", self._agent.answer)
-        if answer.code not in STATUSES:
-            answer.deliverBody(Closing())
-            raise ValueError(f"{answer.code} is not the status of a final answer")
-        _start(self._request, answer, self._timing)
-        self._download = Download(self._request, self.sent)
-        self._download.begin(answer)
-
-    def _failed(self, failure: Failure) -> None:
-        # The Deferred of a client that has left fires after its connection is lost.
-        if self._over or self._request.channel is None:
             return
-        reason = repr(failure.value)
-        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=request_id(self._request))
-        late = self._late or failure.check(ConnectTimeout)
-        self.sent.errback(Refused(TOO_LATE if late else UNREACHABLE))
+        seconds = f"{self._timeout:g} s"
+        self._give_up()
+        self.failed(UpstreamError(f"it sent nothing for {seconds}", late=True))
 
-    def _cancelled(self, _: object) -> None:
-        self._over = True
-        self._asked.cancel()
-        if self._download is not None:
-            self._download.stopProducing()
+    # The upstream's answer.
 
-
-class Closing(Protocol):
-    """A protocol that closes the connection of an unwanted answer."""
-
-    def connectionMade(self) -> None:
-        cast("IPushProducer", self.transport).stopProducing()
-
-
-@implementer(IPushProducer)
-class Download(Protocol):
-    """The body of an answer, passed to the client as fast as the client reads.
-
-    While the client is slow, the rest of the body stays with the upstream.
-
-    Args:
-        request: the client's request; the headers of its answer are set.
-        sent: a Deferred that fires with no bytes when the transport has taken the whole body.
-    """
-
-    def __init__(self, request: ServedRequest, sent: Deferred[bytes]) -> None:
-        self._request = request
-        self._sent = sent
-        self._paused = self._ended = self._registered = False
-
-    def begin(self, answer: IResponse) -> None:
-        """Take the body; send the headers before it, unless it is whole already."""
-        answer.deliverBody(self)
-        # Not before: taking the body resumes a producer that was paused until now.
-        if not self._ended:
+    def progressed(self) -> None:
+        self._moved()
+        if self._begun and not self._registered and not self._ended:
+            # The headers leave now, and not with a body that has not come.
             self._request.write(b"")
-            self._registered = True
-            self._request.registerProducer(self, streaming=True)
+            self._register()
 
-    def dataReceived(self, data: bytes) -> None:
-        if not self._ended:
-            self._request.write(data)
+    def interim(self, head: "Head") -> None:
+        """Pass an interim response on, unless it answers an expectation that was met here (RFC 9110, section 15.2)."""
+        if head.status == 100 or self._request.clientproto == b"HTTP/1.0":  # noqa: PLR2004  # Continue
+            return
+        headers = Headers()
+        for name, value in self._passed_back(head):
+            headers.addRawHeader(name, value)
+        status = b"%d" % head.status
+        self._request.channel.writeHeaders(b"HTTP/1.1", status, head.reason or _phrase(head.status), headers)
+        _flush(self._request)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """End as the upstream did.
+    def began(self, head: "Head") -> None:
+        self._begun = True
+        request, headers = self._request, self._request.responseHeaders
+        request.setResponseCode(head.status, head.reason)
+        request.defaultContentType = None  # an answer without a Content-Type stays without one
+        # The id of the answer stays ours, and so does what its origin may read: an upstream may have its own.
+        kept = {HEADER.lower(), *(OURS if headers.hasHeader(b"Access-Control-Allow-Origin") else ())}
+        fields = [field for field in self._passed_back(head) if field[0].lower() not in kept]
+        fields += [(b"Vary", value) for value in headers.getRawHeaders(b"Vary", [])]
+        for name in {b"Server", self._timing[0], *(name for name, _ in fields)}:
+            headers.removeHeader(name)
+        for name, value in fields:
+            headers.addRawHeader(name, value)
+        headers.addRawHeader(*self._timing)
+        upgrade = head.values(b"upgrade")
+        if head.status in (SWITCHING, 426) and upgrade and request.clientproto == b"HTTP/1.1":
+            headers.setRawHeaders(b"Upgrade", upgrade)
+            headers.addRawHeader(b"Connection", b"Upgrade")
+        if head.status == SWITCHING:
+            self._switch(head)
 
-        An answer without any framing ends with its connection (RFC 9112, section 6.3).
-        """
-        if self._ended:
+    def came(self, data: bytes) -> None:
+        self._request.write(data)
+
+    def ended(self, trailers: "tuple[Field, ...]") -> None:
+        self._asking = None
+        self._stop_timeout()
+        self._ended = True
+        self._trailers = trailers
+        if not self._paused:
+            self._finish()
+
+    def failed(self, error: UpstreamError) -> None:
+        """Refuse the request, or break off an answer that has begun."""
+        self._asking = None
+        self._stop_timeout()
+        # The Deferred of a client that has left fires after its connection is lost.
+        if self._sent is None or self._request.channel is None:
             return
         self._ended = True
-        if not reason.check(ResponseDone, PotentialDataLoss):
+        reason = f"{error} ({error.detail})" if error.detail else str(error)
+        if self._begun:
+            log.warn(
+                "an answer of an upstream broke off: {reason}", reason=reason, request_id=request_id(self._request)
+            )
             self._break_off()
-        elif not self._paused:
-            self._finish()
+            return
+        log.warn("no answer from an upstream: {reason}", reason=reason, request_id=request_id(self._request))
+        sent, self._sent = self._sent, None
+        sent.errback(Refused(TOO_LATE if error.late else _unreachable(str(error))))
+
+    def _passed_back(self, head: "Head") -> "list[Field]":
+        """Return the headers of a response that are passed back, mapped to the client's paths.
+
+        A 204 and an interim response have no length (RFC 9110, section 8.6).
+        """
+        without = {b"content-length"} if head.status == 204 or head.status < 200 else set()  # noqa: PLR2004
+        kept = rules.end_to_end(head.fields, head.tokens(b"connection"), without)
+        return [(name, self._links.header(name, value)) for name, value in kept]
+
+    # The client.
 
     def pauseProducing(self) -> None:
         self._paused = True
-        self._upstream.pauseProducing()
+        if self._asking is not None:
+            self._asking.pause()
 
     def resumeProducing(self) -> None:
         self._paused = False
+        self._moved()
         if self._ended:
             self._finish()
-        else:
-            self._upstream.resumeProducing()
+        elif self._asking is not None:
+            self._asking.resume()
 
     def stopProducing(self) -> None:
         """Close the connection to the upstream: the client has left."""
-        self._unregister()
-        if not self._ended:
-            self._ended = True
-            self._upstream.stopProducing()
+        self._cancelled()
 
-    @property
-    def _upstream(self) -> IPushProducer:
-        return cast("IPushProducer", self.transport)
+    def _register(self) -> None:
+        self._registered = True
+        self._request.registerProducer(self, streaming=True)
 
     def _finish(self) -> None:
+        sent, self._sent = self._sent, None
+        if sent is None:
+            return
         self._unregister()
-        self._sent.callback(b"")
+        if self._trailers and not self._tunnel:
+            _send_trailers(self._request, rules.trailers(self._trailers))
+        sent.callback(b"")
 
     def _break_off(self) -> None:
+        self._sent = None
         self._request.broken = True
         self._unregister()
         abort(self._request)
+
+    def _cancelled(self) -> None:
+        self._sent = None
+        self._ended = True
+        self._stop_timeout()
+        self._unregister()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+
+    def _stop_timeout(self) -> None:
+        if self._call.active():
+            self._call.cancel()
+        if isinstance(self._body, StreamedBody):
+            # The bound method knows this object, and the request: they would be a cycle.
+            self._body.moved = None
 
     def _unregister(self) -> None:
         # A client that has left has taken the channel with it.
@@ -263,42 +275,145 @@ class Download(Protocol):
             self._request.unregisterProducer()
         self._registered = False
 
+    # The other protocol, behind a 101.
 
-def forwarded_headers(request: ServedRequest) -> Headers:
-    """Return the headers that a request is passed on with, and its id.
+    def _switch(self, head: "Head") -> None:
+        """Pass bytes on both ways from now on, without a timeout: such a connection may be silent."""
+        self._tunnel = True
+        self._stop_timeout()
+        request, asking = self._request, cast("Upstream", self._asking)
+        request.channel.writeHeaders(
+            b"HTTP/1.1", b"101", head.reason or b"Switching Protocols", request.responseHeaders
+        )
+        request.startedWriting = 1
+        _flush(request)
+        self._register()
+        if (keep_alive := getattr(request.transport, "setTcpKeepAlive", None)) is not None:
+            # A client that has vanished is noticed by the system alone.
+            keep_alive(1)
+        asking.tunnel(TunnelSource(request.channel))
+        request.channel.open_tunnel(asking.write)
 
-    The agent adds Host and the framing.
+
+@implementer(IPushProducer)
+class TunnelSource:
+    """The client's connection behind a 101, as the producer of the bytes for the upstream.
+
+    Args:
+        channel: the connection, which can be held and released.
     """
-    headers = Headers(dict(_kept(request.requestHeaders, _OUR_OWN)))
-    if given := request_id(request):
-        headers.addRawHeader(HEADER, given.encode("ascii"))
-    headers.addRawHeader(b"Via", request.clientproto.removeprefix(b"HTTP/") + b" latebin")
-    return headers
+
+    def __init__(self, channel: Any) -> None:  # noqa: ANN401  # a channel with `open_tunnel`
+        self._channel = channel
+
+    def pauseProducing(self) -> None:
+        self._channel.hold()
+
+    def resumeProducing(self) -> None:
+        self._channel.release()
+
+    def stopProducing(self) -> None:
+        """Do nothing: that the upstream is gone comes another way."""
 
 
-def _start(request: ServedRequest, answer: IResponse, timing: tuple[bytes, bytes]) -> None:
-    request.setResponseCode(answer.code)
-    request.defaultContentType = None  # an answer without a Content-Type stays without one
-    headers = request.responseHeaders
-    for name in (b"Server", timing[0]):
-        headers.removeHeader(name)
-    # The id of the answer stays ours: an upstream may return an id of its own.
-    shared = headers.hasHeader(b"Access-Control-Allow-Origin")
-    varies = headers.getRawHeaders(b"Vary", [])
-    for name, values in _kept(answer.headers, {HEADER.lower(), *(OURS if shared else ())}):
-        headers.setRawHeaders(name, [*values, *varies] if name.lower() == b"vary" else values)
-    headers.addRawHeader(*timing)
-    if answer.length is not UNKNOWN_LENGTH and request.method != b"HEAD" and answer.code not in NO_BODY_CODES:
-        headers.setRawHeaders(b"Content-Length", [b"%d" % answer.length])
+def _unreachable(reason: str) -> Problem:
+    return Problem(502, f"The upstream gave no answer that can be passed on: {reason}.")
 
 
-def _kept(headers: Headers, others: Collection[bytes] = ()) -> Iterator[tuple[bytes, list[bytes]]]:
-    """Leave out the headers of one hop, the parameters, and some others, in lower case."""
-    named = b",".join(headers.getRawHeaders(b"Connection", [])).lower().split(b",")
-    dropped = _HOP_BY_HOP.union(others, (name.strip() for name in named))
-    for name, values in headers.getAllRawHeaders():
-        if name.lower() not in dropped and not name.lower().startswith((b"proxy-", PREFIX.encode("ascii"))):
-            yield name, list(values)
+def _question(request: ServedRequest, target: Target, host: bytes, body: IBodyProducer | None) -> Question:
+    """Make the request for the upstream: the client's, with a `Host`, an id and a `Via` of its own."""
+    given = request.requestHeaders
+    named = rules.tokens(_values(request, b"Connection"))
+    all_fields = ((name, value) for name, values in given.getAllRawHeaders() for value in values)
+    left = rules.forwards_left(request.method, _values(request, b"Max-Forwards"))
+    fields = [(b"Host", host), *rules.end_to_end(all_fields, named, rules.MADE_ANEW)]
+    if left is not None:
+        fields = [(n, v) for n, v in fields if n.lower() != b"max-forwards"] + [(b"Max-Forwards", b"%d" % (left - 1))]
+    if identity := request_id(request):
+        fields.append((HEADER, identity.encode("ascii")))
+    fields = _one_cookie(fields)
+    fields.append((b"Via", request.clientproto.removeprefix(b"HTTP/") + b" latebin"))
+    takes = b"trailers" in rules.tokens(_values(request, b"TE"))
+    return Question(target.upstream, request.method, target.path, tuple(fields), body, asked_upgrade(request), te=takes)
+
+
+def _one_cookie(fields: "list[Field]") -> "list[Field]":
+    """Join the cookies that HTTP/2 may send in several fields (RFC 9113, section 8.2.3)."""
+    cookies = [value for name, value in fields if name.lower() == b"cookie"]
+    if len(cookies) < 2:  # noqa: PLR2004  # more than one
+        return fields
+    return [field for field in fields if field[0].lower() != b"cookie"] + [(b"Cookie", b"; ".join(cookies))]
+
+
+def asked_upgrade(request: ServedRequest) -> bytes:
+    """Return the protocols that a request asks its upstream to switch to; empty for none.
+
+    A request of HTTP/1.0, or with a body, asks for none (RFC 9110, section 7.8).
+    """
+    # Under a plain `Site` the body is Twisted's own file.
+    if request.clientproto != b"HTTP/1.1" or getattr(request.content, "announced", None) != 0:
+        return b""
+    return rules.asked_upgrade(_values(request, b"Connection"), _values(request, b"Upgrade"))
+
+
+def refuse_unforwardable(request: ServedRequest) -> None:
+    """Refuse a request that no upstream can be asked.
+
+    Raises:
+        Refused: 501, it asks for a tunnel, or for an upgrade that this connection cannot make.
+    """
+    if request.method == b"CONNECT":
+        raise Refused(Problem(501, "CONNECT asks for a tunnel, and an upstream is no forward proxy."))
+    if asked_upgrade(request) and not hasattr(request.channel, "open_tunnel"):
+        raise Refused(
+            Problem(501, "Twisted's own connection passes no upgrade on.", accepted="latebin serve --stack tuned")
+        )
+
+
+def _as_last(request: ServedRequest) -> Reply:
+    """Answer OPTIONS or TRACE here, as the last recipient (RFC 9110, section 7.6.2)."""
+    if request.method == b"OPTIONS":
+        return Reply(204, ((b"Allow", b"OPTIONS, TRACE"),))
+    lines = [b"%b %b %b" % (request.method, request.uri, request.clientproto)]
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        lines += [b"%b: %b" % (name, value) for value in values if name.lower() not in _SENSITIVE]
+    body = b"\r\n".join([*lines, b"", b""])
+    described = (b"Content-Type", b"message/http"), (b"Content-Length", b"%d" % len(body))
+    return Reply(200, (*described, (b"Cache-Control", b"no-store"), (b"X-Content-Type-Options", b"nosniff")), body)
+
+
+def _send_trailers(request: ServedRequest, trailers: "list[Field]") -> None:
+    """End a body with trailers, for a client that asked for them (RFC 9110, section 6.5)."""
+    if not trailers or b"trailers" not in rules.tokens(_values(request, b"TE")):
+        return
+    send: Callable[[list[Field]], object] | None = getattr(request.channel, "send_trailers", None)
+    if send is not None:
+        send(trailers)
+    elif request.chunked:
+        fields = b"".join(b"%b: %b\r\n" % field for field in trailers)
+        request.channel.writeSequence([b"0\r\n", fields, b"\r\n"])
+        # The last chunk is written; Twisted's request would write another.
+        request.chunked = 0
+
+
+def _values(request: ServedRequest, name: bytes) -> list[bytes]:
+    return list(request.requestHeaders.getRawHeaders(name, []))
+
+
+def _phrase(status: int) -> bytes:
+    return {102: b"Processing", 103: b"Early Hints"}.get(status, b"Interim")
+
+
+def _flush(request: ServedRequest) -> None:
+    """Let headers leave that no `write` of the request has written."""
+    flush: Callable[[], object] | None = getattr(request.channel, "flush", None)
+    if flush is not None:
+        flush()
+
+
+def _close_body(request: ServedRequest) -> None:
+    if isinstance(request.content, StreamedBody):
+        request.content.close()
 
 
 def _body(request: ServedRequest, clock: IReactorTime) -> IBodyProducer | None:
@@ -313,4 +428,6 @@ def _body(request: ServedRequest, clock: IReactorTime) -> IBodyProducer | None:
     if not content.tell():
         return None
     content.seek(0)
+    from twisted.web.client import FileBodyProducer  # noqa: PLC0415  # for Twisted's own requests
+
     return FileBodyProducer(content, Cooperator(scheduler=lambda call: clock.callLater(0, call)))

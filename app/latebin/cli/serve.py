@@ -21,7 +21,7 @@ from latebin.core.http.control_access import MODES
 from latebin.core.http.upstream_url import parse as parse_upstream
 from latebin.core.language import size
 from latebin.core.scenarios import BUILT_IN
-from latebin.core.settings import LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, OPTION, STACKS, Settings
+from latebin.core.settings import HOSTS, LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, OPTION, STACKS, Settings
 from latebin.overrides.stack import choose
 from latebin.server.machine import (
     FOR_EACH_CORE,
@@ -44,6 +44,10 @@ class HostType(click.ParamType[str]):
         if not value:
             self.fail("'' is not an address; 0.0.0.0 is all of them.", param, ctx)
         return str(value)
+
+
+READABLE: Final = click.Path(exists=True, dir_okay=False)
+"""A file that is there."""
 
 
 class EndpointType(click.ParamType[str]):
@@ -103,6 +107,18 @@ class UpstreamType(click.ParamType[tuple[str, str]]):
             self.fail(f"Invalid upstream {value!r}: {error}.", param, ctx)
 
 
+class UpstreamFileType(click.ParamType[tuple[str, str]]):
+    """NAME=FILE: an upstream and a file for it."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, _, path = str(value).partition("=")
+        if not name or not path:
+            self.fail(f"{value!r} is not NAME=FILE such as api=client.pem.", param, ctx)
+        return name, str(READABLE.convert(path, param, ctx))
+
+
 class NetworkType(click.ParamType[networks.Network]):
     """The machines of a network, or a single one."""
 
@@ -143,6 +159,7 @@ KINDS: Final = {
     "control": Kind(click.Choice(MODES)),
     "duration": DURATION,
     "endpoint": Kind(EndpointType()),
+    "file": Kind(READABLE, lambda path: path),
     "host": Kind(HostType()),
     "log buffer": Kind(SizeType(MIN_LOG_BUFFER, MAX_LOG_BUFFER), size.render),
     "log format": Kind(click.Choice(LOG_FORMATS)),
@@ -156,6 +173,8 @@ KINDS: Final = {
     "stack": Kind(click.Choice(STACKS)),
     "trace": TRACE,
     "upstream": Kind(UpstreamType()),
+    "upstream file": Kind(UpstreamFileType()),
+    "upstream host": Kind(click.Choice(HOSTS)),
     "workers": Kind(WorkersType()),
 }
 """The kinds of settings, as `latebin.core.settings.Option` names them."""
@@ -185,7 +204,8 @@ def serve_command(context: click.Context, /, **chosen: Any) -> None:
     `latebin docs settings` has more on every option.
     """
     chosen["listen"] = _listen(context)
-    chosen["upstreams"] = _upstreams(chosen["upstreams"])
+    chosen["upstreams"] = _by_names("--upstream", chosen["upstreams"])
+    chosen["upstream_certs"] = _by_names("--upstream-cert", chosen["upstream_certs"])
     chosen["traces"] = named(chosen["traces"])
     chosen["scenarios"] = scenarios.given(chosen.pop("scenario"), chosen.pop("scenarios"))
     chosen["control_token"] = _token(chosen.pop("control_token_file"))
@@ -195,6 +215,7 @@ def serve_command(context: click.Context, /, **chosen: Any) -> None:
         raise click.UsageError(str(error)) from error
     _check_scenarios(settings)
     _check_endpoints(context, settings)
+    _check_certificates(settings)
     _run(settings)
 
 
@@ -225,11 +246,11 @@ def _token(path: Path | None) -> str | None:
     return token
 
 
-def _upstreams(given: Collection[tuple[str, str]]) -> dict[str, str]:
-    upstreams = dict(given)
-    if len(upstreams) < len(given):
-        raise click.UsageError("--upstream takes each name once")
-    return upstreams
+def _by_names(flag: str, given: Collection[tuple[str, str]]) -> dict[str, str]:
+    named = dict(given)
+    if len(named) < len(given):
+        raise click.UsageError(f"{flag} takes each name once")
+    return named
 
 
 def _check_endpoints(context: click.Context, settings: Settings) -> None:
@@ -239,6 +260,20 @@ def _check_endpoints(context: click.Context, settings: Settings) -> None:
                 stack = choose(settings.stack)
                 stack.prepare(settings)
                 option.type.check(stack.reactor(), value, option, context)
+
+
+def _check_certificates(settings: Settings) -> None:
+    """Refuse files that TLS cannot use for an upstream."""
+    if settings.upstream_ca is None and not settings.upstream_certs:
+        return
+    choose(settings.stack).prepare(settings)
+    from latebin.answers.upstream_tls import context  # noqa: PLC0415  # for upstreams of HTTPS
+
+    for name in settings.upstreams:
+        try:
+            context(settings, name)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:

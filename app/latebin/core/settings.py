@@ -15,6 +15,8 @@ LOG_FORMATS: Final = ("text", "json")
 
 STACKS: Final = ("stock", "tuned")
 
+HOSTS: Final = ("own", "keep")
+
 MIN_LOG_BUFFER: Final = 64 * 1024
 
 MAX_LOG_BUFFER: Final = 1024**3
@@ -70,7 +72,23 @@ class Settings:
     upstreams: Mapping[str, str] = _option(
         attrs.Factory(dict), "upstream", "Pass requests under /via/NAME on to URL, late.", "--upstream"
     )
-    upstream_timeout: float = _option(30.0, "duration", "How long an upstream may take to begin its answer.")
+    upstream_timeout: float = _option(30.0, "duration", "How long an upstream may be silent, before and in its answer.")
+    upstream_host: str = _option(
+        "own",
+        "upstream host",
+        "Host that an upstream gets: its own, or keep for the client's.",
+        validator=attrs.validators.in_(HOSTS),
+    )
+    upstream_ca: str | None = _option(
+        None, "file", "File of certificates to trust for upstreams, besides those of the system."
+    )
+    upstream_certs: Mapping[str, str] = _option(
+        attrs.Factory(dict),
+        "upstream file",
+        "File with the client certificate for an upstream, and its key.",
+        "--upstream-cert",
+    )
+    upstream_insecure: tuple[str, ...] = _option((), "name", "Upstream whose certificate is not checked.")
     max_body: int = _option(16 * 1024**2, "size", "Largest body of a request or an answer.")
     header_timeout: float = _option(20.0, "duration", "How long the headers of a request may take to arrive.")
     body_timeout: float = _option(60.0, "duration", "How long each 64 kB of a body may take to arrive.")
@@ -130,7 +148,8 @@ class Settings:
         It may be for an upstream, and for an endpoint that is not plain TCP or a UNIX socket.
         """
         endpoints = *self.listen, *self.admin_listen, *(endpoint for _, endpoint in self.scenario_listen)
-        return not all(map(_PLAIN.match, endpoints)) or any(url.startswith("https:") for url in self.upstreams.values())
+        secure = self.upstream_ca is not None or any(url.startswith("https:") for url in self.upstreams.values())
+        return secure or not all(map(_PLAIN.match, endpoints))
 
     def __attrs_post_init__(self) -> None:
         if not self.keep_alive_timeout:
@@ -138,7 +157,14 @@ class Settings:
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")
+        self._check_upstreams()
         shared = self.workers > 1 and [each for each in (*self.listen, *self.admin_listen) if "unix:" in each]
         if self.stack == "stock" and shared:
             # Twisted's own port of such a socket removes its path, though others still accept on it.
             raise ValueError(f"several workers cannot share {shared[0]} on the stock stack: take tuned, or one worker")
+
+    def _check_upstreams(self) -> None:
+        for flag, names in (("--upstream-cert", self.upstream_certs), ("--upstream-insecure", self.upstream_insecure)):
+            for name in names:
+                if not self.upstreams.get(name, "").startswith("https:"):
+                    raise ValueError(f"{flag}: there is no --upstream {name}=https://...")

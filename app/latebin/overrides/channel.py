@@ -7,6 +7,7 @@ there (twisted#4688), and reads addresses and TLS state anew for each request.
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.protocol import connectionDone
 from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 
@@ -14,7 +15,10 @@ from latebin.core.http.request_head import OLDER
 from latebin.overrides.channel_head import HeadChannel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IAddress, IPushProducer
+    from twisted.python.failure import Failure
 
 
 class Channel(HeadChannel):
@@ -28,6 +32,7 @@ class Channel(HeadChannel):
     _peer: "IAddress | None" = None
     _held = False
     _answered: HTTPRequest | None = None
+    _tunnel: "Callable[[bytes], object] | None" = None
 
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
@@ -109,6 +114,36 @@ class Channel(HeadChannel):
         super().resumeProducing()
         if self._held:
             self._networkProducer.pauseProducing()
+        elif self._tunnel is not None:
+            self._networkProducer.resumeProducing()
+
+    def open_tunnel(self, receiver: "Callable[[bytes], object]") -> None:
+        """Pass all bytes of the client on from now on, those too that came behind its request.
+
+        The request stays the connection's last, and its answer has the bytes of the other direction (RFC 9110, section
+        7.8).
+
+        Args:
+            receiver: a function that takes the bytes.
+        """
+        self._tunnel, self.persistent = receiver, False
+        came = b"".join(self._dataBuffer)
+        self._dataBuffer.clear()
+        if came:
+            receiver(came)
+        if not self._held:
+            self._networkProducer.resumeProducing()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel(data)
+        else:
+            super().rawDataReceived(data)
+
+    def connectionLost(self, reason: "Failure" = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._tunnel is not None:
+            self._tunnel = None
 
     def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None:  # noqa: FBT001  # an interface
         # The transport asks for a pause once: a producer that is registered later would miss it.

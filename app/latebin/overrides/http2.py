@@ -123,6 +123,7 @@ class Stream(H2Stream):
         unsent: what was written and is not sent.
         queued: bytes of that.
         ending: whether nothing more will be written.
+        trailers: the fields that end the answer (RFC 9113, section 8.1); empty for none.
     """
 
     producer: "IPushProducer | None"
@@ -131,6 +132,7 @@ class Stream(H2Stream):
         self.unsent: deque[bytes] = deque()
         self.queued = 0
         self.ending = False
+        self.trailers: list[tuple[bytes, bytes]] = []
         super().__init__(number, connection, headers, connection.requestFactory, connection.site, connection.factory)
 
     @property
@@ -142,6 +144,10 @@ class Stream(H2Stream):
     def piece(self) -> int:
         """Bytes that a producer is to write at once."""
         return PIECE
+
+    def send_trailers(self, trailers: list[tuple[bytes, bytes]]) -> None:
+        """End the answer with trailers, behind all that is written."""
+        self.trailers = [(name.lower(), value) for name, value in trailers]
 
     def take(self, most: int) -> bytes:
         """Remove what is sent next."""
@@ -576,7 +582,7 @@ class HTTP2Channel(H2Connection):
             data = stream.take(min(window, PIECE))
             self._written -= len(data)
             self._taken += len(data)
-            last = stream.ending and not stream.unsent and number not in self.conn.broken
+            last = stream.ending and not stream.unsent and number not in self.conn.broken and not stream.trailers
             self.conn.send_data(number, data, end_stream=last)
             self.resetTimeout()
             if last:
@@ -586,7 +592,10 @@ class HTTP2Channel(H2Connection):
             self._ready[number] = stream
         elif stream.ending:
             self.resetTimeout()
-            self.conn.end_stream(number)
+            if stream.trailers and number not in self.conn.broken:
+                self.conn.send_headers(number, stream.trailers, end_stream=True)
+            else:
+                self.conn.end_stream(number)
             self._finish(number)
         else:
             stream.go_on()

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem
 
+SWITCHING: Final = 101
+
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 # As numbers: bytes are asked for a number first, and fail, which takes ten times as long as to find one.
@@ -280,5 +282,10 @@ class Request(LeanRequest):
         if isinstance(reason.value, EndedError) and self.end == "left":
             self.end = reason.value.end
         super().connectionLost(reason)
-        if self.site is not None and not self.finished:
+        if self.site is None or self.finished:
+            return
+        if self.code == SWITCHING and self.end == "left":
+            # Either side may end what came after a 101: the answer is whole.
+            self.site.log(self)
+        else:
             cast("Host", self.site).left(self)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
         IStreamServerEndpoint,
     )
     from twisted.internet.tcp import Port
-    from twisted.web.iweb import IAgent
     from twisted.web.resource import IResource
     from twisted.web.server import Request
 
@@ -62,7 +61,6 @@ class Stack:
             the site watches from outside.
         request: gives the class of a request.
         klein: gives the function that makes a resource of a Klein application.
-        agent: gives the function that makes, on a reactor, the agent by which `/via` passes requests on.
         ports: gives the ways to listen.
         reactor: gives the reactor of the process; installs it if none is installed.
         prepare: spares the process imports that its settings do not need, as long as Twisted is not imported.
@@ -71,7 +69,6 @@ class Stack:
     protocol: "Callable[[], Callable[[], IProtocol] | None]"
     request: "Callable[[], type[Request]]"
     klein: "Callable[[], Callable[[Klein], IResource]]"
-    agent: "Callable[[], Callable[[Any], IAgent]]"
     ports: Callable[[], Listening]
     reactor: "Callable[[], ReactorBase]"
     prepare: Callable[[Settings], None]
@@ -87,12 +84,6 @@ def _stock_klein() -> "Callable[[Klein], IResource]":
     from klein import Klein  # noqa: PLC0415
 
     return Klein.resource
-
-
-def _stock_agent() -> "Callable[[Any], IAgent]":
-    from twisted.web.client import Agent, HTTPConnectionPool  # noqa: PLC0415
-
-    return lambda reactor: Agent(reactor, pool=HTTPConnectionPool(reactor))
 
 
 def _stock_reactor() -> "ReactorBase":
@@ -120,12 +111,6 @@ def _tuned_klein() -> "Callable[[Klein], IResource]":
     return TidyKleinResource
 
 
-def _tuned_agent() -> "Callable[[Any], IAgent]":
-    from latebin.overrides.agent import outgoing  # noqa: PLC0415
-
-    return outgoing
-
-
 def _tuned_ports() -> Listening:
     from latebin.overrides.ports import TunedListening  # noqa: PLC0415
 
@@ -142,7 +127,6 @@ STOCK: Final = Stack(
     protocol=lambda: None,
     request=_stock_request,
     klein=_stock_klein,
-    agent=_stock_agent,
     ports=StockListening,
     reactor=_stock_reactor,
     prepare=lambda _: None,
@@ -153,7 +137,6 @@ TUNED: Final = Stack(
     protocol=_tuned_protocol,
     request=_tuned_request,
     klein=_tuned_klein,
-    agent=_tuned_agent,
     ports=_tuned_ports,
     reactor=_tuned_reactor,
     prepare=lambda settings: imports.prepare(secure=settings.secure),

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         IStreamServerEndpoint,
     )
 
+    from latebin.answers.upstreams import Upstreams
     from latebin.site.root import Root
 
 log = Logger()
@@ -184,8 +185,15 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
 def _factory(
     settings: Settings, reactor: object, counters: SharedCounters | None = None, worker: int = 0
 ) -> ServiceSite:
-    agent = choose(settings.stack).agent()(reactor) if settings.upstreams else None
-    return site(settings, _steady(reactor), agent, counters, worker)
+    return site(settings, _steady(reactor), _upstreams(settings, reactor), counters, worker)
+
+
+def _upstreams(settings: Settings, reactor: object) -> "Upstreams | None":
+    if not settings.upstreams:
+        return None
+    from latebin.answers.upstreams import Upstreams  # noqa: PLC0415  # for services that have upstreams
+
+    return Upstreams(reactor, settings)
 
 
 def _steady(reactor: object) -> "IReactorTime":

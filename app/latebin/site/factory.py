@@ -2,13 +2,12 @@
 
 from secrets import token_hex
 from tempfile import SpooledTemporaryFile
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
 from twisted.protocols.policies import WrappingFactory
 from twisted.web import server
-from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, getChildForRequest
 
 from latebin.answers.interfaces import BodySink, ServedRequest
@@ -27,6 +26,9 @@ from latebin.site.root import AdminRoot, Root, ScenarioRoot, root
 from latebin.telemetry.access import AccessLog
 from latebin.telemetry.counters import SharedCounters
 from latebin.timing.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from latebin.answers.upstreams import Asker
 
 KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
 """The paths below which the body of a request is read."""
@@ -210,7 +212,7 @@ def _read_head(request: ServedRequest) -> None:
 def site(
     settings: Settings,
     clock: IReactorTime,
-    agent: IAgent | None = None,
+    upstreams: "Asker | None" = None,
     counters: SharedCounters | None = None,
     worker: int = 0,
 ) -> ServiceSite:
@@ -219,11 +221,11 @@ def site(
     Args:
         settings: what the operator chose.
         clock: where every delay comes from.
-        agent: what requests are passed on through, if there is somewhere to pass them on to.
+        upstreams: passes requests on, for a service that has upstreams.
         counters: where all workers count; without it, this process is the only one.
         worker: which of them this is.
     """
-    return make_site(root(settings, clock, agent, counters, worker), clock, settings)
+    return make_site(root(settings, clock, upstreams, counters, worker), clock, settings)
 
 
 def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> ServiceSite:

@@ -1,9 +1,8 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the common pages."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.iweb import IAgent
 from twisted.web.resource import IResource, Resource
 
 from latebin.answers.interfaces import ServedRequest
@@ -28,6 +27,9 @@ from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.metrics import Metrics
 from latebin.timing.activity import Activity
 from latebin.timing.budget import TurnBudget
+
+if TYPE_CHECKING:
+    from latebin.answers.upstreams import Asker
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -245,7 +247,7 @@ def _gate(settings: Settings) -> Gate:
 def root(
     settings: Settings,
     clock: IReactorTime,
-    agent: IAgent | None = None,
+    upstreams: "Asker | None" = None,
     counters: SharedCounters | None = None,
     worker: int = 0,
 ) -> Root:
@@ -253,7 +255,8 @@ def root(
     capacity = Capacity(settings.max_pending)
     scenarios, budget = Scenarios(settings), TurnBudget(clock)
     klein, resource = (
-        Service(clock, settings, agent=agent, capacity=capacity, scenarios=scenarios, budget=budget) for _ in range(2)
+        Service(clock, settings, upstreams=upstreams, capacity=capacity, scenarios=scenarios, budget=budget)
+        for _ in range(2)
     )
     return Root(klein, resource, settings, counters, worker)
 

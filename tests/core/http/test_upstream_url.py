@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.core.http.upstream_url import mounted, parse, streams, target
+from latebin.core.http.upstream_url import mounted, origin, parse, streams, target
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,11 @@ from latebin.core.http.upstream_url import mounted, parse, streams, target
         ("a-b_c.1=https://shop.example/v2/", ("a-b_c.1", "https://shop.example/v2")),
         ("six=http://[::1]:80/", ("six", "http://[::1]:80")),
         ("x=http://under_score/a%20b/c;d=1", ("x", "http://under_score/a%20b/c;d=1")),
+        ("x=http://-a--b-.example.:80", ("x", "http://-a--b-.example.:80")),
+        (f"x=http://{'l' * 70}", ("x", f"http://{'l' * 70}")),
+        ("x=http://[fe80::1%25eth0]:80", ("x", "http://[fe80::1%25eth0]:80")),
+        ("x=http://Hö.example/a", ("x", "http://xn--h-1ga.example/a")),
+        ("x=unix:/run/app.sock", ("x", "http+unix://%2Frun%2Fapp.sock")),
     ],
 )
 def test_parse(text: str, expected: tuple[str, str]) -> None:
@@ -46,7 +51,9 @@ def test_parse(text: str, expected: tuple[str, str]) -> None:
         "a=http://host/a b",
         "a=http://host/%zz",
         "a=http://host\r\n",
-        "a=http://hö.example",
+        "a=http://[::1%25]",
+        "a=unix:app.sock",
+        "a=unix:/",
     ],
 )
 def test_parse_refuses(text: str) -> None:
@@ -55,20 +62,46 @@ def test_parse_refuses(text: str) -> None:
         parse(text)
 
 
+def test_parse_refuses_no_domain() -> None:
+    """A host in other letters is refused with the reason when it cannot be a domain name."""
+    with pytest.raises(ValueError, match="not a domain name"):
+        parse("a=http://☃️‍.example")
+    with pytest.raises(ValueError, match="at most 255"):
+        parse(f"a=http://{'l' * 256}")
+
+
+@pytest.mark.parametrize(
+    ("base", "authority", "host", "port"),
+    [
+        ("http://a_b/c", b"a_b", "a_b", 80),
+        ("https://a.", b"a.", "a.", 443),
+        ("http://[::1]:8080", b"[::1]:8080", "::1", 8080),
+        ("http://[fe80::1%25lo]:80", b"[fe80::1]:80", "fe80::1%lo", 80),
+        ("http+unix://%2Frun%2Fapp.sock", b"localhost", "localhost", 80),
+    ],
+)
+def test_origin(base: str, authority: bytes, host: str, port: int) -> None:
+    """A server has a Host for its requests, a name or address to connect to, and a port."""
+    found = origin(base)
+    assert (found.authority, found.host, found.port) == (authority, host, port)
+    assert found.secure == base.startswith("https")
+    assert found.socket == ("/run/app.sock" if "unix" in base else "")
+
+
 @pytest.mark.parametrize(
     ("base", "uri", "expected"),
     [
-        ("http://h:1", b"/via/a", b"http://h:1/"),
-        ("http://h:1", b"/via/a/", b"http://h:1/"),
-        ("http://h:1", b"/raw/via/a/b?c=%2F&d", b"http://h:1/b?c=%2F&d"),
-        ("http://h:1", b"/via/a?", b"http://h:1/?"),
-        ("http://h:1/v2", b"/via/a", b"http://h:1/v2"),
-        ("http://h:1/v2", b"/via/a/", b"http://h:1/v2/"),
-        ("http://h:1/v2", b"/%76ia/a/via/b%2fc%20/%FF;x", b"http://h:1/v2/via/b%2fc%20/%FF;x"),
-        ("http://h:1", b"/via/a//evil.example/", b"http://h:1//evil.example/"),
-        ("http://h:1", b"/via/a/@evil.example:80/", b"http://h:1/@evil.example:80/"),
-        ("http://h:1", b"/via/a/%0d%0aHost:%20evil", b"http://h:1/%0d%0aHost:%20evil"),
-        ("http://h:1", b"/via/a/..b/c../...?../..", b"http://h:1/..b/c../...?../.."),
+        ("http://h:1", b"/via/a", b"/"),
+        ("http://h:1", b"/via/a/", b"/"),
+        ("http://h:1", b"/raw/via/a/b?c=%2F&d", b"/b?c=%2F&d"),
+        ("http://h:1", b"/via/a?", b"/?"),
+        ("http://h:1/v2", b"/via/a", b"/v2"),
+        ("http://h:1/v2", b"/via/a/", b"/v2/"),
+        ("http://h:1/v2", b"/%76ia/a/via/b%2fc%20/%FF;x", b"/v2/via/b%2fc%20/%FF;x"),
+        ("http://h:1", b"/via/a//evil.example/", b"//evil.example/"),
+        ("http://h:1", b"/via/a/@evil.example:80/", b"/@evil.example:80/"),
+        ("http://h:1", b"/via/a/%0d%0aHost:%20evil", b"/%0d%0aHost:%20evil"),
+        ("http://h:1", b"/via/a/..b/c../...?../..", b"/..b/c../...?../.."),
     ],
 )
 def test_target(base: str, uri: bytes, expected: bytes) -> None:
@@ -88,10 +121,10 @@ def test_target_refuses(rest: bytes) -> None:
 
 @given(st.binary())
 def test_target_stays(rest: bytes) -> None:
-    """The target is always below the URL of the named upstream."""
+    """The target is all of the rest, and nothing else, when it is passed on."""
     uri = b"/via/a/" + rest
     try:
-        assert target("http://h:1", uri, 2) == b"http://h:1/" + rest
+        assert target("http://h:1", uri, 2) == b"/" + rest
     except ValueError:
         assert b"#" in rest or b"." in rest or b"%" in rest or any(not 32 < byte < 127 for byte in rest)
 
