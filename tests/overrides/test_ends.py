@@ -140,7 +140,7 @@ def test_dismissed(site: Site) -> None:
 def test_failed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pending answer is lost as failed when an exception ends its stream."""
     peer = site.peer()
-    peer.send(START + headers((*POST[:2], (":path", f"{site.prefix}/via/up"), AUTHORITY), end=False))
+    peer.send(START + headers((*POST[:2], (":path", f"{site.prefix}/via/up/"), AUTHORITY), end=False))
 
     def throw(*_: object) -> None:
         raise RuntimeError

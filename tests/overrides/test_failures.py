@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Passing pyOpenSSL:DeprecationWar
 
 POSTED = b"POST /delayed/1m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ntest\r\n0\r\n\r\n"
 ECHOED = b"POST /delay/60 HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\ntest"
-PASSED = b"POST /via/up HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\ntest"
+PASSED = b"POST /via/up/ HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\ntest"
 FRAMES = START + headers(POST, end=False) + window(9) + window(9, 1) + data() + headers(stream=3) + reset(3)
 
 Throw = Callable[..., Any]

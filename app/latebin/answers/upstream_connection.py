@@ -1,8 +1,8 @@
 """A connection to an upstream, and the requests on it, one after the other.
 
-Twisted's own client (`twisted.web.client`) is not taken, because it would have to be bent at each of these points: it
-drops interim responses, trailers and reason phrases; it does not bound the headers of a response, nor check their
-values; it delivers no response before the last byte of the request; and it puts host names through IDNA.
+Twisted's own client (`twisted.web.client`) would have to be bent at each of these points. It drops interim responses,
+trailers and reason phrases. It does not bound the headers of a response, nor check their values. It delivers no
+response before the last byte of the request. It puts host names through IDNA.
 """
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
@@ -99,10 +99,10 @@ class Question:
 
 
 class Listener(Protocol):
-    """What a question is asked for: it learns of the response as that comes."""
+    """The receiver of a response, which learns of it as it comes."""
 
     def progressed(self) -> None:
-        """Take note that the upstream has sent something, and that all of it was passed on."""
+        """Take note that bytes of the upstream have come, and were passed on."""
 
     def interim(self, head: Head, /) -> None:
         """Take an interim response."""
@@ -114,7 +114,10 @@ class Listener(Protocol):
         """Take a piece of the body; after a 101, bytes of the other protocol."""
 
     def ended(self, trailers: tuple[Field, ...], /) -> None:
-        """Take note that the response is whole; after a 101, that the upstream has closed the connection."""
+        """Take note that the response is whole.
+
+        After a 101, that is so when the upstream has closed the connection.
+        """
 
     def failed(self, error: UpstreamError, /) -> None:
         """Take note that there is no response, or that it is not whole."""

@@ -1,4 +1,4 @@
-"""The upstreams of a service: how each is reached, and its connections that are kept open."""
+"""The upstreams of a service: the way to each, and its open connections."""
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -52,10 +52,10 @@ MAX_LABEL: Final = 63
 
 
 class Asker(Protocol):
-    """What questions for upstreams are given to."""
+    """The receiver of questions for upstreams."""
 
     def ask(self, question: Question, listener: Listener, /) -> Upstream:
-        """Send a request to an upstream, by a connection that is open or a new one."""
+        """Send a request to an upstream."""
         ...
 
 
@@ -107,7 +107,7 @@ def _plain(reactor: Any, origin: Origin, timeout: float) -> IStreamClientEndpoin
 @implementer(IReactorPluggableNameResolver, IHostnameResolver)
 @attrs.frozen
 class NamedReactor:
-    """A reactor whose resolver looks up one name, in the place of any that it is asked for.
+    """A reactor whose resolver looks up one name, whichever it is asked for.
 
     `HostnameEndpoint` puts names through IDNA, and refuses those that are not: with underscores, or with hyphens at
     their ends. A resolver knows such names. So the endpoint is given another, which it does not refuse.
@@ -168,7 +168,7 @@ class Pool:
         self._idle: dict[UpstreamConnection, IDelayedCall] = {}
 
     def take(self) -> UpstreamConnection | None:
-        """Take the connection that was idle for the shortest time; None if there is none."""
+        """Take the connection that was idle for the shortest time; None without one."""
         if not self._idle:
             return None
         connection, call = self._idle.popitem()
@@ -246,7 +246,10 @@ class Asking:
             connection.tunnel(producer)
 
     def _current(self) -> UpstreamConnection | None:
-        """Return the connection, as long as the question is on it; later it may be another's."""
+        """Return the connection, as long as the question is on it.
+
+        Later, the connection may be another question's.
+        """
         connection = self._connection
         return connection if connection is not None and connection.serves(self._listener) else None
 

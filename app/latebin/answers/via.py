@@ -69,10 +69,10 @@ def forward(
 
 @implementer(IPushProducer)
 class Forward:
-    """A request that is passed on, and its answer that is passed back, each as fast as the other side takes it.
+    """A request that is passed on, and its answer that is passed back.
 
-    While the client is slow, the rest of the answer stays with the upstream. While nothing moves for as long as the
-    timeout, and it is the upstream that is waited for, the upstream is given up.
+    Each goes as fast as the other side takes it. While the client is slow, the rest of the answer stays with the
+    upstream. While nothing moves for as long as the timeout, and the upstream is waited for, the upstream is given up.
 
     Args:
         request: the request.
@@ -142,7 +142,10 @@ class Forward:
             self._register()
 
     def interim(self, head: "Head") -> None:
-        """Pass an interim response on, unless it answers an expectation that was met here (RFC 9110, section 15.2)."""
+        """Pass an interim response on (RFC 9110, section 15.2).
+
+        A 100 is not passed on: it answers an expectation that was met here.
+        """
         if head.status == 100 or self._request.clientproto == b"HTTP/1.0":  # noqa: PLR2004  # Continue
             return
         headers = Headers()
@@ -278,7 +281,10 @@ class Forward:
     # The other protocol, behind a 101.
 
     def _switch(self, head: "Head") -> None:
-        """Pass bytes on both ways from now on, without a timeout: such a connection may be silent."""
+        """Pass bytes on both ways from now on.
+
+        There is no timeout, because such a connection may be silent.
+        """
         self._tunnel = True
         self._stop_timeout()
         request, asking = self._request, cast("Upstream", self._asking)
@@ -321,7 +327,10 @@ def _unreachable(reason: str) -> Problem:
 
 
 def _question(request: ServedRequest, target: Target, host: bytes, body: IBodyProducer | None) -> Question:
-    """Make the request for the upstream: the client's, with a `Host`, an id and a `Via` of its own."""
+    """Make the request for the upstream.
+
+    It is the client's, with another `Host`, an id and a `Via`.
+    """
     given = request.requestHeaders
     named = rules.tokens(_values(request, b"Connection"))
     all_fields = ((name, value) for name, values in given.getAllRawHeaders() for value in values)
@@ -363,7 +372,7 @@ def refuse_unforwardable(request: ServedRequest) -> None:
         Refused: 501, it asks for a tunnel, or for an upgrade that this connection cannot make.
     """
     if request.method == b"CONNECT":
-        raise Refused(Problem(501, "CONNECT asks for a tunnel, and an upstream is no forward proxy."))
+        raise Refused(Problem(501, "CONNECT asks for a tunnel, and `/via` is a gateway."))
     if asked_upgrade(request) and not hasattr(request.channel, "open_tunnel"):
         raise Refused(
             Problem(501, "Twisted's own connection passes no upgrade on.", accepted="latebin serve --stack tuned")
@@ -383,7 +392,7 @@ def _as_last(request: ServedRequest) -> Reply:
 
 
 def _send_trailers(request: ServedRequest, trailers: "list[Field]") -> None:
-    """End a body with trailers, for a client that asked for them (RFC 9110, section 6.5)."""
+    """End a body with trailers, if the client takes them (RFC 9110, section 6.5)."""
     if not trailers or b"trailers" not in rules.tokens(_values(request, b"TE")):
         return
     send: Callable[[list[Field]], object] | None = getattr(request.channel, "send_trailers", None)

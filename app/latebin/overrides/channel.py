@@ -118,10 +118,10 @@ class Channel(HeadChannel):
             self._networkProducer.resumeProducing()
 
     def open_tunnel(self, receiver: "Callable[[bytes], object]") -> None:
-        """Pass all bytes of the client on from now on, those too that came behind its request.
+        """Pass all further bytes of the client on.
 
-        The request stays the connection's last, and its answer has the bytes of the other direction (RFC 9110, section
-        7.8).
+        Those too that came behind its request are passed on. The request stays the connection's last, and its answer
+        has the bytes of the other direction (RFC 9110, section 7.8).
 
         Args:
             receiver: a function that takes the bytes.

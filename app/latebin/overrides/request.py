@@ -284,7 +284,7 @@ class Request(LeanRequest):
         super().connectionLost(reason)
         if self.site is None or self.finished:
             return
-        if self.code == SWITCHING and self.end == "left":
+        if self.code == SWITCHING and self.end == "left" and not self.broken:
             # Either side may end what came after a 101: the answer is whole.
             self.site.log(self)
         else:

@@ -4,7 +4,7 @@ from latebin.core.http.upstream_headers import MAX_FORWARDS, asked_upgrade, end_
 
 
 def test_end_to_end() -> None:
-    """A header of one hop is left out by its name, by Connection, or as a parameter."""
+    """A header is left out when it is one of one hop, or a parameter."""
     names = [b"Keep-Alive", b"X-Hop", b"Proxy-Connection", b"TE", b"Upgrade", b"Latebin-Delay", b"Etag", b"Trailer"]
     kept = end_to_end([(name, b"1") for name in names], [b"x-hop"], {b"etag"})
     assert list(kept) == [(b"Trailer", b"1")]

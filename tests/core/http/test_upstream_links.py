@@ -56,7 +56,7 @@ def test_reference_of_a_whole_port(given: bytes, expected: bytes) -> None:
 
 
 def test_reference_by_a_kept_host() -> None:
-    """A reference to the client's own Host is the upstream's when that was sent the Host."""
+    """A reference to the client's own Host is mapped when the upstream got it."""
     kept = Links(origin(BASE), b"/v2", b"/via/api", b"late.example:8080")
     assert kept.reference(b"http://late.example:8080/v2/x") == b"/via/api/x"
     assert kept.reference(b"https://late.example:8080/v2/x") == b"/via/api/x"

@@ -86,7 +86,7 @@ def test_unframed() -> None:
     ],
 )
 def test_last(data: bytes) -> None:
-    """A connection is not reused after an answer that is its last, or that more bytes follow."""
+    """A connection is not reused after its last answer, or when more bytes follow."""
     parser = ResponseParser(b"GET")
     assert isinstance(list(parser.feed(data))[-1], End)
     assert not parser.reusable
@@ -159,7 +159,7 @@ def test_bounded() -> None:
 @settings(max_examples=50)
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=10), st.data())
 def test_chunks(pieces: list[bytes], data: st.DataObject) -> None:
-    """A chunked body is the same whatever the sizes of chunks and of reads."""
+    """A chunked body is the same with all sizes of chunks and of reads."""
     raw = CHUNKED + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     parser, body, at = ResponseParser(b"GET"), b"", 0
     events: list[Event] = []

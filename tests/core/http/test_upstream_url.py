@@ -63,7 +63,7 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_parse_refuses_no_domain() -> None:
-    """A host in other letters is refused with the reason when it cannot be a domain name."""
+    """A host is refused with the reason when it cannot be a domain name."""
     with pytest.raises(ValueError, match="not a domain name"):
         parse("a=http://☃️‍.example")
     with pytest.raises(ValueError, match="at most 255"):
@@ -81,7 +81,7 @@ def test_parse_refuses_no_domain() -> None:
     ],
 )
 def test_origin(base: str, authority: bytes, host: str, port: int) -> None:
-    """A server has a Host for its requests, a name or address to connect to, and a port."""
+    """A server has a Host for its requests, a name or address, and a port."""
     found = origin(base)
     assert (found.authority, found.host, found.port) == (authority, host, port)
     assert found.secure == base.startswith("https")

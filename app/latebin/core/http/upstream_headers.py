@@ -1,4 +1,4 @@
-"""The headers that a gateway passes on, and those that it does not (RFC 9110, section 7.6)."""
+"""The headers that a gateway passes on, and the others (RFC 9110, section 7.6)."""
 
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final

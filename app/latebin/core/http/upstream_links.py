@@ -22,7 +22,7 @@ _PORTS: Final = {b"http": b"80", b"https": b"443"}
 
 @attrs.frozen
 class Links:
-    """The mapping of what an upstream names to the paths under which a client reaches it.
+    """The mapping of references of an upstream to the paths of its client.
 
     Attributes:
         origin: the upstream's origin.
@@ -59,7 +59,10 @@ class Links:
         return self._mapped(path if path.startswith(b"/") else b"/" + path) or value
 
     def cookie(self, value: bytes) -> bytes:
-        """Map the `Path` of a cookie, and drop the upstream's own `Domain` (RFC 6265, section 4.1.2)."""
+        """Map the `Path` of a cookie, and drop the upstream's own `Domain`.
+
+        RFC 6265, section 4.1.2, has the attributes.
+        """
         pair, *attributes = value.split(b";")
         kept = [pair]
         for attribute in attributes:

@@ -1,6 +1,6 @@
-"""An incremental parser of an upstream's response (RFC 9112), without input or output of its own.
+"""An incremental parser of an upstream's response (RFC 9112), without input or output.
 
-Every bound and every check is here, and each failure has its reason: a gateway must not pass on a response that the
+Every bound and every check is here, and each failure has its reason. A gateway must not pass on a response that the
 next recipient could read in another way (RFC 9112, section 11).
 """
 
@@ -46,7 +46,10 @@ _FINAL: Final = 200
 
 
 class ResponseError(Exception):
-    """A response that cannot be passed on; the text is the reason, with no byte of the response in it."""
+    """A response that cannot be passed on.
+
+    The text is the reason, with no byte of the response in it.
+    """
 
 
 @attrs.frozen
@@ -280,7 +283,7 @@ class ResponseParser:
         return None
 
     def _take(self) -> bytes | None:
-        """Take as much of the body as has come, up to its end or that of its chunk."""
+        """Take as much of the body, or of its chunk, as has come."""
         taken = bytes(self._held[: self._left])
         del self._held[: len(taken)]
         self._left -= len(taken)
@@ -322,7 +325,7 @@ def _length(head: Head) -> int | None:
     """Return the length that a response announces; None for no announcement.
 
     Raises:
-        ResponseError: it is no number, or there are two that differ.
+        ResponseError: it is not a number, or there are two that differ.
     """
     values = head.values(b"content-length")
     lengths = {length.strip() for value in values for length in value.split(b",")}

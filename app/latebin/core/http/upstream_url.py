@@ -144,7 +144,7 @@ class Target:
 
 
 def target(base: str, uri: bytes, mounted: int) -> bytes:
-    """Add the rest of a request target, unchanged, to the path in the URL of an upstream.
+    """Add the rest of a request target to the path of an upstream.
 
     Args:
         base: the URL of the upstream, as from `parse`.
@@ -166,7 +166,11 @@ def target(base: str, uri: bytes, mounted: int) -> bytes:
 
 
 def mount(uri: bytes, mounted: int) -> tuple[bytes, bool]:
-    """Return the beginning of a path, as it was sent, up to so many segments; and whether it is all of the path."""
+    """Return the first segments of a path, as they were sent.
+
+    Returns:
+        The segments, and whether they are all of the path.
+    """
     segments = uri.partition(b"?")[0].split(b"/")
     return b"/".join(segments[: mounted + 1]), len(segments) == mounted + 1
 
