@@ -1,7 +1,8 @@
-"""The duties of a gateway (RFC 9110, section 7.6), between a real client and an upstream on a socket."""
+"""The duties of a gateway (RFC 9110, section 7.6), tried over sockets."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.internet import reactor
@@ -42,7 +43,7 @@ def reason(client: Client) -> str:
 
 @asynchronous
 async def test_as_it_is(seen: str) -> None:
-    """A status, a reason, long headers and the names in Connection are as a gateway has them."""
+    """Status, reason and long headers pass, and headers that Connection names do not."""
     long = b"x" * 60_000
     async with both(**CHOSEN) as (up, service):
         client = await ask(service, f"{seen}/")
@@ -58,7 +59,7 @@ async def test_as_it_is(seen: str) -> None:
 
 @asynchronous
 async def test_interim(seen: str) -> None:
-    """An interim answer is passed on at once, with mapped links, and a 100 is not."""
+    """An interim answer is passed on at once, and a 100 is not."""
     async with both(**CHOSEN) as (up, service):
         client = await ask(service, f"{seen}/")
         peer = await up.asked()
@@ -92,7 +93,7 @@ async def test_trailers(seen: str, takes: bool) -> None:  # noqa: FBT001  # one 
 @asynchronous
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_length_of_nothing(seen: str, method: str) -> None:
-    """A 204 has no length, though the upstream gives one, and a 304 keeps its own."""
+    """A 204 loses the length that its upstream gives, and a 304 keeps it."""
     for status, kept in ((204, False), (304, True)):
         async with both(**CHOSEN) as (up, service):
             client = await send(service, f"{method} {seen}/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -120,7 +121,7 @@ async def test_mapped(seen: str) -> None:
 
 @asynchronous
 async def test_slash(seen: str) -> None:
-    """A path without the first slash is redirected at once, with its query, by any method."""
+    """A path without the first slash is redirected at once, with its query."""
     async with both(**CHOSEN) as (up, service):
         client = await send(service, f"DELETE {seen}?a=/b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
         await client.lost
@@ -193,7 +194,7 @@ async def test_connect(seen: str) -> None:
 
 @asynchronous
 async def test_kept_host(seen: str) -> None:
-    """The upstream gets the client's Host, and its references by it are mapped, when that is chosen."""
+    """The upstream gets the client's Host when that is chosen, and may refer to it."""
     async with both(**CHOSEN, upstream_host="keep") as (up, service):
         client = await ask(service, f"{seen}/")
         peer = await up.asked()
@@ -279,7 +280,7 @@ def due(clock: Clock) -> float:
 
 @asynchronous
 async def test_stall(seen: str) -> None:
-    """An upstream is given up when it is silent, and not while it sends a byte in time."""
+    """An upstream is given up when it is silent, and not while bytes come."""
     clock = Clock()
     with capturedLogs() as events:
         async with both(clock=clock, upstream_timeout=TIMEOUT, **CHOSEN) as (up, service):
@@ -347,9 +348,9 @@ class Hosts:
         self.asked: list[object] = []
         self._resolver = resolver
 
-    def resolveHostName(self, receiver: object, name: object, *rest: object) -> object:
-        self.asked.append(name)
-        return self._resolver.resolveHostName(receiver, "127.0.0.1", *rest)  # type: ignore[arg-type]  # passed on
+    def resolveHostName(self, resolutionReceiver: Any, hostName: str, *rest: Any, **named: Any) -> Any:
+        self.asked.append(hostName)
+        return self._resolver.resolveHostName(resolutionReceiver, "127.0.0.1", *rest, **named)
 
 
 @asynchronous

@@ -1,5 +1,6 @@
 """The bytes of another protocol behind a 101, both ways."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ async def switched(up: Upstream, service: Served, seen: str, early: bytes = b"")
     return client, peer
 
 
-def statuses(events: list[Any]) -> list[Any]:
+def statuses(events: Sequence[Any]) -> list[Any]:
     return [event["status"] for event in events if "status" in event]
 
 
@@ -63,7 +64,7 @@ async def test_both_ways(seen: str) -> None:
 
 @asynchronous
 async def test_client_ends(seen: str) -> None:
-    """The last bytes of a client that closes reach the upstream, and the log has 101."""
+    """The last bytes of a client reach the upstream when the client closes."""
     with capturedLogs() as events:
         async with both(**CHOSEN) as (up, service):
             client, peer = await switched(up, service, seen)
@@ -136,7 +137,7 @@ async def test_slow_upstream(seen: str) -> None:
 
 @asynchronous
 async def test_reset_by_the_upstream(seen: str) -> None:
-    """A connection that the upstream resets is reset for the client, and the log has it."""
+    """The client's connection is reset when the upstream resets its own."""
     with capturedLogs() as events:
         async with both(**CHOSEN) as (up, service):
             client, peer = await switched(up, service, seen)

@@ -308,7 +308,7 @@ def test_a_body_that_was_dropped() -> None:
     """A request is refused when its scenario gets an upstream after its body was dropped."""
     made, clock = service()
     wire = Wire(made, clock)
-    wire.send(b"POST /as/payments HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
+    wire.send(b"POST /as/payments/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab")
     assert ask(made, clock, "/control/scenarios/payments", "PUT", "delay=0&upstream=up")[0] == 200
     wire.send(b"cd")
     assert wire.received.startswith(b"HTTP/1.1 503")

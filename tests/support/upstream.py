@@ -1,4 +1,4 @@
-"""An upstream that does what a test says, on a real port, and the service before it."""
+"""An upstream that a test controls, and the service before it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -177,9 +177,7 @@ class Service:
         planned = plan.plan_via(_fields(request), self.settings, self.source)
         return _unless_forwarded(request, planned), upstream
 
-    def _scenario(
-        self, request: ServedRequest, name: str, before: Callable[[], int]
-    ) -> tuple[Plan, Target | None]:
+    def _scenario(self, request: ServedRequest, name: str, before: Callable[[], int]) -> tuple[Plan, Target | None]:
         """Plan the answer of a scenario to a request.
 
         Args:

@@ -32,7 +32,7 @@ class Channel(HeadChannel):
     _peer: "IAddress | None" = None
     _held = False
     _answered: HTTPRequest | None = None
-    _tunnel: "Callable[[bytes], object] | None" = None
+    _tunnelled = False
 
     def allHeadersReceived(self) -> None:
         super().allHeadersReceived()
@@ -114,7 +114,7 @@ class Channel(HeadChannel):
         super().resumeProducing()
         if self._held:
             self._networkProducer.pauseProducing()
-        elif self._tunnel is not None:
+        elif self._tunnelled:
             self._networkProducer.resumeProducing()
 
     def open_tunnel(self, receiver: "Callable[[bytes], object]") -> None:
@@ -126,24 +126,25 @@ class Channel(HeadChannel):
         Args:
             receiver: a function that takes the bytes.
         """
-        self._tunnel, self.persistent = receiver, False
-        came = b"".join(self._dataBuffer)
-        self._dataBuffer.clear()
-        if came:
+        self._tunnelled, self.persistent = True, False
+        # In the place of the method, as Twisted does it for its own WebSocket: no other connection asks for a tunnel.
+        self.dataReceived = receiver  # type: ignore[method-assign]
+        if came := self._came_early():
             receiver(came)
         if not self._held:
             self._networkProducer.resumeProducing()
 
-    def rawDataReceived(self, data: bytes) -> None:
-        if self._tunnel is not None:
-            self._tunnel(data)
-        else:
-            super().rawDataReceived(data)
+    def _came_early(self) -> bytes:
+        """Take the bytes that came behind the request."""
+        came = b"".join(self._dataBuffer)
+        self._dataBuffer.clear()
+        return came
 
     def connectionLost(self, reason: "Failure" = connectionDone) -> None:
         super().connectionLost(reason)
-        if self._tunnel is not None:
-            self._tunnel = None
+        if self._tunnelled:
+            # The receiver refers to the request, and that to this object: the three would be a cycle.
+            del self.dataReceived
 
     def registerProducer(self, producer: "IPushProducer", streaming: bool) -> None:  # noqa: FBT001  # an interface
         # The transport asks for a pause once: a producer that is registered later would miss it.

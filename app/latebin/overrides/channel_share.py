@@ -93,6 +93,12 @@ class SharingChannel(Channel):
         super().requestDone(request)
         self._resume()
 
+    def _came_early(self) -> bytes:
+        backlog = self._backlog
+        came = b"" if backlog is None else backlog.front + bytes(backlog.kept)
+        self._drop()
+        return came
+
     def release(self) -> None:
         super().release()
         self._resume()
