@@ -148,12 +148,20 @@ class Forward:
         """
         if head.status == 100 or self._request.clientproto == b"HTTP/1.0":  # noqa: PLR2004  # Continue
             return
-        headers = Headers()
-        for name, value in self._passed_back(head):
-            headers.addRawHeader(name, value)
-        status = b"%d" % head.status
-        self._request.channel.writeHeaders(b"HTTP/1.1", status, head.reason or _phrase(head.status), headers)
-        _flush(self._request)
+        request, status, fields = self._request, b"%d" % head.status, self._passed_back(head)
+        if request.clientproto != b"HTTP/1.1":
+            headers = Headers()
+            for name, value in fields:
+                headers.addRawHeader(name, value)
+            request.channel.writeHeaders(b"HTTP/2", status, b"", headers)
+            return
+        # Not by `writeHeaders`, which ends the headers as those of a final answer end.
+        lines = [
+            b"HTTP/1.1 %b %b" % (status, head.reason or _phrase(head.status)),
+            *(b"%b: %b" % each for each in fields),
+        ]
+        request.channel.write(b"\r\n".join([*lines, b"", b""]))
+        _flush(request)
 
     def began(self, head: "Head") -> None:
         self._begun = True

@@ -117,7 +117,7 @@ class Channel(HeadChannel):
         elif self._tunnelled:
             self._networkProducer.resumeProducing()
 
-    def open_tunnel(self, receiver: "Callable[[bytes], object]") -> None:
+    def open_tunnel(self, receiver: "Callable[[bytes], None]") -> None:
         """Pass all further bytes of the client on.
 
         Those too that came behind its request are passed on. The request stays the connection's last, and its answer
