@@ -128,7 +128,7 @@ class Channel(HeadChannel):
         """
         self._tunnelled, self.persistent = True, False
         # In the place of the method, as Twisted does it for its own WebSocket: no other connection asks for a tunnel.
-        self.dataReceived = receiver  # type: ignore[method-assign]
+        self.dataReceived = receiver  # type: ignore[assignment,method-assign]
         if came := self._came_early():
             receiver(came)
         if not self._held:
