@@ -377,10 +377,8 @@ def refuse_unforwardable(request: ServedRequest) -> None:
     """Refuse a request that no upstream can be asked.
 
     Raises:
-        Refused: 501, it asks for a tunnel, or for an upgrade that this connection cannot make.
+        Refused: 501, it asks for an upgrade that this connection cannot make.
     """
-    if request.method == b"CONNECT":
-        raise Refused(Problem(501, "CONNECT asks for a tunnel, and `/via` is a gateway."))
     if asked_upgrade(request) and not hasattr(request.channel, "open_tunnel"):
         raise Refused(
             Problem(501, "Twisted's own connection passes no upgrade on.", accepted="latebin serve --stack tuned")

@@ -6,7 +6,7 @@ imported beside this module.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import attrs
 
