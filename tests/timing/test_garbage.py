@@ -11,6 +11,7 @@ from latebin.timing.garbage import (
     FEW,
     FIRST,
     INTERVAL,
+    MANY,
     MARGIN,
     MOST,
     RETURN,
@@ -163,6 +164,14 @@ def test_returns_memory(heap: Heap, collector: GarbageScheduler) -> None:
     heap.due += 0.001
     collector.look()
     collector.look()
+    assert heap.returned == 1
+
+
+def test_returns_memory_behind_many_requests(heap: Heap, collector: GarbageScheduler) -> None:
+    """Memory is returned once when many requests have come since the last time."""
+    heap.requests = MANY
+    for _ in range(3):
+        collector.look()
     assert heap.returned == 1
 
 

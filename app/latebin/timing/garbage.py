@@ -29,6 +29,9 @@ FIRST: Final = 0.1
 RETURN: Final = 0.2
 """The least time to the next due answer when memory is returned to the system, in seconds."""
 
+MANY: Final = 10_000
+"""Requests behind which freed memory is returned to the system."""
+
 SLICE: Final = 5_000
 """New objects that are looked through between two answers, in less than a millisecond."""
 
@@ -86,6 +89,7 @@ class GarbageScheduler:
     _took: float = attrs.field(default=FIRST, init=False)
     _per_block: float = attrs.field(default=FIRST / 100_000, init=False)
     _requests: int = attrs.field(default=0, init=False)
+    _returned: int = attrs.field(default=0, init=False)
     _kept: int = attrs.field(default=0, init=False)
     _slices: int = attrs.field(default=0, init=False)
     _base: int = attrs.field(default=0, init=False)
@@ -114,7 +118,9 @@ class GarbageScheduler:
             self._collect_all()
         elif gathered >= SLICE:
             self._slice(gathered)
-        if quiet and not self.due_within(RETURN) and self.freed():
+        many = self._requests - self._returned >= MANY
+        if quiet and not self.due_within(RETURN) and (self.freed() or many):
+            self._returned = self._requests
             self.return_memory()
         return not quiet or self._kept + self.gathered() >= WORTHWHILE
 
