@@ -50,7 +50,7 @@ def test_loop() -> None:
     [port] = ports(1)
     options = "--upstream", f"me=http://127.0.0.1:{port}/as/loop", "--scenario", "loop=upstream=me&delay=1ms"
     with serving("--port", str(port), *options) as process:
-        assert get(port, "/as/loop")[0].status == 508
+        assert get(port, "/as/loop/")[0].status == 508
         until(lambda: process.log().count("GET /as/loop") == 9)
 
 
