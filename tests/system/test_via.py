@@ -59,7 +59,7 @@ def site(folder: Path) -> ThreadingHTTPServer:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    """The service before a WebSocket echo, a static site, and the site over TLS by three names."""
+    """The service before a WebSocket echo, and a static site with and without TLS."""
     folder = tmp_path_factory.mktemp("via")
     pem = folder / "localhost.pem"
     certificate(pem)
