@@ -50,6 +50,10 @@ READABLE: Final = click.Path(exists=True, dir_okay=False)
 """A file that is there."""
 
 
+WRITABLE: Final = click.Path(dir_okay=False, writable=True)
+"""A file that is made if it is not there."""
+
+
 class EndpointType(click.ParamType[str]):
     """A Twisted server endpoint description, checked by parsing it."""
 
@@ -119,6 +123,18 @@ class UpstreamFileType(click.ParamType[tuple[str, str]]):
         return name, str(READABLE.convert(path, param, ctx))
 
 
+class RecordType(click.ParamType[tuple[str, str]]):
+    """NAME=FILE: an upstream and a file to write."""
+
+    name = "NAME=FILE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, _, path = str(value).partition("=")
+        if not name or not path:
+            self.fail(f"{value!r} is not NAME=FILE such as api=api.trace.", param, ctx)
+        return name, str(WRITABLE.convert(path, param, ctx))
+
+
 class NetworkType(click.ParamType[networks.Network]):
     """The machines of a network, or a single one."""
 
@@ -168,6 +184,7 @@ KINDS: Final = {
     "origin": Kind(OriginType()),
     "pending": Kind(PendingType(), lambda most: "auto" if most is None else str(most)),
     "port": Kind(WholeType(0, 65535)),
+    "record": Kind(RecordType()),
     "scenario endpoint": Kind(ScenarioEndpointType()),
     "size": Kind(SizeType(), size.render),
     "stack": Kind(click.Choice(STACKS)),
@@ -206,6 +223,7 @@ def serve_command(context: click.Context, /, **chosen: Any) -> None:
     chosen["listen"] = _listen(context)
     chosen["upstreams"] = _by_names("--upstream", chosen["upstreams"])
     chosen["upstream_certs"] = _by_names("--upstream-cert", chosen["upstream_certs"])
+    chosen["records"] = _by_names("--record", chosen["records"])
     chosen["traces"] = named(chosen["traces"])
     chosen["scenarios"] = scenarios.given(chosen.pop("scenario"), chosen.pop("scenarios"))
     chosen["control_token"] = _token(chosen.pop("control_token_file"))

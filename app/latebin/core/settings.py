@@ -89,6 +89,12 @@ class Settings:
         "--upstream-cert",
     )
     upstream_insecure: tuple[str, ...] = _option((), "name", "Upstream whose certificate is not checked.")
+    records: Mapping[str, str] = _option(
+        attrs.Factory(dict),
+        "record",
+        "Append the own times of an upstream to a file, which --trace reads.",
+        "--record",
+    )
     max_body: int = _option(16 * 1024**2, "size", "Largest body of a request or an answer.")
     header_timeout: float = _option(20.0, "duration", "How long the headers of a request may take to arrive.")
     body_timeout: float = _option(60.0, "duration", "How long each 64 kB of a body may take to arrive.")
@@ -168,3 +174,5 @@ class Settings:
             for name in names:
                 if not self.upstreams.get(name, "").startswith("https:"):
                     raise ValueError(f"{flag}: there is no --upstream {name}=https://...")
+        for name in self.records.keys() - self.upstreams.keys():
+            raise ValueError(f"--record: there is no --upstream {name}=URL")

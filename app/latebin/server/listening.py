@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         IStreamServerEndpoint,
     )
 
-    from latebin.answers.upstreams import Upstreams
+    from latebin.answers.upstreams import Asker
     from latebin.site.root import Root
 
 log = Logger()
@@ -188,12 +188,19 @@ def _factory(
     return site(settings, _steady(reactor), _upstreams(settings, reactor), counters, worker)
 
 
-def _upstreams(settings: Settings, reactor: object) -> "Upstreams | None":
+def _upstreams(settings: Settings, reactor: object) -> "Asker | None":
     if not settings.upstreams:
         return None
     from latebin.answers.upstreams import Upstreams  # noqa: PLC0415  # for services that have upstreams
 
-    return Upstreams(reactor, settings)
+    upstreams = Upstreams(reactor, settings)
+    if not settings.records:
+        return upstreams
+    from latebin.answers.record import RecordingUpstreams  # noqa: PLC0415  # for services that record
+
+    recording = RecordingUpstreams(upstreams, settings.records, _steady(reactor))
+    cast("ReactorBase", reactor).addSystemEventTrigger("after", "shutdown", recording.close)
+    return recording
 
 
 def _steady(reactor: object) -> "IReactorTime":
