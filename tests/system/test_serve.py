@@ -4,6 +4,8 @@ import signal
 import socket
 import sys
 from ipaddress import ip_network
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from latebin.core.language.trace import Trace
 from latebin.core.settings import Settings
 from latebin.server.machine import cores, most_workers
 from latebin.testing.process import serving
+from tests.support.certificate import certificate as write_certificate
 from tests.support.command import TRACE, latebin, refusal
 from tests.support.log import records
 from tests.support.process import get
@@ -45,12 +48,14 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--max-delay": ("1h", {"max_delay": 3600.0}),
     "--upstream": ("api=http://127.0.0.1:9000/v2/", {"upstreams": {"api": "http://127.0.0.1:9000/v2"}}),
     "--upstream-timeout": ("2s", {"upstream_timeout": 2.0}),
+    "--upstream-host": ("keep", {"upstream_host": "keep"}),
     "--max-body": ("64k", {"max_body": 65536}),
     "--header-timeout": ("5s", {"header_timeout": 5.0}),
     "--body-timeout": ("1m30s", {"body_timeout": 90.0}),
     "--keep-alive-timeout": ("75s", {"keep_alive_timeout": 75.0}),
     "--trace": (f"two={TRACE}", {"traces": {"two": Trace("two", (0.25, 1.0))}}),
     "--max-pending": ("7", {"max_pending": 7}),
+    "--max-unread": ("1m", {"max_unread": 1024**2}),
     "--log-format": ("json", {"log_format": "json"}),
     "--log-buffer": ("64k", {"log_buffer": 65536}),
     "--proxy-headers": ("10.0.0.0/8", {"proxy_headers": (ip_network("10.0.0.0/8"),)}),
@@ -69,6 +74,24 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+OF_UPSTREAMS = ("--record", "--upstream-ca", "--upstream-cert", "--upstream-insecure")
+
+
+def test_options_of_upstreams(chosen: list[Settings], tmp_path: Path) -> None:
+    """The options of one upstream name it, and need it."""
+    certificate, trace = str(tmp_path / "a.pem"), str(tmp_path / "a.trace")
+    write_certificate(tmp_path / "a.pem")
+    given = (f"a={trace}", certificate, f"a={certificate}", "a")
+    options = tuple(zip(OF_UPSTREAMS, given, strict=True))
+    assert run("--upstream", "a=https://b", *chain(*options)).exit_code == 0
+    settings = chosen[0]
+    assert (settings.records, settings.upstream_ca) == ({"a": trace}, certificate)
+    assert (settings.upstream_certs, settings.upstream_insecure) == ({"a": certificate}, ("a",))
+    for option, value in options:
+        if option != "--upstream-ca":
+            assert option in run(option, value).output
+
+
 @pytest.mark.parametrize("flag", FLAGS)
 def test_flags_and_variables(chosen: list[Settings], flag: str) -> None:
     """Every setting has a flag, and a variable that says the same."""
@@ -81,7 +104,7 @@ def test_flags_and_variables(chosen: list[Settings], flag: str) -> None:
 
 def test_every_option_is_tried() -> None:
     """The table of flags above has every option there is."""
-    assert {option.opts[0] for option in serve.serve_command.params} == set(FLAGS)
+    assert {option.opts[0] for option in serve.serve_command.params} == {*FLAGS, *OF_UPSTREAMS}
 
 
 def test_flag_wins(chosen: list[Settings]) -> None:
