@@ -62,6 +62,7 @@ def test_in_turn(clock: TurnClock) -> None:
 def test_all_share_a_turn(clock: TurnClock) -> None:
     """The budget of a turn is spent for all when one has spent it."""
     budget = TurnBudget(clock, pieces=3)
+    budget.begin()
     assert [budget.spent() for _ in range(4)] == [False, False, False, True]
     budget.enter(Steps(budget, clock, 1))
     clock.turn()
@@ -71,9 +72,12 @@ def test_all_share_a_turn(clock: TurnClock) -> None:
 def test_later(clock: TurnClock) -> None:
     """The budget is whole again when some time has passed, though nothing has waited."""
     budget = TurnBudget(clock, pieces=1, seconds=0.25)
+    budget.begin()
     assert not budget.spent()
     assert budget.spent()
     clock.advance(0.5)
+    assert budget.spent(), "the same work goes on, and takes long"
+    budget.begin()
     assert not budget.spent()
 
 

@@ -1,23 +1,30 @@
-"""Bodies that are forms, read by Werkzeug's parser as httpbin reads them."""
+"""Bodies that are forms, read as httpbin reads them, a slice at a time."""
 
-from functools import cache
-from io import BytesIO
-from typing import TYPE_CHECKING, Final
+import codecs
+from collections.abc import Generator, Iterable
+from typing import Final, cast
+from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
-from latebin.core.http.echo import Content, Upload
+from latebin.core.http.echo import Content
 from latebin.core.http.reply import Problem, Refused
 
-if TYPE_CHECKING:
-    from werkzeug.formparser import FormDataParser
-
 MAX_PARTS: Final = 1000
-"""Fields and files in a form: a larger number keeps the parser busy for longer than other requests can wait."""
+"""Fields and files in a form."""
 
 MAX_FIELD: Final = 500_000
 """Bytes of a field in multipart/form-data, files excepted."""
+
+SLICE: Final = 2 * 1024
+"""Bytes of a form that are read as one piece of work, of which even the worst take a millisecond."""
+
+FIELDS: Final = 8
+"""Fields of a form that are read as one piece of work."""
+
+_ESCAPES: Final = "latebin.escapes"
+"""The handler of bytes that are not UTF-8: they stay percent-encoded, as Werkzeug leaves them."""
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -31,11 +38,31 @@ _TOO_LARGE: Final = Problem(
 
 
 def understand(content_type: str, body: bytes) -> Content:
+    """Read a body in one go, as `reading` does piece by piece.
+
+    Raises:
+        Refused: as `reading`.
+    """
+    steps = reading(content_type, body)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Content", end.value)
+
+
+def reading(content_type: str, body: bytes) -> Generator[None, None, Content]:
     """Read a body as its Content-Type says: as a form, or as mere bytes.
 
     Args:
         content_type: the header; empty for a request without it.
         body: the whole body.
+
+    Yields:
+        After each piece of the work.
+
+    Returns:
+        The content, when all is read.
 
     Raises:
         Refused: 400 for a form that is malformed, 413 for one with too many parts.
@@ -46,7 +73,11 @@ def understand(content_type: str, body: bytes) -> Content:
     if not body or mimetype not in (_URLENCODED, _MULTIPART) or (mimetype == _MULTIPART and "boundary" not in options):
         return Content(body)
     try:
-        return _form(body, mimetype, options)
+        if mimetype == _URLENCODED:
+            return Content(b"", grouped((yield from _fields(body))))
+        from latebin.answers.multipart import parts  # noqa: PLC0415  # for the first of these forms
+
+        return (yield from parts(body, options["boundary"].encode("ascii")))
     except RequestEntityTooLarge:
         raise Refused(_TOO_LARGE) from None
     except ValueError:
@@ -56,29 +87,54 @@ def understand(content_type: str, body: bytes) -> Content:
         raise Refused(malformed) from None
 
 
-def _in_memory(
-    total_content_length: int | None, content_type: str | None, filename: str | None, content_length: int | None = None
-) -> BytesIO:
-    """Return a new file in memory for an uploaded file.
-
-    The whole body was in memory before, and its size is bounded already.
-    """
-    return BytesIO()
+_ESCAPED: Final = [f"%{byte:02X}" for byte in range(256)]
 
 
-@cache
-def _parser() -> "FormDataParser":
-    from werkzeug.formparser import FormDataParser  # noqa: PLC0415  # for the first form
+def grouped(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Put the values of each name behind the first of them."""
+    found: dict[str, list[str]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return tuple((name, value) for name, values in found.items() for value in values)
 
-    return FormDataParser(_in_memory, MAX_FIELD, max_form_parts=MAX_PARTS, silent=False)
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "".join(map(_ESCAPED.__getitem__, error.object[error.start : error.end])), error.end
 
 
-def _form(body: bytes, mimetype: str, options: dict[str, str]) -> Content:
-    # Werkzeug bounds the parts of multipart/form-data only.
-    if mimetype == _URLENCODED and body.count(b"&") >= MAX_PARTS:
+codecs.register_error(_ESCAPES, _escape)
+
+
+def _fields(body: bytes) -> Generator[None, None, list[tuple[str, str]]]:
+    if body.count(b"&") >= MAX_PARTS:
         raise RequestEntityTooLarge
-    _, fields, files = _parser().parse(BytesIO(body), mimetype, len(body), options)
-    if None in fields or None in files:
-        raise ValueError("a part has no name")
-    uploads = {name: Upload(file.content_type or "", file.read()) for name, file in files.items()}
-    return Content(b"", tuple(fields.items(multi=True)), uploads)
+    body.decode()
+    found = []
+    for number, field in enumerate(filter(None, body.split(b"&"))):
+        name, _, value = field.partition(b"=")
+        found.append(((yield from _unquoted(name)), (yield from _unquoted(value))))
+        if number % FIELDS == FIELDS - 1:
+            yield
+    return found
+
+
+def _unquoted(text: bytes) -> Generator[None, None, str]:
+    """Decode percent-encoded UTF-8, in slices that end between two escapes."""
+    if len(text) <= SLICE:
+        return _plain(text).decode("utf-8", _ESCAPES)
+    decoder = codecs.getincrementaldecoder("utf-8")(_ESCAPES)
+    pieces, at = [], 0
+    while len(text) - at > SLICE:
+        cut = text.find(b"%", at + SLICE - 2, at + SLICE)
+        end = at + SLICE if cut < 0 else cut
+        pieces.append(decoder.decode(_plain(text[at:end])))
+        at = end
+        yield
+    pieces.append(decoder.decode(_plain(text[at:]), final=True))
+    return "".join(pieces)
+
+
+def _plain(text: bytes) -> bytes:
+    return unquote_to_bytes(text.replace(b"+", b" "))

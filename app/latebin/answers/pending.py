@@ -15,6 +15,7 @@ from latebin.core.http.reply import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latebin.answers.preparation import Preparation
     from latebin.core.http.upstream_url import Target
     from latebin.core.plan import Plan
 
@@ -119,6 +120,7 @@ class PendingAnswer:
         registry: the registry that has the answer while it waits.
         accepted: when the request was accepted, in seconds of the clock.
         target: the place that a forwarded request is passed on to; None for a request that is answered here.
+        preparation: the content that is still made; None for a plan that has it.
         measured: seconds from the acceptance to the answer; None before the answer.
         refusal: the problem to answer with instead, once `end` has set it.
         hanging: whether the answer hangs on purpose, and never ends by itself.
@@ -129,6 +131,7 @@ class PendingAnswer:
     registry: PendingAnswers
     accepted: float
     target: "Target | None" = None
+    preparation: "Preparation | None" = None
     measured: float | None = attrs.field(default=None, init=False)
     refusal: Problem | None = attrs.field(default=None, init=False)
     hanging: bool = attrs.field(default=False, init=False)
@@ -206,6 +209,10 @@ class PendingAnswer:
         return self._call
 
     def _due(self) -> None:
+        if self.preparation is not None and self.refusal is None and not self.preparation.done:
+            # The content is late, and has a share of each turn: the answer looks for it as often.
+            self._call = self.clock.callLater(0, self._due)
+            return
         go = self._go
         self._leave(_CALLED)
         if go is not None:
@@ -216,3 +223,5 @@ class PendingAnswer:
         self._number = end
         # The Deferred refers to this object, to cancel it: a reference back would make a cycle of the two.
         self._call = self._go = None
+        if self.preparation is not None:
+            self.preparation.stop()

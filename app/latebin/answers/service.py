@@ -1,7 +1,7 @@
 """The service behind both styles, which accepts requests and answers them late."""
 
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -10,14 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.delivery import begin, deliver, timing
-from latebin.answers.form import understand
+from latebin.answers.form import reading
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
+from latebin.answers.preparation import Preparation
 from latebin.answers.request_body import DroppedBody, StreamedBody
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.seed_counter import SeedCounter
 from latebin.core import plan, scenarios
-from latebin.core.http.echo import MAX_BODY, EchoedRequest, echo
+from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import Target, mount, mounted, rest, target
 from latebin.core.parameters import PREFIX, wrong
@@ -106,7 +107,14 @@ class Service:
         planned, upstream = self._plan(request, endpoint, argument)
         if planned.stream is not None:
             planned = _resumed(request, planned)
-        answer = request.pending_answer = PendingAnswer(planned, self.clock, self.pending, accepted, upstream)
+        preparation = None
+        if endpoint == "delay":
+            preparation = Preparation(_described(request), self.budget)
+            preparation.start()
+        answer = PendingAnswer(planned, self.clock, self.pending, accepted, upstream, preparation)
+        request.pending_answer = answer
+        if preparation is not None:
+            preparation.refused = answer.end
         if planned.at == "body":
             begin(request, planned, None)
             request.write(b"")
@@ -124,6 +132,8 @@ class Service:
         answer = cast("PendingAnswer", request.pending_answer)
         if answer.refusal is not None:
             return _end(request, answer.refusal)
+        if answer.preparation is not None:
+            answer.plan = plan.with_content(answer.plan, answer.preparation.content)
         planned, measured = answer.plan, answer.answered(self.clock.seconds())
         if planned.forwarded:
             for name, value in planned.turns:
@@ -155,7 +165,7 @@ class Service:
             kind: Kind = "sse" if endpoint == "sse" else "ndjson"
             return plan.plan_events(_query(request), kind, self.settings, self.source), None
         if endpoint == "delay":
-            return plan.plan_echo(argument or "", echo(_echoed(request, MAX_BODY)), self.settings), None
+            return plan.plan_echo(argument or "", b"", self.settings), None
         if endpoint == "via":
             return self._via(request, argument or "")
         name = self.settings.default_scenario if endpoint == "default" else argument
@@ -288,17 +298,20 @@ def _query(request: ServedRequest) -> bytes:
     return request.uri.partition(b"?")[2]
 
 
-def _echoed(request: ServedRequest, longest: int) -> EchoedRequest:
+def _described(request: ServedRequest) -> Generator[None, None, bytes]:
+    """Describe a request as JSON, piece by piece, once the body is read."""
     headers = request.requestHeaders
     content_type = (request.getHeader(b"Content-Type") or b"").decode("latin-1")
-    return EchoedRequest(
+    content = yield from reading(content_type, _body(request, MAX_BODY))
+    echoed = EchoedRequest(
         target=request.uri,
         headers=[(name, value) for name, values in headers.getAllRawHeaders() for value in values],
-        content=understand(content_type, _body(request, longest)),
+        content=content,
         client=getattr(request.getClientAddress(), "host", None),
         server=_server(request),
         secure=request.isSecure(),
     )
+    return (yield from echoing(echoed))
 
 
 def _body(request: ServedRequest, longest: int) -> bytes:

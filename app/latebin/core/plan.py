@@ -454,7 +454,12 @@ def plan_echo(path_delay: str, content: bytes, settings: Settings) -> Plan:
     """
     requested = cast("float", read_text(SECONDS, path_delay, settings))
     wait = min(requested, MAX_SECONDS, settings.max_delay)
-    return Plan(wait, cut=requested > wait, body=whole(b"application/json", content))
+    return with_content(Plan(wait, cut=requested > wait), content)
+
+
+def with_content(planned: Plan, content: bytes) -> Plan:
+    """Return a plan of `plan_echo` with its content, the JSON description of the request."""
+    return attrs.evolve(planned, body=whole(b"application/json", content))
 
 
 def plan_drip(query: bytes, settings: Settings) -> Plan:

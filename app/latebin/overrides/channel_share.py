@@ -149,6 +149,8 @@ class SharingChannel(Channel):
             most: how many to take in at most; None for no such limit.
         """
         taken = 0
+        if most is None:
+            self._budget.begin()
         while self._backlog and self._ready(self._backlog):
             if taken and (taken == most or self._budget.spent()):
                 self._backlog.queued = True

@@ -329,6 +329,8 @@ class HTTP2Channel(H2Connection):
                     self._attend(event)
                     if self._over:
                         return
+                if number == 1 and not alone and self.conn.more:
+                    self.site.budget.begin()
                 if not number % FRAMES and self.conn.more and (alone or self.site.budget.spent()):
                     self._wait()
                     break

@@ -103,6 +103,8 @@ class SharingWrapper(ProtocolWrapper):
 
     def _go_on(self, most: int | None = None) -> None:
         taken = 0
+        if most is None:
+            self.budget.begin()
         self._feeding = True
         try:
             while self._ready() and (size := self._size()):

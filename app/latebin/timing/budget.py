@@ -47,18 +47,20 @@ class TurnBudget:
     _left: int = attrs.field(default=0, init=False)
     _until: float = attrs.field(default=-math.inf, init=False)
 
+    def begin(self) -> None:
+        """Take note that work begins outside of `step`, at the first of its pieces."""
+        # As long as nothing waits, no call marks the turns: after a while, this is taken for another one.
+        if self._call is None and self.clock.seconds() >= self._until + self.seconds:
+            self._renew()
+
     def spent(self) -> bool:
         """Take a piece from the budget of this turn.
 
         Returns:
             Whether there was nothing left to take, so that the work has to wait.
         """
-        now = self.clock.seconds()
-        # As long as nothing waits, no call marks the turns: after a while, it is taken for another one.
-        if self._call is None and now >= self._until + self.seconds:
-            self._renew()
         self._left -= 1
-        return self._left < 0 or now >= self._until
+        return self._left < 0 or self.clock.seconds() >= self._until
 
     def enter(self, work: Work) -> None:
         """Let work wait for the next turn that has room for a piece of it."""

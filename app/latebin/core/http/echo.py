@@ -4,8 +4,8 @@ import json
 import re
 import string
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
 import attrs
@@ -36,6 +36,14 @@ MAX_BODY: Final = 1024**2
 
 The JSON of 16 MiB takes up to a second to make, in which no other answer can leave.
 """
+
+LONG: Final = 64 * 1024
+"""Characters of a text that are written as one piece of work."""
+
+PARAMETERS: Final = 500
+"""Parameters of a query that are read as one piece of work."""
+
+_PLACE: Final = re.compile(r'(?<=")\\u0000([0-9]+)\\u0000(?="(?!:))')
 
 _BYTES: Final = "application/octet-stream"
 
@@ -98,14 +106,40 @@ class EchoedRequest:
 
 
 def echo(request: EchoedRequest) -> bytes:
+    """Describe a request as JSON in one go, as `echoing` does piece by piece."""
+    steps = echoing(request)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("bytes", end.value)
+
+
+def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
     """Describe a request as JSON in ASCII.
 
     The members are those of httpbin: `args`, `data`, `files`, `form`, `headers`, `origin` and `url`. So is the layout:
     an indentation of two spaces, sorted names, and a newline at the end.
+
+    Yields:
+        After each piece of the work.
+
+    Returns:
+        The description.
     """
     path, _, query = quote(request.target, safe=_PRINTABLE).partition("?")
-    args = _grouped(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
+    yield
+    given: list[tuple[str, str]] = []
+    parameters = query.split("&")
+    for start in range(0, len(parameters), PARAMETERS):
+        some = "&".join(parameters[start : start + PARAMETERS])
+        given += parse_qsl(some, keep_blank_values=True, errors="surrogateescape")
+        yield
+    args = _grouped(given)
+    yield
     headers = _headers(request.headers)
+    url = _origin(request, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query))
+    yield
     members = {
         "args": args,
         "data": _text_or_url(request.content.data, _BYTES),
@@ -113,9 +147,42 @@ def echo(request: EchoedRequest) -> bytes:
         "form": _grouped(request.content.fields),
         "headers": {name: headers[name] for name in headers if name not in OF_PROXIES or "show_env" in args},
         "origin": request.client,
-        "url": _origin(request, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query)),
+        "url": url,
     }
-    return json.dumps(members, indent=2, sort_keys=True).encode("ascii") + b"\n"
+    yield
+    return (yield from _written(members))
+
+
+def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
+    """Write JSON; the long texts, which have places held for them, one slice after the other."""
+    long: list[str] = []
+    text = json.dumps(_placed(members, long), indent=2, sort_keys=True)
+    if not long:
+        return text.encode("ascii") + b"\n"
+    pieces = []
+    # Every second piece is the number of a place. A place is a value: behind a name, there would be a colon.
+    for index, piece in enumerate(_PLACE.split(text)):
+        if index % 2:
+            whole = long[int(piece)]
+            slices = (whole[start : start + LONG] for start in range(0, len(whole), LONG))
+            for each in slices:
+                pieces.append(json.dumps(each)[1:-1])
+                yield
+        else:
+            pieces.append(piece)
+    return "".join(pieces).encode("ascii") + b"\n"
+
+
+def _placed(value: Any, long: list[str]) -> Any:  # noqa: ANN401  # JSON
+    """Take the long texts out of JSON, and hold their places; only a place has a NUL in it."""
+    if isinstance(value, dict):
+        return {name: _placed(each, long) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_placed(each, long) for each in value]
+    if not isinstance(value, str) or (len(value) <= LONG and "\0" not in value):
+        return value
+    long.append(value)
+    return f"\0{len(long) - 1}\0"
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
