@@ -1,5 +1,6 @@
 import re
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, IncompleteRead, RemoteDisconnected
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
@@ -10,12 +11,13 @@ from twisted.web.client import ResponseFailed
 from twisted.web.http_headers import Headers
 
 from latebin.answers.delivery import begin
-from latebin.answers.producer import PIECE
+from latebin.answers.producer import PIECE, WRITES
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
 from latebin.core.http.body import sized
 from latebin.core.http.status import CHALLENGE
 from latebin.core.plan import Plan
+from tests.overrides.test_channel_share import make_line
 from tests.support.sockets import BOUND, Served, asynchronous, connect, served, until
 from tests.support.wire import House, Wire
 
@@ -38,6 +40,31 @@ def test_at_body(house: House, style: str) -> None:
     assert bodies(wire) == [b""]
     house.clock.advance(1)
     assert bodies(wire) == [b"<html><body>Sorry to keep you waiting.</body></html>"]
+
+
+def test_late_pieces(house: House, style: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces that were due apart are one write when the reactor is late."""
+    wire = sent(house, style, "/delayed?delay=0&type=bytes&chunks=10000&over=1s&size=10000")
+    house.clock.advance(0)
+    writes: list[bytes] = []
+    monkeypatch.setattr(wire, "write", writes.append)
+    house.clock.advance(0.5)
+    house.clock.advance(0.5)
+    assert len(writes) == 2
+    assert len(b"".join(writes)) == 9999
+
+
+def test_chunks_in_turns(style: str, stack: str) -> None:
+    """A turn writes a bounded number of chunks when thousands are due."""
+    line = make_line(stack)
+    prefix = PREFIXES[style]
+    target = f"{prefix}/delayed?delay=0&type=bytes&chunks=1000&size=1000&framing=chunked"
+    line.wire.send(line.ask(target, 1))
+    written = []
+    line.clock.turns(lambda: written.append(line.wire.received.count(b"1\r\n")))
+    assert max(after - before for before, after in pairwise(written)) <= WRITES + 1
+    assert line.wire.received.endswith(b"\r\n0\r\n\r\n")
+    line.wire.leave()
 
 
 def test_chunks_over(house: House, style: str) -> None:

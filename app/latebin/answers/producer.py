@@ -30,6 +30,9 @@ SMALL: Final = 16 * 1024
 """Bytes of the largest body that is written at once, whether or not the client reads."""
 
 
+WRITES: Final = 16
+"""Writes in a turn of the reactor, so that an answer in thousands of pieces makes no other late."""
+
 SILENCE: Final = 15.0
 """Seconds after which a stream of server-sent events sends a comment (HTML, section 9.2.7)."""
 
@@ -93,13 +96,19 @@ class TimedProducer(ABC):
         """Write the next piece."""
 
     def _produce(self) -> None:
-        due = None
-        while not self._paused and (due := self._due()) is not None:
+        for _ in range(WRITES):
+            due = None if self._paused else self._due()
+            if due is None:
+                break
             wait = self._started + due - self._clock.seconds()
             if wait > 0:
                 self._later(wait)
                 return
             self._write()
+        else:
+            # While it writes, more may become due, without an end.
+            self._later(0.0)
+            return
         if not self._paused:
             self._request.unregisterProducer()
             self._finish()
@@ -140,6 +149,7 @@ class Delivery(TimedProducer):
         self._piece: int = getattr(request.channel, "piece", PIECE)
         self._size = self._body.size if size is None else size
         self._pieces = plan.pieces()
+        self._ahead = next(self._pieces, None)
         self._at = self._end = 0
         self._next = 0.0
 
@@ -147,15 +157,19 @@ class Delivery(TimedProducer):
         if self._at == self._size:
             return None
         # Pieces of no bytes have no time of their own.
-        while self._at == self._end:
-            self._end, self._next = next(self._pieces)
+        while self._at == self._end and self._ahead is not None:
+            (self._end, self._next), self._ahead = self._ahead, next(self._pieces, None)
         return self._next
 
     def _write(self) -> None:
-        """Write a part of a piece; the remainder of a large piece goes first.
+        """Write the pieces that are due, in parts; the remainder of a large piece goes first.
 
         So the last part has the full size, and the transport asks for a pause after it.
         """
+        # When the reactor is late, pieces that were due apart are one, since each write has its cost; chunks stay.
+        now = -1.0 if self._plan.chunked else self._clock.seconds() - self._started
+        while self._ahead is not None and self._ahead[1] <= now:
+            self._end, self._ahead = self._ahead[0], next(self._pieces, None)
         end = min(self._end, self._size)
         start, self._at = self._at, self._at + ((end - self._at) % self._piece or min(self._piece, end - self._at))
         self._request.write(self._body.piece(start, self._at))
