@@ -11,11 +11,12 @@ import attrs
 from twisted.internet.interfaces import IDelayedCall, IListeningPort, IOpenSSLContextFactory, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from latebin.answers.failures import report
 from latebin.overrides.channel_output import unsent
+from latebin.overrides.tls_share import SharingTLSTransport
 
 LINGER: Final = 2.0
 """Seconds from FIN to the end of a connection whose peer closes nothing; and between two looks at a slow reader."""
@@ -27,7 +28,7 @@ SMALL: Final = 16 * 1024
 """Bytes that the kernel takes at once."""
 
 
-class ClosingTLSTransport(BufferingTLSTransport):
+class ClosingTLSTransport(SharingTLSTransport):
     """A TLS connection that sends FIN behind its close_notify, and ends soon after that.
 
     The peer may send on for LINGER, and its bytes are dropped. A connection that is closed at once would be reset by
