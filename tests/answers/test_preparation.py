@@ -89,7 +89,7 @@ def steps_of(work: Generator[None, None, Content]) -> Iterator[Content]:
 
 
 def test_long_texts() -> None:
-    """Long texts and texts with NULs are written as any other when they are in every member."""
+    """Long texts and texts with NULs are written as any other text."""
     texts = ["\0" * (LONG + 1), "\0000\0", "0", '"\\u00000\\u0000"', "x" * (2 * LONG + 1), "\U0001f600" * LONG]
     fields = [(text[:9], text) for text in texts] + [("a", text) for text in texts]
     content = Content(b"\0001\0", fields)
@@ -102,7 +102,7 @@ def test_long_texts() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_in_turns(line: Line, prefix: str, form: str) -> None:
-    """A form is answered after several turns, as any other, when it takes long to read."""
+    """A form is answered after several turns when it takes long to read."""
     line.wire.send(post(f"{prefix}/delay/0", *FORMS[form]))
     turns = []
     while not line.wire.received:
@@ -115,7 +115,7 @@ def test_in_turns(line: Line, prefix: str, form: str) -> None:
 
 
 def test_malformed(line: Line, prefix: str) -> None:
-    """A form that turns out malformed in a later turn is refused then, before its delay."""
+    """A form is refused before its delay when a later turn finds it malformed."""
     line.wire.send(post(f"{prefix}/delay/5", MULTIPART, FORMS["parts"][1][:-20]))
     line.clock.turns()
     assert line.wire.received.startswith(b"HTTP/1.1 400 ")

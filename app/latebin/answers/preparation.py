@@ -13,7 +13,7 @@ log = Logger()
 
 @attrs.define(eq=False)
 class Preparation:
-    """Content that may take longer to make than a turn of the reactor has room for.
+    """Content that may take longer to make than one turn of the reactor.
 
     Attributes:
         budget: the budget of each turn.

@@ -162,7 +162,7 @@ class Delivery(TimedProducer):
         return self._next
 
     def _write(self) -> None:
-        """Write the pieces that are due, in parts; the remainder of a large piece goes first.
+        """Write what is due, in parts; the remainder of a large piece goes first.
 
         So the last part has the full size, and the transport asks for a pause after it.
         """

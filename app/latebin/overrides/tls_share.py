@@ -31,7 +31,7 @@ class SharingTLSTransport(BufferingTLSTransport):
     _queued = _stopped = _busy = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Decrypt a slice now, and the others as the turns have room; without data, go on."""
+        """Decrypt a slice now, and the others later; without data, go on."""
         if self._encrypted is None and len(data) <= SLICE:
             super().dataReceived(data)
             return

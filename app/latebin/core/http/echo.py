@@ -154,7 +154,7 @@ def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
 
 
 def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
-    """Write JSON; the long texts, which have places held for them, one slice after the other."""
+    """Write JSON, and the long texts in it slice by slice."""
     long: list[str] = []
     text = json.dumps(_placed(members, long), indent=2, sort_keys=True)
     if not long:
@@ -174,7 +174,10 @@ def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
 
 
 def _placed(value: Any, long: list[str]) -> Any:  # noqa: ANN401  # JSON
-    """Take the long texts out of JSON, and hold their places; only a place has a NUL in it."""
+    """Take the long texts out of JSON, and hold their places.
+
+    A text with a NUL counts as long, so that only a place has one.
+    """
     if isinstance(value, dict):
         return {name: _placed(each, long) for name, each in value.items()}
     if isinstance(value, list):
