@@ -54,6 +54,18 @@ def test_late_pieces(house: House, style: str, monkeypatch: pytest.MonkeyPatch) 
     assert len(b"".join(writes)) == 9999
 
 
+@pytest.mark.parametrize("pieces", ["over=1s", "every=100us", "every=exponential(100us)&seed=1", "rate=10k"])
+def test_late_bytes(house: House, style: str, pieces: str) -> None:
+    """The body is whole when its pieces are late by any time."""
+    chunks = "" if pieces.startswith("rate") else "&chunks=10000"
+    wire = sent(house, style, f"/delayed?delay=0&type=text&size=10000&{pieces}{chunks}")
+    for late in (0, 0.0001, 0.3, 0.001, 0.2501, 9):
+        house.clock.advance(late)
+        house.clock.advance(0)
+    house.clock.pump([0] * 100)
+    assert bodies(wire) == [sized("text", 10000).piece(0, 10000)]
+
+
 def test_chunks_in_turns(style: str, stack: str) -> None:
     """A turn writes a bounded number of chunks when thousands are due."""
     line = make_line(stack)

@@ -130,6 +130,18 @@ def test_pieces_cover_the_body(size: int, chunks: int) -> None:
     assert all(one < other for one, other in pairwise(ends))
 
 
+@given(
+    st.sampled_from(["over=9s&chunks=7&size=70", "over=0s&chunks=7&size=70", "rate=10&size=70", "size=7&rate=3"]),
+    st.floats(0, 30),
+)
+def test_due_pieces(query: str, seconds: float) -> None:
+    """Due pieces are counted give or take one, and go on from any number."""
+    made = plan(f"{query}&type=bytes")
+    pieces = list(made.pieces())
+    assert abs(made.due(seconds) - sum(due <= seconds for _, due in pieces)) <= 1
+    assert list(made.pieces(made.due(seconds))) == pieces[made.due(seconds) :]
+
+
 def test_jitter() -> None:
     """The gaps of `/sse` vary by the share of jitter."""
     numbers = iter((0.0, 0.5, 0.999))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latebin.answers.pending import PendingAnswer
     from latebin.core.http.body import Body
     from latebin.core.stream import Stream
+    from latebin.timing.budget import TurnBudget
 
 
 PIECE: Final = 128 * 1024
@@ -33,6 +34,9 @@ SMALL: Final = 16 * 1024
 WRITES: Final = 16
 """Writes in a turn of the reactor, so that an answer in thousands of pieces makes no other late."""
 
+LOOKED: Final = 256
+"""Late pieces that are added up in one write, when each has a gap of its own."""
+
 SILENCE: Final = 15.0
 """Seconds after which a stream of server-sent events sends a comment (HTML, section 9.2.7)."""
 
@@ -41,7 +45,8 @@ SILENCE: Final = 15.0
 class TimedProducer(ABC):
     """A body that is written piece by piece, as time and the client allow.
 
-    A piece is written when it is due and the client has read the pieces before it.
+    A piece is written when it is due and the client has read the pieces before it. When several are due at once, each
+    but the first needs room in the budget of the turn, which all connections share.
 
     Args:
         request: the request whose answer this is.
@@ -54,6 +59,8 @@ class TimedProducer(ABC):
         self._request = request
         self._plan = plan
         self._clock = clock
+        # A plain `twisted.web.server.Site` has none.
+        self._budget: TurnBudget | None = getattr(request.site, "budget", None)
         self._started = clock.seconds()
         self._paused = False
         self._call: IDelayedCall | None = None
@@ -83,6 +90,7 @@ class TimedProducer(ABC):
         self._sent = None
         if self._call is not None and self._call.active():
             self._call.cancel()
+        self._leave()
         # A client that has left has taken the channel with it.
         if self._request.channel is not None:
             self._request.unregisterProducer()
@@ -95,23 +103,49 @@ class TimedProducer(ABC):
     def _write(self) -> None:
         """Write the next piece."""
 
-    def _produce(self) -> None:
-        for _ in range(WRITES):
-            due = None if self._paused else self._due()
+    def step(self) -> None:
+        """Write one piece, in a turn that has room for it."""
+        self._produce(most=1)
+
+    def _produce(self, most: int = WRITES) -> None:
+        """Write what is due, as far as the client reads and the turn has room."""
+        number = 0
+        while not self._paused:
+            due = self._due()
             if due is None:
-                break
+                self._leave()
+                self._request.unregisterProducer()
+                self._finish()
+                return
             wait = self._started + due - self._clock.seconds()
             if wait > 0:
                 self._later(wait)
                 return
+            if number == most or (number and self._spent(number)):
+                # While it writes, more may become due, without an end.
+                self._go_on()
+                return
             self._write()
-        else:
-            # While it writes, more may become due, without an end.
+            number += 1
+
+    def _spent(self, number: int) -> bool:
+        """Take a further piece from the budget; return whether it has to wait."""
+        if self._budget is None:
+            return False
+        if number == 1:
+            self._budget.begin()
+        return self._budget.spent()
+
+    def _go_on(self) -> None:
+        """Write further pieces in a later turn."""
+        if self._budget is None:
             self._later(0.0)
-            return
-        if not self._paused:
-            self._request.unregisterProducer()
-            self._finish()
+        else:
+            self._budget.enter(self)
+
+    def _leave(self) -> None:
+        if self._budget is not None:
+            self._budget.leave(self)
 
     def _finish(self) -> None:
         # The Deferred refers to this object, to cancel it: a reference back would make a cycle of the two.
@@ -150,6 +184,7 @@ class Delivery(TimedProducer):
         self._size = self._body.size if size is None else size
         self._pieces = plan.pieces()
         self._ahead = next(self._pieces, None)
+        self._number = 0
         self._at = self._end = 0
         self._next = 0.0
 
@@ -158,7 +193,8 @@ class Delivery(TimedProducer):
             return None
         # Pieces of no bytes have no time of their own.
         while self._at == self._end and self._ahead is not None:
-            (self._end, self._next), self._ahead = self._ahead, next(self._pieces, None)
+            self._end, self._next = self._ahead
+            self._look_ahead()
         return self._next
 
     def _write(self) -> None:
@@ -167,12 +203,34 @@ class Delivery(TimedProducer):
         So the last part has the full size, and the transport asks for a pause after it.
         """
         # When the reactor is late, pieces that were due apart are one, since each write has its cost; chunks stay.
-        now = -1.0 if self._plan.chunked else self._clock.seconds() - self._started
-        while self._ahead is not None and self._ahead[1] <= now:
-            self._end, self._ahead = self._ahead[0], next(self._pieces, None)
+        if not self._plan.chunked:
+            self._catch_up(self._clock.seconds() - self._started)
         end = min(self._end, self._size)
         start, self._at = self._at, self._at + ((end - self._at) % self._piece or min(self._piece, end - self._at))
         self._request.write(self._body.piece(start, self._at))
+
+    def _look_ahead(self) -> None:
+        self._ahead = next(self._pieces, None)
+        self._number += 1
+
+    def _catch_up(self, now: float) -> None:
+        """Make one piece of those that are due.
+
+        Args:
+            now: seconds from the start.
+        """
+        if self._ahead is None or self._ahead[1] > now:
+            return
+        # The count is rounded: the last of these pieces are looked at.
+        sure = self._plan.due(now) - 2
+        if sure > self._number:
+            self._pieces, self._number = self._plan.pieces(sure), sure
+            self._ahead = next(self._pieces, None)
+        for _ in range(LOOKED):
+            if self._ahead is None or self._ahead[1] > now:
+                return
+            self._end = self._ahead[0]
+            self._look_ahead()
 
 
 class EventStream(TimedProducer):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, Final, cast
 
 import attrs
@@ -131,21 +131,47 @@ class Plan:
         """
         return self.over / max(self.chunks - 1, 1) if self.gap is None else self.gap(piece)
 
-    def pieces(self) -> Iterator[tuple[int, float]]:
+    def pieces(self, first: int = 0) -> Iterator[tuple[int, float]]:
         """Yield the end of each piece of the body, and when it is due.
+
+        Args:
+            first: the number of the piece to begin with, from 0.
 
         Returns:
             The offset in the body, and seconds from the end of the wait.
         """
         size = 0 if self.body is None else self.body.size
         if self.rate is not None:
-            step = max(self.rate // PIECES_PER_SECOND, 1)
-            return ((min(end, size), min(end, size) / self.rate) for end in range(step, size + step, step))
-        ends = ((piece + 1) * size // self.chunks for piece in range(self.chunks))
-        if self.gap is None:
-            last = max(self.chunks - 1, 1)
-            return ((end, self.over * piece / last) for piece, end in enumerate(ends))
-        return zip(ends, accumulate(map(self.gap, range(1, self.chunks)), initial=0.0), strict=True)
+            step = self._step(self.rate)
+            ends = range(step * (first + 1), size + step, step)
+            return ((min(end, size), min(end, size) / self.rate) for end in ends)
+        parts = ((piece + 1) * size // self.chunks for piece in range(self.chunks))
+        if self.gap is not None:
+            due = accumulate(map(self.gap, range(1, self.chunks)), initial=0.0)
+            return islice(zip(parts, due, strict=True), first, None)
+        last = max(self.chunks - 1, 1)
+        return (((piece + 1) * size // self.chunks, self.over * piece / last) for piece in range(first, self.chunks))
+
+    def due(self, seconds: float) -> int:
+        """Return how many pieces are due, give or take one, without a look at each.
+
+        Args:
+            seconds: from the end of the wait.
+
+        Returns:
+            The number; 0 for pieces with gaps of their own, which have to be added up.
+        """
+        if self.gap is not None:
+            return 0
+        if self.rate is not None:
+            size = 0 if self.body is None else self.body.size
+            return int(min(seconds * self.rate, size)) // self._step(self.rate)
+        return int(min(seconds / self.over, 1.0) * (self.chunks - 1)) + 1 if self.over else self.chunks
+
+    @staticmethod
+    def _step(rate: int) -> int:
+        """Return the bytes of a piece at a rate in bytes a second."""
+        return max(rate // PIECES_PER_SECOND, 1)
 
 
 @attrs.frozen
