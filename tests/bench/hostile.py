@@ -11,6 +11,7 @@ which may run several attacks at once.
 import asyncio
 import contextlib
 import multiprocessing
+import os
 import ssl
 import tempfile
 import threading
@@ -43,6 +44,9 @@ from tests.support.certificate import certificate
 
 Part = tuple[bytes, float]
 """Bytes to send, and the seconds to wait after them."""
+
+NICE: Final = 19
+"""The niceness of attackers: on a machine with few cores, they would take those of the service and of the others."""
 
 BATCH: Final = 2000
 """Frames that are sent before the next batch, in floods of HTTP/2."""
@@ -218,7 +222,7 @@ async def _drop(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def _once(attack: Attack, port: int) -> None:
+async def _once(attack: Attack, port: int, rest: float) -> None:
     context = None
     if attack.protocol != "h1":
         context = ssl.create_default_context()
@@ -230,7 +234,7 @@ async def _once(attack: Attack, port: int) -> None:
         for data, pause in attack.parts():
             writer.write(data)
             await writer.drain()
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause + rest)
             if dropping.done():
                 return
     finally:
@@ -238,7 +242,7 @@ async def _once(attack: Attack, port: int) -> None:
         writer.transport.abort()
 
 
-async def attack_for(attack: Attack, port: int, seconds: float, connections: int = 1) -> int:
+async def attack_for(attack: Attack, port: int, seconds: float, connections: int = 1, rest: float = 0.0) -> int:
     """Attack for so long; return how often a connection was opened.
 
     Args:
@@ -246,6 +250,7 @@ async def attack_for(attack: Attack, port: int, seconds: float, connections: int
         port: of HTTP for `h1`, of HTTPS for the others.
         seconds: how long.
         connections: how many do it at once.
+        rest: seconds between two parts of it.
     """
     opened = 0
 
@@ -254,8 +259,8 @@ async def attack_for(attack: Attack, port: int, seconds: float, connections: int
         while True:
             opened += 1
             with contextlib.suppress(OSError):
-                await _once(attack, port)
-            await asyncio.sleep(0.001)
+                await _once(attack, port, rest)
+            await asyncio.sleep(0.001 + rest)
 
     tasks = [asyncio.ensure_future(again()) for _ in range(connections)]
     await asyncio.wait(tasks, timeout=seconds)
@@ -266,7 +271,8 @@ async def attack_for(attack: Attack, port: int, seconds: float, connections: int
 
 
 def attack(name: str, port: int, seconds: float) -> None:
-    """Attack in this process, for so long."""
+    """Attack in this process, for so long, with what time the others leave."""
+    os.nice(NICE)
     asyncio.run(attack_for(ATTACKS[name], port, seconds, AT_ONCE.get(name, 1)))
 
 

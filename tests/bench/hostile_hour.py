@@ -1,14 +1,19 @@
 """A hostile hour: all attacks at once beside punctual clients.
 
-    python -m tests.bench.hostile_hour [--seconds 3600] [--rate 100] [--calm 15]
+    python -m tests.bench.hostile_hour [--seconds 3600] [--rate 100] [--calm 15] [--rest 0] [--only NAME ...]
 
 The attacks are those of `tests.bench.hostile`, all at the same time. Beside them are clients that do not read what they
 have asked for, and the traffic of `tests.bench.soak`. The punctual clients ask for answers after 100 ms, before, during
 and after the attacks. The service is to end with the memory, the open files and the p99 lateness that it began with.
+
+All run in processes of their own, and the hostile ones yield to the service. Each row has the share of the time in
+which the service used a core, and in which it waited for one. Where it waits for long, so do the punctual clients.
+The lag is how late the punctual clients send, by their own clock.
 """
 
 import asyncio
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +33,7 @@ from latebin.core.settings import STACKS
 from latebin.load.footprint import read
 from latebin.load.run import run_apart
 from latebin.load.schedule import make_schedule
-from tests.bench.hostile import AT_ONCE, ATTACKS, attack_for
+from tests.bench.hostile import AT_ONCE, ATTACKS, NICE, attack_for
 from tests.bench.soak import GROWTH, soaked, traffic
 from tests.support.kinds import CLOSE, Target, answered, request
 
@@ -88,6 +93,7 @@ UNREAD_REQUESTS: Final[dict[str, tuple[str | None, Callable[[], bytes]]]] = {
 
 def leave_unread(plain_port: int, tls_port: int) -> None:
     """Ask on many connections, and read nothing, again and again."""
+    os.nice(NICE)
     target = Target(plain_port, tls_port)
     while True:
         with ExitStack() as held, suppress(OSError):
@@ -101,8 +107,9 @@ def leave_unread(plain_port: int, tls_port: int) -> None:
             time.sleep(HELD)
 
 
-def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: float) -> None:
+def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: float, rest: float) -> None:
     """Do several attacks at once, in this process."""
+    os.nice(NICE)
 
     async def all_of_them() -> None:
         await asyncio.gather(
@@ -112,6 +119,7 @@ def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: 
                     plain_port if ATTACKS[name].protocol == "h1" else tls_port,
                     seconds,
                     AT_ONCE.get(name, 1),
+                    rest,
                 )
                 for name in names
             )
@@ -122,17 +130,18 @@ def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: 
 
 def mixed(plain_port: int, tls_port: int) -> None:
     """Be ordinary clients of every kind."""
+    os.nice(NICE)
     with traffic(Target(plain_port, tls_port), CLIENTS):
         time.sleep(10**6)
 
 
 @contextmanager
-def attacked(target: Target, seconds: float) -> Iterator[None]:
+def attacked(target: Target, seconds: float, rest: float = 0.0, only: tuple[str, ...] = ()) -> Iterator[None]:
     """Attack from processes of their own."""
     ports = target.plain_port, target.tls_port
-    spread = [tuple(ATTACKS)[number::PROCESSES] for number in range(PROCESSES)]
+    spread = [(only or tuple(ATTACKS))[number::PROCESSES] for number in range(PROCESSES)]
     process = multiprocessing.get_context("spawn").Process
-    processes = [process(target=attack_all, args=(*ports, names, seconds), daemon=True) for names in spread]
+    processes = [process(target=attack_all, args=(*ports, names, seconds, rest), daemon=True) for names in spread]
     processes += [process(target=each, args=ports, daemon=True) for each in (leave_unread, mixed)]
     for each in processes:
         each.start()
@@ -155,6 +164,9 @@ class State:
         p50: of the lateness, in seconds; None without an answer.
         p99: likewise.
         failed: requests of the punctual clients without an answer.
+        core: share of the time in which the service used a core.
+        waited: share of the time in which it waited for one.
+        lag: p99 of the lag of the punctual clients, in seconds; None without an answer.
     """
 
     name: str
@@ -163,10 +175,26 @@ class State:
     p50: float | None
     p99: float | None
     failed: int
+    core: float
+    waited: float
+    lag: float | None
 
     def row(self) -> list[str]:
-        late = ["-" if each is None else f"{each * 1000:.1f}" for each in (self.p50, self.p99)]
-        return [self.name, f"{self.memory / 1e6:.1f}", str(self.files), *late, str(self.failed)]
+        late = ["-" if each is None else f"{each * 1000:.1f}" for each in (self.p50, self.p99, self.lag)]
+        shares = f"{self.core:.0%}", f"{self.waited:.0%}"
+        return [self.name, f"{self.memory / 1e6:.1f}", str(self.files), *late, str(self.failed), *shares]
+
+
+def scheduled(pid: int) -> tuple[float, float]:
+    """Return the seconds for which a process ran, and waited for a core.
+
+    They are those of its threads, from schedstat (proc(5)).
+    """
+    ran = waited = 0.0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        on, behind, _ = map(int, (thread / "schedstat").read_text().split())
+        ran, waited = ran + on / 1e9, waited + behind / 1e9
+    return ran, waited
 
 
 def files(pid: int) -> int:
@@ -176,11 +204,16 @@ def files(pid: int) -> int:
 def state(name: str, target: Target, pid: int, rate: float, seconds: float) -> State:
     """Measure the punctual clients for some seconds, and then what the service takes."""
     schedule = make_schedule(rate=rate, delay=0.1, duration=seconds)
+    (ran, waited), started = scheduled(pid), time.monotonic()
     report = run_apart(f"http://127.0.0.1:{target.plain_port}/raw/delayed?delay={{delay}}", schedule, pids=(pid,))
     late = report.lateness
     failed = sum(report.errors.values()) + report.unfinished
     p50, p99 = (late.p50, late.p99) if late else (None, None)
-    return State(name, read([pid]).memory, files(pid), p50, p99, failed)
+    ran_since, waited_since = scheduled(pid)
+    took = time.monotonic() - started
+    core, behind = (ran_since - ran) / took, (waited_since - waited) / took
+    lag = report.lag.p99 if report.lag else None
+    return State(name, read([pid]).memory, files(pid), p50, p99, failed, core, behind, lag)
 
 
 def settle(pid: int, before: int) -> None:
@@ -206,8 +239,10 @@ def verdict(first: State, last: State) -> list[str]:
 @click.option("--seconds", default=3600.0, show_default=True, help="Duration of the attacks.")
 @click.option("--calm", default=15.0, show_default=True, help="Seconds of a measurement before and after them.")
 @click.option("--rate", default=100.0, show_default=True, help="Requests a second of the punctual clients.")
+@click.option("--rest", default=0.0, show_default=True, help="Seconds between two parts of an attack.")
+@click.option("--only", multiple=True, type=click.Choice(list(ATTACKS)), help="Only these attacks.")
 @click.option("--stack", default="tuned", show_default=True, type=click.Choice(STACKS), help="Stack of the service.")
-def hour(seconds: float, calm: float, rate: float, stack: str) -> None:
+def hour(*, seconds: float, calm: float, rate: float, rest: float, only: tuple[str, ...], stack: str) -> None:
     """Attack a service in all ways at once, and measure what stays behind."""
     states: list[State] = []
 
@@ -224,12 +259,13 @@ def hour(seconds: float, calm: float, rate: float, stack: str) -> None:
         settle(pid, idle)
         measure("before", calm)
         started = time.monotonic()
-        with attacked(target, seconds):
+        with attacked(target, seconds, rest, only):
             while (left := started + seconds - time.monotonic()) > 1:
                 measure(f"{time.monotonic() - started:.0f} s", min(left, SLICE))
         settle(pid, states[0].files)
         measure("after", calm)
-    table = Table("when", "MB", "files", "p50 ms", "p99 ms", "failed", title="a service, and its punctual clients")
+    columns = ("when", "MB", "files", "p50 ms", "p99 ms", "lag ms", "failed", "core", "waited")
+    table = Table(*columns, title="a service, and its punctual clients")
     for each in states:
         table.add_row(*each.row())
     Console(width=100).print(table)
