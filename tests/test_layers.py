@@ -10,6 +10,7 @@ HOUSE = Path(__file__).parent.parent / "app" / "latebin"
 FLOORS = (
     {"core"},
     {"timing", "load", "testing"},
+    {"state"},
     {"answers", "deploy"},
     {"compare", "overrides", "styles", "telemetry"},
     {"site"},

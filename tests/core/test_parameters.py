@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latebin.answers.seed_counter import SeedCounter
 from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
-from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, Parameter, read_text
-from latebin.core.plan import Source, plan_drip, plan_echo, plan_events, predict, prepare, read_arguments
+from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, STEERING, Parameter, read_query, read_text
+from latebin.core.plan import plan_drip, plan_echo, plan_events, predict, prepare, read_arguments, steer
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
+from latebin.core.steering import Steering
 from latebin.core.stream import Kind
 
 SETTINGS = Settings(default_delay=2, max_delay=60)
@@ -28,7 +28,8 @@ PARAMETERS = [SECONDS, *(parameter for _, parameter in EVERY)]
 
 
 def planned(query: str, random: Callable[[], float] = lambda: 0.5) -> Any:
-    return prepare(read_arguments(query.encode(), None, SETTINGS), SETTINGS, Source(SeedCounter().next, random))()
+    prepared = prepare(read_arguments(query.encode(), None, SETTINGS), SETTINGS, random)
+    return prepared.plan or prepared.draw(1, 1)
 
 
 def predicted(query: str) -> Prediction:
@@ -36,11 +37,11 @@ def predicted(query: str) -> Prediction:
 
 
 def dripped(query: str) -> Any:
-    return plan_drip(query.encode(), SETTINGS)
+    return plan_drip(read_query(query.encode(), DRIP, SETTINGS))
 
 
 def streamed(kind: Kind, query: str) -> Any:
-    return plan_events(query.encode(), kind, SETTINGS, Source(SeedCounter().next, lambda: 0.5))
+    return plan_events(read_query(query.encode(), EVENTS, SETTINGS), kind, lambda: 0.5)
 
 
 READERS: dict[str, Callable[[str], Any]] = {
@@ -64,6 +65,10 @@ def test_example(parameter: Parameter, target: str) -> None:
     assert plan_echo(segment, b"", SETTINGS) if segment else READERS[place](query)
 
 
+def steered(query: str) -> Any:
+    return steer(read_query(query.encode(), STEERING, SETTINGS), SETTINGS) or Steering()
+
+
 DEFAULTS: dict[str, Callable[[], bool]] = {
     "`--default-delay`": lambda: planned("").wait == SETTINGS.default_delay,
     "every draw is new": lambda: planned("delay=0s..1s").wait != planned("delay=0s..1s", lambda: 0.25).wait,
@@ -74,6 +79,12 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "all at once": lambda: list(planned("chunks=2").pieces()) == [(26, 0.0), (52, 0.0)],
     "as fast as the client reads": lambda: planned("").rate is None,
     "5 for `/sse`, 0 for `/jsonl`": lambda: [streamed(kind, "").over for kind in ("sse", "ndjson")] == [5, 0],
+    "no key": lambda: steered("").key is None,
+    "no gate": lambda: steered("").gate is None,
+    "no pool": lambda: steered("").pool is None,
+    "no limit": lambda: steered("pool=db&servers=1").pool.queue is None,
+    "`--max-delay`": lambda: steered("gate=a").gate.within == SETTINGS.max_delay,
+    "fifo": lambda: steered("gate=a").gate.order == "fifo",
     "none": lambda: planned("").fault is None,
     "unknown": lambda: predicted("").cut is None,
 }

@@ -1,26 +1,33 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.answers.seed_counter import SeedCounter
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.plan import Plan, Source, prepare, read_arguments
+from latebin.core.plan import Plan, prepare, read_arguments
 from latebin.core.settings import Settings
+from latebin.state.seed_counter import SeedCounter
 
 SETTINGS = Settings(default_delay=5, max_delay=60)
 
 
-def read(query: bytes, path_delay: str | None, settings: Settings, source: Source) -> Plan:
-    return prepare(read_arguments(query, path_delay, settings), settings, source)()
-
-
-def source() -> Source:
-    return Source(SeedCounter().next, lambda: 0.5)
+def read(
+    query: bytes,
+    path_delay: str | None = None,
+    turns: SeedCounter | None = None,
+    random: Callable[[], float] = lambda: 0.5,
+    turn: int = 1,
+) -> Plan:
+    """Plan the answer to a request, counted by its seed."""
+    prepared = prepare(read_arguments(query, path_delay, SETTINGS), SETTINGS, random)
+    n = 1 if prepared.counted is None else (turns or SeedCounter()).next(*prepared.counted)
+    return prepared.plan or prepared.draw(turn, n)
 
 
 def problem(query: bytes, path_delay: str | None = None) -> Problem:
     with pytest.raises(Refused) as refused:
-        read(query, path_delay, SETTINGS, source())
+        read(query, path_delay)
     return refused.value.problem
 
 
@@ -36,7 +43,7 @@ def problem(query: bytes, path_delay: str | None = None) -> Problem:
 )
 def test_read(query: bytes, path_delay: str | None, wait: float) -> None:
     """A delay comes from the query or the path, or is the default."""
-    plan = read(query, path_delay, SETTINGS, source())
+    plan = read(query, path_delay)
     assert plan == Plan(wait)
 
 
@@ -73,7 +80,7 @@ def test_nothing_is_ignored(query: bytes, name: str) -> None:
 def test_any_query(query: bytes, path_delay: str | None) -> None:
     """Any bytes give a plan within the limit, or a problem of status 400."""
     try:
-        outcome: Plan | Problem = read(query, path_delay, SETTINGS, source())
+        outcome: Plan | Problem = read(query, path_delay)
     except Refused as refused:
         outcome = refused.problem
     if isinstance(outcome, Plan):
@@ -85,7 +92,7 @@ def test_any_query(query: bytes, path_delay: str | None) -> None:
 
 
 def plan(query: str, turns: SeedCounter | None = None) -> Plan:
-    return read(query.encode(), None, SETTINGS, Source((turns or SeedCounter()).next, lambda: 0.5))
+    return read(query.encode(), None, turns)
 
 
 def test_everything_at_once() -> None:
@@ -153,7 +160,7 @@ def test_every_draw_above_the_longest() -> None:
 def test_without_a_seed_draws_differ() -> None:
     """The draws come from the source's random numbers when there is no seed."""
     random = iter([0.0, 0.999]).__next__
-    low, high = (read(b"delay=1s..3s", None, SETTINGS, Source(SeedCounter().next, random)) for _ in range(2))
+    low, high = (read(b"delay=1s..3s", random=random) for _ in range(2))
     assert low.wait < high.wait
 
 
@@ -223,8 +230,8 @@ def test_as_many_pieces_as_bytes(size: int, most: int) -> None:
 def test_one_plan_without_draws(query: bytes, alike: bool) -> None:  # noqa: FBT001  # a parameter
     """Equal requests share one plan when nothing in it is drawn."""
     random = iter(number / 50 for number in range(50))
-    planned = prepare(read_arguments(query, None, SETTINGS), SETTINGS, Source(SeedCounter().next, lambda: next(random)))
-    plans = [planned() for _ in range(50)]
+    prepared = prepare(read_arguments(query, None, SETTINGS), SETTINGS, lambda: next(random))
+    plans = [prepared.plan or prepared.draw(1, 1) for _ in range(50)]
     assert (len({id(plan) for plan in plans}) == 1) == alike
     assert (len(set(plans)) == 1) == alike
 
@@ -232,7 +239,6 @@ def test_one_plan_without_draws(query: bytes, alike: bool) -> None:  # noqa: FBT
 def test_seed_is_counted_without_draws() -> None:
     """A request with a seed counts as a turn when nothing is drawn, too."""
     turns, query = SeedCounter(), b"delay=1s&seed=7"
-    planned = prepare(read_arguments(query, None, SETTINGS), SETTINGS, Source(turns.next, lambda: 0.5))
     for _ in range(3):
-        planned()
+        read(query, None, turns)
     assert turns.next(7, "1s") == 4

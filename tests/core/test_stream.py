@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latebin.answers.seed_counter import SeedCounter
 from latebin.core.http.reply import Refused
-from latebin.core.plan import Plan, Source, plan_events, prepare, read_arguments
+from latebin.core.parameters import EVENTS, read_query
+from latebin.core.plan import Plan, plan_events, prepare, read_arguments
 from latebin.core.settings import Settings
 from latebin.core.stream import Kind, stream, stream_of
 
@@ -15,8 +15,8 @@ TEXT = "  How do\nyou do?\n\nI am \u00e9."
 
 
 def plan(query: str) -> Plan:
-    source = Source(SeedCounter().next, lambda: 0.5)
-    return prepare(read_arguments(query.encode(), None, Settings()), Settings(), source)()
+    prepared = prepare(read_arguments(query.encode(), None, Settings()), Settings(), lambda: 0.5)
+    return prepared.plan or prepared.draw(1, 1)
 
 
 def data(kind: Kind, unit: str, body: bytes) -> list[bytes]:
@@ -145,8 +145,8 @@ def test_due_pieces(query: str, seconds: float) -> None:
 def test_jitter() -> None:
     """The gaps of `/sse` vary by the share of jitter."""
     numbers = iter((0.0, 0.5, 0.999))
-    source = Source(SeedCounter().next, lambda: next(numbers))
-    found = plan_events(b"count=4&duration=3&jitter=0.5", "sse", Settings(), source)
+    arguments = read_query(b"count=4&duration=3&jitter=0.5", EVENTS, Settings())
+    found = plan_events(arguments, "sse", lambda: next(numbers))
     assert [found.between(n) for n in (1, 2, 3)] == pytest.approx([0.5, 1.0, 1.499])
 
 

@@ -10,9 +10,11 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from latebin.answers.service import Service
+from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite, make_site
 from latebin.site.root import Root
+from latebin.state.memory import make_state
 
 
 class Wire(StringTransport):
@@ -78,7 +80,8 @@ class House:
 def make_house(stack: str) -> House:
     """Make a service with default settings on one of the stacks."""
     clock, settings = Clock(), Settings(stack=stack)
-    klein, resource = Service(clock, settings), Service(clock, settings)
+    state = make_state(settings, clock)
+    klein, resource = (Service(clock, settings, state=state, style=style) for style in PREFIXES)
     root = Root(klein, resource, settings)
     # The idle timeout of a connection is not tested with this: its clock stands still.
     return House(clock, klein, resource, root, make_site(root, clock, settings, Clock()))

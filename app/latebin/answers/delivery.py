@@ -11,13 +11,14 @@ from latebin.core.http.status import PROTOCOL, is_upgrade
 from latebin.core.plan import Plan
 
 
-def begin(request: ServedRequest, plan: Plan, measured: float | None) -> None:
+def begin(request: ServedRequest, plan: Plan, measured: float | None, held: str = "") -> None:
     """Set the status and the headers of an answer as planned, with its timing.
 
     Args:
         request: the request that is answered.
         plan: the answer's plan.
         measured: seconds from the request to the answer, by the service's own clock; None before the wait.
+        held: the time at a gate and in a line, as `timing` takes it.
     """
     request.setResponseCode(plan.status)
     for name, value in plan.headers:
@@ -27,14 +28,20 @@ def begin(request: ServedRequest, plan: Plan, measured: float | None) -> None:
         request.responseHeaders.addRawHeader(b"Connection", b"Upgrade")
     for name, values in plan.extra:
         request.responseHeaders.setRawHeaders(name, values)
-    request.setHeader(*timing(plan, measured))
+    request.setHeader(*timing(plan, measured, held))
 
 
-def timing(plan: Plan, measured: float | None) -> tuple[bytes, bytes]:
-    """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms)."""
+def timing(plan: Plan, measured: float | None, held: str = "") -> tuple[bytes, bytes]:
+    """Write the `Server-Timing` header of an answer (W3C Server Timing, durations in ms).
+
+    Args:
+        plan: the answer's plan.
+        measured: seconds of the delay; None before the wait.
+        held: metrics that come before, each with a comma and a space behind it.
+    """
     text = f"asked;dur={plan.asked_ms:.3f}"
     if measured is not None:
-        text = f"delay;dur={measured * 1000:.3f}, {text}"
+        text = f"{held}delay;dur={measured * 1000:.3f}, {text}"
     return b"Server-Timing", text.encode("ascii")
 
 

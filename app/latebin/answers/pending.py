@@ -15,6 +15,7 @@ from latebin.core.http.reply import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from latebin.answers.forwarded import ForwardedAnswer
     from latebin.answers.preparation import Preparation
     from latebin.core.http.upstream_url import Target
     from latebin.core.plan import Plan
@@ -32,10 +33,12 @@ class Capacity:
     Attributes:
         most: the limit; None for no limit.
         taken: how many answers are pending.
+        ids: the ids of the answers, which no two have in common.
     """
 
     most: int | None = None
     taken: int = attrs.field(default=0, init=False)
+    ids: "Iterator[int]" = attrs.field(factory=lambda: count(1), init=False)
 
     @property
     def full(self) -> bool:
@@ -49,11 +52,12 @@ class PendingAnswers:
 
     Attributes:
         capacity: the limit that each pending answer counts towards.
+        forwarding: the requests that wait for an upstream, by the ids of their answers; they are not pending any more.
     """
 
     capacity: Capacity
     _pending: "dict[int, PendingAnswer]" = attrs.field(factory=dict, init=False)
-    _ids: "Iterator[int]" = attrs.field(factory=lambda: count(1), init=False)
+    forwarding: "dict[int, ForwardedAnswer]" = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -62,9 +66,9 @@ class PendingAnswers:
         """Register an answer that begins to wait.
 
         Returns:
-            The answer's id, which no other answer of this registry ever has.
+            The answer's id, which no other answer of this service ever has.
         """
-        number = next(self._ids)
+        number = next(self.capacity.ids)
         self._pending[number] = answer
         self.capacity.taken += 1
         return number
@@ -90,9 +94,9 @@ class PendingAnswers:
             problem: what the client gets. An answer that has sent its headers is broken off instead.
 
         Raises:
-            KeyError: no pending answer has this id.
+            KeyError: no pending answer has this id, and none waits for an upstream.
         """
-        self._pending[number].end(problem)
+        (self._pending.get(number) or self.forwarding[number]).end(problem)
 
     def due_by(self, moment: float) -> bool:
         """Return whether an answer is due by a moment, in seconds of the service's clock.
@@ -109,7 +113,8 @@ class PendingAnswer:
     """One answer from its acceptance to its end, which is the clock of its `deferLater`.
 
     `deferLater(answer, answer.wait, ...)` asks this clock for the one delayed call that it ever has, which is the
-    answer itself. So this class decides what an answer waits for, and no style changes with it. Here it is time alone.
+    answer itself. So this class decides what an answer waits for, and no style changes with it. Here it is time alone;
+    `latebin.answers.steered` has the answers that wait for more.
 
     An answer is an object beside the request. CPython keeps attributes within an instance only as long as its class has
     at most thirty names (`SHARED_KEYS_MAX_SIZE`), and Twisted's request has 25.
@@ -121,7 +126,10 @@ class PendingAnswer:
         accepted: when the request was accepted, in seconds of the clock.
         target: the place that a forwarded request is passed on to; None for a request that is answered here.
         preparation: the content that is still made; None for a plan that has it.
-        measured: seconds from the acceptance to the answer; None before the answer.
+        measured: seconds from the acceptance to the answer, without the time at a gate or in a line; None before the
+            answer.
+        held: the time at a gate and in a line, as `Server-Timing` has it; empty without them.
+        number: the id in the registry; 0 before the answer waits.
         refusal: the problem to answer with instead, once `end` has set it.
         hanging: whether the answer hangs on purpose, and never ends by itself.
     """
@@ -135,7 +143,9 @@ class PendingAnswer:
     measured: float | None = attrs.field(default=None, init=False)
     refusal: Problem | None = attrs.field(default=None, init=False)
     hanging: bool = attrs.field(default=False, init=False)
-    _number: int = attrs.field(default=0, init=False)
+    held: str = attrs.field(default="", init=False)
+    number: int = attrs.field(default=0, init=False)
+    _ended: int = attrs.field(default=0, init=False)
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
     _go: Callable[[], object] | None = attrs.field(default=None, init=False)
 
@@ -143,6 +153,11 @@ class PendingAnswer:
     def wait(self) -> float:
         """Seconds that the plan waits."""
         return self.plan.wait
+
+    @property
+    def waits_for(self) -> str:
+        """The reason for which the answer waits."""
+        return "delay"
 
     @property
     def due(self) -> float:
@@ -179,7 +194,7 @@ class PendingAnswer:
     def callLater(self, delay: float, callable: Callable[..., Any], *args: object, **kwargs: object) -> IDelayedCall:  # noqa: A002  # the interface's name
         """Begin to wait; IReactorTime's method, which `deferLater` calls once."""
         self._go = partial(callable, *args, **kwargs)
-        self._number = self.registry.enter(self)
+        self.number = self.registry.enter(self)
         self._call = self.clock.callLater(delay, self._due)
         return self
 
@@ -205,7 +220,7 @@ class PendingAnswer:
 
     def _waiting(self) -> IDelayedCall:
         if self._call is None:
-            raise AlreadyCancelled if self._number == _CANCELLED else AlreadyCalled
+            raise AlreadyCancelled if self._ended == _CANCELLED else AlreadyCalled
         return self._call
 
     def _due(self) -> None:
@@ -219,8 +234,8 @@ class PendingAnswer:
             go()
 
     def _leave(self, end: int) -> None:
-        self.registry.leave(self._number)
-        self._number = end
+        self.registry.leave(self.number)
+        self._ended = end
         # The Deferred refers to this object, to cancel it: a reference back would make a cycle of the two.
         self._call = self._go = None
         if self.preparation is not None:

@@ -1,7 +1,7 @@
 """The service behind both styles, which accepts requests and answers them late."""
 
 import random
-from collections.abc import Callable, Generator, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -11,20 +11,23 @@ from twisted.internet.interfaces import IReactorTime
 
 from latebin.answers.delivery import begin, deliver, timing
 from latebin.answers.form import reading
+from latebin.answers.forwarded import ForwardedAnswer
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
 from latebin.answers.preparation import Preparation
 from latebin.answers.request_body import DroppedBody, StreamedBody
 from latebin.answers.scenarios import Scenarios
-from latebin.answers.seed_counter import SeedCounter
+from latebin.answers.steered import UNPLANNED, SteeredAnswer
 from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
-from latebin.core.http.upstream_url import Target, mount, mounted, rest, target
-from latebin.core.parameters import PREFIX, wrong
-from latebin.core.plan import Plan, Source
+from latebin.core.http.upstream_url import Target, mount, mounted, rest, split_name, target
+from latebin.core.parameters import DRIP, EVENTS, PREFIX, STEERING, VIA, read_fields, split_query, wrong
+from latebin.core.plan import Plan, Prepared
 from latebin.core.scenarios import Rule
 from latebin.core.settings import Settings
+from latebin.state.interfaces import State, Taken
+from latebin.state.memory import make_state
 from latebin.timing import wakers
 from latebin.timing.budget import TurnBudget
 
@@ -48,35 +51,41 @@ MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
 
 
-def _source() -> Source:
-    return Source(SeedCounter().next, random.SystemRandom().random)
+TURN: Final = b"Latebin-Turn"
+"""The header with the number of a request among those of its key."""
 
 
 @attrs.frozen(eq=False)
 class Service:
     """The part of the service that does not depend on the style.
 
-    Each style has a service of its own. Styles that are served together share capacity and scenarios.
+    Each style has a service of its own. Styles that are served together share capacity, scenarios and state.
 
     Attributes:
         clock: the clock that measures every delay.
         settings: the operator's choices.
-        source: the source of every draw.
+        random: returns a float in [0, 1), for draws without a seed.
         upstreams: passes requests on; None where there is no upstream.
         capacity: the limit of pending answers.
         scenarios: the scenarios.
         budget: the budget of each turn for what the clients send.
+        state: the keys, gates and pools.
+        style: the style, which counts the requests of a seed for itself.
         pending: the answers of this style that wait.
     """
 
     clock: IReactorTime = attrs.field(factory=wakers.system)
     settings: Settings = attrs.field(factory=Settings)
-    source: Source = attrs.field(factory=_source)
+    random: Callable[[], float] = attrs.field(factory=lambda: random.SystemRandom().random)
     upstreams: "Asker | None" = None
     capacity: Capacity = attrs.field(factory=Capacity)
     scenarios: Scenarios = attrs.field(default=attrs.Factory(lambda self: Scenarios(self.settings), takes_self=True))
     budget: TurnBudget = attrs.field(default=attrs.Factory(lambda self: TurnBudget(self.clock), takes_self=True))
-    _known: dict[Hashable, Callable[[], Plan]] = attrs.field(factory=dict, init=False)
+    state: State = attrs.field(
+        default=attrs.Factory(lambda self: make_state(self.settings, self.clock), takes_self=True)
+    )
+    style: str = "klein"
+    _known: dict[Hashable, Prepared] = attrs.field(factory=dict, init=False)
     pending: PendingAnswers = attrs.field(
         init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)
     )
@@ -104,20 +113,53 @@ class Service:
         if self.capacity.full:
             raise Refused(FULL)
         accepted = self.clock.seconds()
-        planned, upstream = self._plan(request, endpoint, argument)
+        prepared, upstream = self._prepare(request, endpoint, argument)
+        planned, steering = prepared.plan, prepared.steering
+        preparation = self._preparation(request) if endpoint == "delay" else None
+        if planned is None or steering is not None:
+            taken = self.state.keys.take(None if steering is None else steering.key, self.style, prepared.counted)
+            if steering is not None or isinstance(taken, Deferred):
+                return self._steer(request, prepared, accepted, upstream, preparation, taken)
+            planned = prepared.draw(*taken)
         if planned.stream is not None:
             planned = _resumed(request, planned)
-        preparation = None
-        if endpoint == "delay":
-            preparation = Preparation(_described(request), self.budget)
-            preparation.start()
         answer = PendingAnswer(planned, self.clock, self.pending, accepted, upstream, preparation)
         request.pending_answer = answer
         if preparation is not None:
             preparation.refused = answer.end
-        if planned.at == "body":
-            begin(request, planned, None)
-            request.write(b"")
+        if endpoint != "delayed" or planned.at == "body":
+            _start(request, planned)
+        return answer
+
+    def _preparation(self, request: ServedRequest) -> Preparation:
+        preparation = Preparation(_described(request), self.budget)
+        preparation.start()
+        return preparation
+
+    def _steer(
+        self,
+        request: ServedRequest,
+        prepared: Prepared,
+        accepted: float,
+        upstream: Target | None,
+        preparation: Preparation | None,
+        taken: Taken,
+    ) -> PendingAnswer:
+        """Accept a request whose answer waits for more than time."""
+        answer = SteeredAnswer(
+            UNPLANNED, self.clock, self.pending, accepted, upstream, preparation, prepared=prepared, state=self.state
+        )
+        if preparation is not None:
+            preparation.refused = answer.end
+
+        def planned() -> None:
+            if answer.turn is not None:
+                request.setHeader(TURN, b"%d" % answer.turn)
+            answer.plan = _resumed(request, answer.plan)
+            _start(request, answer.plan)
+
+        answer.take(taken, planned)
+        request.pending_answer = answer
         return answer
 
     def answer(self, request: ServedRequest) -> Deferred[bytes]:
@@ -138,9 +180,9 @@ class Service:
         if planned.forwarded:
             for name, value in planned.turns:
                 request.setHeader(name, value)
-            return self._forward(request, cast("Target", answer.target), timing(planned, measured))
+            return self._forward(request, answer, timing(planned, measured, answer.held))
         if planned.at == "headers":
-            begin(request, planned, measured)
+            begin(request, planned, measured, answer.held)
         return deliver(request, planned, self.clock, self.settings.max_delay)
 
     def predict(self, request: ServedRequest) -> Reply:
@@ -151,69 +193,86 @@ class Service:
         """
         return json_page(plan.predict(_query(request), self.settings).as_json())
 
-    def _plan(self, request: ServedRequest, endpoint: Endpoint, argument: str | None) -> tuple[Plan, Target | None]:
+    def _prepare(
+        self, request: ServedRequest, endpoint: Endpoint, argument: str | None
+    ) -> tuple[Prepared, Target | None]:
         """Read the arguments of a request.
 
         Returns:
-            The plan, and the place to pass the request on to; None for a request that is answered here.
+            The arguments, and the place to pass the request on to; None for a request that is answered here.
         """
         if endpoint == "delayed":
-            return self._delayed(request, argument)(), None
+            return self._delayed(request, argument), None
         if endpoint == "drip":
-            return plan.plan_drip(_query(request), self.settings), None
+            return self._drip(request), None
         if endpoint in ("sse", "jsonl"):
-            kind: Kind = "sse" if endpoint == "sse" else "ndjson"
-            return plan.plan_events(_query(request), kind, self.settings, self.source), None
+            return self._events(request, "sse" if endpoint == "sse" else "ndjson"), None
         if endpoint == "delay":
-            return plan.plan_echo(argument or "", b"", self.settings), None
+            return self._echo(request, argument or ""), None
+        name, fields = split_name(argument or "")
         if endpoint == "via":
-            return self._via(request, argument or "")
-        name = self.settings.default_scenario if endpoint == "default" else argument
-        if name is None:
-            raise Refused(not_found(request.path))
+            return self._via(request, name, fields)
+        if endpoint == "default":
+            if self.settings.default_scenario is None:
+                raise Refused(not_found(request.path))
+            name, fields = self.settings.default_scenario, []
         # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
         whole = endpoint == "default" or getattr(request, "whole_path", False)
-        return self._scenario(request, name, lambda: 0 if whole else mounted(request.uri, b"as"))
+        return self._scenario(request, name, fields, lambda: 0 if whole else mounted(request.uri, b"as"))
 
-    def _delayed(self, request: ServedRequest, path_delay: str | None) -> Callable[[], Plan]:
+    def _delayed(self, request: ServedRequest, path_delay: str | None) -> Prepared:
         """Read a URL, and remember its arguments for the same URL."""
         query, fields = _query(request), list(_fields(request))
         if fields:
             return self._prepared(plan.read_arguments(query, path_delay, self.settings, fields))
         return self._remembered((query, path_delay), lambda: plan.read_arguments(query, path_delay, self.settings))
 
-    def _via(self, request: ServedRequest, name: str) -> tuple[Plan, Target]:
-        upstream = self._target(request, name, mounted(request.uri, b"via"))
-        planned = plan.plan_via(_fields(request), self.settings, self.source)
-        return _unless_forwarded(request, planned), upstream
+    def _drip(self, request: ServedRequest) -> Prepared:
+        arguments = read_fields([*split_query(_query(request)), *_fields(request)], DRIP, self.settings)
+        return plan.fixed(plan.plan_drip(arguments), plan.steer(arguments, self.settings))
 
-    def _scenario(self, request: ServedRequest, name: str, before: Callable[[], int]) -> tuple[Plan, Target | None]:
-        """Plan the answer of a scenario to a request.
+    def _events(self, request: ServedRequest, kind: "Kind") -> Prepared:
+        arguments = read_fields([*split_query(_query(request)), *_fields(request)], EVENTS, self.settings)
+        planned = plan.plan_events(arguments, kind, self.random)
+        return plan.fixed(planned, plan.steer(arguments, self.settings))
+
+    def _echo(self, request: ServedRequest, seconds: str) -> Prepared:
+        planned = plan.plan_echo(seconds, b"", self.settings)
+        arguments = read_fields(_fields(request), STEERING, self.settings)
+        return plan.fixed(planned, plan.steer(arguments, self.settings))
+
+    def _via(self, request: ServedRequest, name: str, fields: Sequence[tuple[str, str]]) -> tuple[Prepared, Target]:
+        upstream = self._target(request, name, mounted(request.uri, b"via"))
+        arguments = read_fields([*fields, *_fields(request)], VIA, self.settings)
+        return plan.prepare(arguments, self.settings, self.random, upstream=True), upstream
+
+    def _scenario(
+        self, request: ServedRequest, name: str, fields: Sequence[tuple[str, str]], before: Callable[[], int]
+    ) -> tuple[Prepared, Target | None]:
+        """Prepare the answer of a scenario to a request.
 
         Args:
             request: the request, whose path and headers choose the rule.
             name: the scenario's name.
+            fields: the parameters behind the name.
             before: counts the segments of the path before the client's own; most scenarios never ask.
         """
         rule = self.scenarios.find(name).rule(lambda: _matched(request, before()))
-        fields = list(_fields(request))
-        prepared = self._prepared(scenarios.overridden(rule, fields, self.settings)) if fields else self._plan_of(rule)
-        # Before anything is drawn: a request that is refused takes no draw from the others.
+        own = [*fields, *_fields(request)]
+        prepared = self._prepared(scenarios.overridden(rule, own, self.settings)) if own else self._prepared_rule(rule)
         upstream = rule.arguments.get("upstream")
-        target = None if upstream is None else self._target(request, upstream, before())
-        planned = prepared()
-        return _unless_forwarded(request, planned), target
+        return prepared, None if upstream is None else self._target(request, upstream, before())
 
-    def _plan_of(self, rule: Rule) -> Callable[[], Plan]:
-        found: Callable[[], Plan] | None = rule.plans.get(self)
+    def _prepared_rule(self, rule: Rule) -> Prepared:
+        found: Prepared | None = rule.plans.get(self)
         if found is None:
             found = rule.plans[self] = self._prepared(rule.arguments)
         return found
 
-    def _prepared(self, arguments: plan.Arguments) -> Callable[[], Plan]:
-        return plan.prepare(arguments, self.settings, self.source)
+    def _prepared(self, arguments: plan.Arguments) -> Prepared:
+        return plan.prepare(arguments, self.settings, self.random)
 
-    def _remembered(self, key: Hashable, read: Callable[[], plan.Arguments]) -> Callable[[], Plan]:
+    def _remembered(self, key: Hashable, read: Callable[[], plan.Arguments]) -> Prepared:
         found = self._known.get(key)
         if found is None:
             found = self._prepared(read())
@@ -222,17 +281,20 @@ class Service:
             self._known[key] = found
         return found
 
-    def _forward(self, request: ServedRequest, target: Target, header: tuple[bytes, bytes]) -> Deferred[bytes]:
+    def _forward(
+        self, request: ServedRequest, answer: PendingAnswer, header: tuple[bytes, bytes]
+    ) -> Deferred[bytes]:
         from latebin.answers.via import forward  # noqa: PLC0415  # for services that have upstreams
 
-        return forward(
+        sent = forward(
             request,
-            target,
+            cast("Target", answer.target),
             upstreams=cast("Asker", self.upstreams),
             clock=self.clock,
             settings=self.settings,
             timing=header,
         )
+        return ForwardedAnswer(request, sent, self.pending.forwarding, answer.number).start()
 
     def _target(self, request: ServedRequest, name: str, before: int) -> Target:
         """Return the place at an upstream that a request is passed on to.
@@ -348,8 +410,10 @@ def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[s
     return request.method.decode("latin-1"), rest(request.uri, before), values
 
 
-def _unless_forwarded(request: ServedRequest, planned: Plan) -> Plan:
-    """Drop the body of a request that turns out to be answered here.
+def _start(request: ServedRequest, planned: Plan) -> None:
+    """Do at once what need not wait.
+
+    The body of a request that turns out to be answered here is dropped. The headers are sent if only the body waits.
 
     Raises:
         Refused: 503, the body that is to be passed on was dropped already.
@@ -359,4 +423,6 @@ def _unless_forwarded(request: ServedRequest, planned: Plan) -> Plan:
     if planned.forwarded and type(request.content) is DroppedBody and request.content.tell():
         # Its headers came while the scenario had no upstream. Without its body, the upstream would see another request.
         raise Refused(CHANGED_MEANWHILE)
-    return planned
+    if planned.at == "body":
+        begin(request, planned, None)
+        request.write(b"")

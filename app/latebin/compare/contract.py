@@ -1,10 +1,12 @@
 """The HTTP contract as data: requests that both styles answer with the same bytes."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
+from itertools import count
 from typing import Any, Final, Literal
 
 import attrs
@@ -17,13 +19,17 @@ SORRY: Final = b"<html><body>Sorry to keep you waiting.</body></html>"
 """The body of the original example."""
 
 
+_KEYS: Final = (f"contract-{os.getpid()}-{number}" for number in count())
+"""Keys that no conversation before had, with any service."""
+
+
 @attrs.frozen
 class Case:
     """One request of the contract, with the answer that both styles promise.
 
     Attributes:
         name: the subject of the case, in a few words.
-        target: the request target, without the style's prefix.
+        target: the request target, without the style's prefix; `{key}` in it is a key of the conversation's own.
         status: the status of the answer.
         wait: seconds until the answer begins, for a service with default settings.
         method: the request method.
@@ -55,9 +61,15 @@ class Case:
     allow: str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
     needs_tuned: str = ""
 
-    def request(self, style: str) -> bytes:
-        """Return the bytes of the request to one style."""
+    def request(self, style: str, key: str = "") -> bytes:
+        """Return the bytes of the request to one style.
+
+        Args:
+            style: the style.
+            key: stands in the place of `{key}` in target and headers; a new one by default.
+        """
         lines = [f"{self.method} {PREFIXES[style]}{self.target} {self.version}", "Host: localhost", *self.headers]
+        lines = [line.replace("{key}", key or next(_KEYS)) for line in lines]
         if self.body:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
@@ -412,7 +424,70 @@ SCENARIOS: Final = (
 )
 """Scenarios, parameters in request headers, whole answers with shares, and headers that the caller adds."""
 
+_STEERED: Final = partial(Case, wait=0.01, late=False)
+
+STEERED: Final = (
+    _STEERED("a key", "/delayed?delay=10ms&key={key}"),
+    _STEERED("a key in a header", "/delayed?delay=10ms", headers=("Latebin-Key: {key}",)),
+    _STEERED("a key of an echo", "/delay/0.01", headers=("Latebin-Key: {key}",), content_type="application/json"),
+    _STEERED("a key of /drip", "/drip?delay=10ms&duration=0&key={key}"),
+    _STEERED("a key behind a scenario", "/as/rate-limited;key={key}/v1?delay=x", 429, wait=0.02),
+    _STEERED("a key in a header of a scenario", "/as/rate-limited/v1", 429, wait=0.02, headers=("Latebin-Key: {key}",)),
+    _STEERED("parameters behind a scenario", "/as/rate-limited;status=200;delay=10ms;key={key}"),
+    _STEERED("a step of statuses by its number", "/delayed?delay=10ms&status=503*2,200&n=3"),
+    _STEERED("a step without a fault", "/delayed?delay=10ms&fault=reset*1,none&n=2"),
+    _STEERED("a step without a status", "/delayed?delay=10ms&status=503,none&n=2"),
+    _STEERED("a step of delays by its number", "/delayed?delay=5s*2,1ms..1ms*3,10ms&n=6"),
+    _STEERED("a step of delays in the path", "/delayed/5s,10ms?n=2"),
+    _STEERED("a share of a step", "/delayed?delay=10ms&status=503:50%25*4,200&seed=7&n=2", 503),
+    _STEERED("a gate that expires", "/delayed?delay=0&gate={key}&within=10ms"),
+    _STEERED("a gate in a header", "/drip?duration=0", headers=("Latebin-Gate: {key}", "Latebin-Within: 10ms")),
+    _STEERED("a barrier of one", "/delayed?delay=10ms&gate={key}:1&order=lifo"),
+    _STEERED("a barrier of one in random order", "/delayed?delay=10ms&gate={key}:1&order=random&seed=7"),
+    _STEERED("a pool", "/delayed?delay=10ms&pool={key}&servers=1&queue=0"),
+    _STEERED("a gate before a pool", "/delayed?delay=10ms&gate={key}:1&pool={key}&servers=1&key={key}"),
+    _STEERED("a pool of /drip", "/drip?delay=10ms&duration=0&pool={key}&servers=2"),
+    *(
+        Case(f"refused steering: {query}", f"/delayed?{query}", 400)
+        for query in (
+            "key=",
+            "key=a%20b",
+            "key=a&key=b",
+            f"key={'x' * 129}",
+            "key=..",
+            "status=503*2,200",
+            "delay=5s*2,50ms",
+            "fault=reset,none",
+            "status=503*2&key=a",
+            "status=503*0,200&key=a",
+            "status=503,&key=a",
+            "delay=5s,soon&key=a",
+            "n=2&key=a",
+            "gate=",
+            "gate=a:0",
+            "gate=a:10001",
+            "gate=a:b",
+            "within=1s",
+            "within=soon&gate=a",
+            "gate=a&within=10m1us",
+            "order=fifo",
+            "order=filo&gate=a",
+            "pool=a",
+            "servers=1",
+            "queue=1",
+            "pool=%20&servers=1",
+            "pool=a&servers=0",
+            "pool=a&servers=1&queue=-1",
+        )
+    ),
+    Case("a wrong parameter behind a scenario", "/as/rate-limited;delya=1s", 400),
+    Case("an unknown parameter in a header of an echo", "/delay/1", 400, headers=("Latebin-Delay: 1s",)),
+    Case("a wrong parameter in a header of /drip", "/drip", 400, headers=("Latebin-Gate: a b",)),
+)
+"""Requests with a key, at a gate or in a pool."""
+
 CASES: Final = (
+    *STEERED,
     *SHAPES,
     *SCENARIOS,
     Case("the default delay", "/delayed", wait=5.0),
@@ -589,7 +664,8 @@ CASES: Final = (
 """Every request of the contract; two answers to one case differ only where MEASURED matches."""
 
 MEASURED: Final = re.compile(
-    rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+|(?<=^X-Request-Id: )[0-9a-f]{32}(?=\r\n)"
+    rb"^Date: .*?\r\n|(?<=delay;dur=)[0-9.]+|(?<=gate;dur=)[0-9.]+|(?<=queue;dur=)[0-9.]+"
+    rb"|(?<=^X-Request-Id: )[0-9a-f]{32}(?=\r\n)"
     # The size of a chunk with an event depends on the digits of the event's figures.
     rb"|(?<=_ms\": )[0-9.]+|(?<=timestamp\": )[0-9]+|^[0-9a-f]+\r\n(?=retry: |id: |\{\"n\"|\{\"id\")",
     re.MULTILINE,
@@ -633,14 +709,14 @@ class Conversation:
 
     def batches(self, style: str) -> Iterator[tuple[bytes, tuple[Case, ...]]]:
         """Yield the bytes of each batch, with the requests to answer before the next."""
-        raw = self.raw.format(prefix=PREFIXES[style]).encode("latin-1")
+        raw, key = self.raw.format(prefix=PREFIXES[style]).encode("latin-1"), next(_KEYS)
         if self.pipelined or not self.cases:
-            yield b"".join(case.request(style) for case in self.cases) + raw, self.cases
+            yield b"".join(case.request(style, key) for case in self.cases) + raw, self.cases
             return
         *others, last = self.cases
         for case in others:
-            yield case.request(style), (case,)
-        yield last.request(style) + raw, (last,)
+            yield case.request(style, key), (case,)
+        yield last.request(style, key) + raw, (last,)
 
 
 _SEEDED: Final = Case("", "/delayed?delay=10ms..20ms&seed=4711", wait=0.011301072719640079)
@@ -677,6 +753,34 @@ CONVERSATIONS: Final = (
         (Case("", "/delayed?delay=10ms&at=body&framing=chunked&chunks=3&over=20ms", wait=0.01, over=0.02),),
     ),
     Conversation("three requests on one connection", (_QUICK, Case("", "/delayed/soon", 400), _QUICK)),
+    Conversation(
+        "a sequence of statuses",
+        tuple(
+            Case("", "/delayed?delay=10ms&status=503*2,200&key={key}", status, wait=0.01)
+            for status in (503, 503, 200, 200)
+        ),
+    ),
+    Conversation(
+        "a sequence of delays, whose steps any request of the key takes",
+        (
+            Case("", "/delayed?delay=30ms*2,10ms&key={key}", wait=0.03),
+            Case("", "/drip?duration=0&key={key}"),
+            Case("", "/delayed?delay=30ms*2,10ms&key={key}", wait=0.01),
+        ),
+    ),
+    Conversation(
+        "two draws of one seed by key",
+        (
+            Case("", "/delayed?delay=10ms..20ms&seed=4711&key={key}", wait=0.011301072719640079),
+            Case("", "/delayed?delay=10ms..20ms&seed=4711&key={key}", wait=0.01121276174085219),
+        ),
+    ),
+    Conversation(
+        "a fault that happens once",
+        (Case("", "/delayed?delay=10ms&fault=none,reset&key={key}", wait=0.01),) * 2,
+        (200,),
+        stays=False,
+    ),
     Conversation("two draws of one seed", (_SEEDED, attrs.evolve(_SEEDED, wait=0.01121276174085219))),
     Conversation(
         "pipelining",

@@ -15,8 +15,9 @@ from latebin.core import faults, stream
 from latebin.core.http import answer_header
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.language import chance, distributions, duration, grammar, size, variants
+from latebin.core.language import chance, distributions, duration, grammar, sequence, size, variants
 from latebin.core.settings import Settings
+from latebin.core.steering import KEY, KEY_ACCEPTED, MAX_BARRIER, MAX_QUEUE, MAX_SERVERS, ORDERS, parse_gate
 from latebin.core.topics import TOPICS
 
 # A client would take `.` and `..` out of a path (RFC 3986, section 5.2.4).
@@ -80,6 +81,11 @@ class Parameter:
     most: int = 1
 
 
+def _stepwise(read: Reader) -> Reader:
+    """Make a reader of one value, or of a sequence of such values."""
+    return lambda text, settings: sequence.parse(text, lambda step: read(step, settings))
+
+
 def _delay(text: str, settings: Settings) -> distributions.Distribution:
     found = grammar.parse(text, settings.traces)
     if not found.cdf(settings.max_delay):
@@ -127,12 +133,16 @@ def _one_of(choices: Collection[str]) -> Reader:
 
 
 def _status(text: str, settings: Settings) -> chance.Chance:
+    if text == chance.NOTHING.what:
+        return chance.NOTHING
     found = chance.parse(text)
     _whole(200, 599)(found.what, settings)
     return found
 
 
 def _fault(text: str, settings: Settings) -> chance.Chance:
+    if text == chance.NOTHING.what:
+        return chance.NOTHING
     found = chance.parse(text)
     faults.parse(found.what)
     return found
@@ -143,6 +153,16 @@ def _rate(text: str, settings: Settings) -> int:
     if not 0 < found <= MAX_RATE:
         raise ValueError(f"expected a rate from 1 to {size.render(MAX_RATE)} bytes a second")
     return found
+
+
+def _key(text: str, settings: Settings) -> str:
+    if not KEY.fullmatch(text):
+        raise ValueError(f"expected {KEY_ACCEPTED}")
+    return text
+
+
+def _gate(text: str, settings: Settings) -> tuple[str, int | None]:
+    return parse_gate(text)
 
 
 def _name(text: str, settings: Settings) -> str:
@@ -251,12 +271,16 @@ _NUMBER: Final = r"[0-9]+(\.[0-9]+)?"
 
 _FORMS: Final = "|".join(grammar.FORMS)
 
+_COUNT: Final = r"( *\* *[0-9]{1,7})?"
+
+_DELAY_STEP: Final = rf" *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)){_COUNT} *"
+
 _DELAY: Final = {
     "type": "string",
     "format": "delay",
     # A regular expression cannot describe nesting: every delay matches this pattern, other text may match, too.
-    "pattern": rf"^ *({_NUMBER}([a-z]+{_NUMBER})*([a-z]+)?( *\.\. *[0-9][0-9a-z.]*)?|({_FORMS}) *\(.+\)) *$",
-    "maxLength": grammar.MAX_LENGTH,
+    "pattern": f"^{_DELAY_STEP}(,{_DELAY_STEP})*$",
+    "maxLength": sequence.MAX_LENGTH,
 }
 
 _WITH_UNITS: Final = "".join(f"({_NUMBER}{unit})?" for unit in duration.UNITS)
@@ -276,6 +300,23 @@ _SECONDS: Final = {**_DURATION, "format": "seconds", "pattern": f"^({_NUMBER}|{_
 _SHARE: Final = r"0{0,8}(0(\.[0-9]{1,26})?|1(\.0{1,26})?|[0-9]{1,2}(\.[0-9]{1,26})?%|100(\.0{1,26})?%)"
 
 
+_NAMED: Final = {"type": "string", "pattern": f"^{KEY.pattern}$"}
+
+
+def _steps(kind: str, value: str) -> Mapping[str, Any]:
+    """Make the schema of one value or of a sequence.
+
+    A pattern cannot say that a sequence needs a key or a number.
+    """
+    step = rf"\s*({value}|none){_COUNT}\s*"
+    return {
+        "type": "string",
+        "format": kind,
+        "pattern": rf"^(({value}|none)|{step}(,{step})+)$",
+        "maxLength": sequence.MAX_LENGTH,
+    }
+
+
 def _number(least: int, most: int) -> Mapping[str, Any]:
     return {"type": "integer", "minimum": least, "maximum": most}
 
@@ -283,11 +324,11 @@ def _number(least: int, most: int) -> Mapping[str, Any]:
 DELAY: Final = Parameter(
     name="delay",
     meaning="the time that the answer waits",
-    accepted=grammar.ACCEPTED,
+    accepted=f"{grammar.ACCEPTED}, or a sequence such as 5s*2,50ms",
     default="`--default-delay`",
     bound="a draw above `--max-delay` is cut to it",
     example="lognormal(median=80ms,p99=1.2s)",
-    read=_delay,
+    read=_stepwise(_delay),
     schema=_DELAY,
     via=True,
 )
@@ -327,6 +368,123 @@ ANSWER: Final = Parameter(
     },
 )
 
+STEERING: Final = (
+    Parameter(
+        name="key",
+        meaning="names the requests of one test, and takes the next step of each sequence",
+        accepted=KEY_ACCEPTED,
+        default="no key",
+        bound="128 characters; 10000 keys",
+        example="t42",
+        read=_key,
+        schema=_NAMED,
+        via=True,
+    ),
+    Parameter(
+        name="gate",
+        meaning="the gate that the answer waits at, before its delay; with a number, a barrier",
+        accepted=f"a name of {KEY_ACCEPTED}; behind a colon, a number of requests from 1 to {MAX_BARRIER}",
+        default="no gate",
+        bound="128 characters; 10000 gates",
+        example="deploy:1",
+        read=_gate,
+        schema={
+            "type": "string",
+            "pattern": r"^(?!\.\.?(:|$))[A-Za-z0-9._-]{1,128}(:([1-9][0-9]{0,3}|10000))?$",
+        },
+        via=True,
+    ),
+    Parameter(
+        name="within",
+        meaning="the time at the gate after which the answer goes on by itself",
+        accepted=duration.ACCEPTED,
+        default="`--max-delay`",
+        bound="`--max-delay`",
+        example="30s",
+        read=_period,
+        schema={**_DURATION, "format": "period"},
+        beside={"gate": "deploy:1"},
+        via=True,
+    ),
+    Parameter(
+        name="order",
+        meaning="the order in which the gate lets answers go",
+        accepted=", ".join(ORDERS),
+        default="fifo",
+        bound="one of these",
+        example="lifo",
+        read=_one_of(ORDERS),
+        schema={"type": "string", "enum": list(ORDERS)},
+        beside={"gate": "deploy:1"},
+        via=True,
+    ),
+    Parameter(
+        name="pool",
+        meaning="the pool of servers in which the delay is the time of service",
+        accepted=f"a name of {KEY_ACCEPTED}, together with servers",
+        default="no pool",
+        bound="128 characters; 1000 pools",
+        example="db",
+        read=_key,
+        schema=_NAMED,
+        beside={"servers": "8"},
+        via=True,
+    ),
+    Parameter(
+        name="servers",
+        meaning="the most requests of the pool in service at once",
+        accepted=f"a whole number from 1 to {MAX_SERVERS}, together with a pool",
+        default="no pool",
+        bound=str(MAX_SERVERS),
+        example="8",
+        read=_whole(1, MAX_SERVERS),
+        schema=_number(1, MAX_SERVERS),
+        beside={"pool": "db"},
+        via=True,
+    ),
+    Parameter(
+        name="queue",
+        meaning="the most requests that wait for a place in service; one more is a 503",
+        accepted=f"a whole number from 0 to {MAX_QUEUE}, together with a pool",
+        default="no limit",
+        bound=f"{MAX_QUEUE:.0e}".replace("e+0", "e"),
+        example="100",
+        read=_whole(0, MAX_QUEUE),
+        schema=_number(0, MAX_QUEUE),
+        beside={"pool": "db", "servers": "8"},
+        via=True,
+    ),
+)
+"""The parameters that steer an answer beside its own plan."""
+
+GATE_QUERY: Final = (
+    Parameter(
+        name="waiting",
+        meaning="answers as soon as so many answers wait at the gate",
+        accepted=f"a whole number from 1 to {MAX_BARRIER}",
+        default="answers at once",
+        bound=str(MAX_BARRIER),
+        example="1",
+        read=_whole(1, MAX_BARRIER),
+        schema=_number(1, MAX_BARRIER),
+    ),
+    Parameter(
+        name="timeout",
+        meaning="the time after which a 408 says how many wait",
+        accepted=duration.ACCEPTED,
+        default="`--max-delay`",
+        bound="`--max-delay`",
+        example="2s",
+        read=_period,
+        schema={**_DURATION, "format": "period"},
+        beside={"waiting": "1"},
+    ),
+)
+"""The parameters of `GET /control/gates/NAME`."""
+
+PENDING_QUERY: Final = tuple(each for each in STEERING if each.name == "key")
+"""The parameters of `/control/pending`."""
+
 DELAYED: Final = (
     DELAY,
     Parameter(
@@ -342,8 +500,8 @@ DELAYED: Final = (
     ),
     Parameter(
         name="n",
-        meaning="selects the n-th draw of the seed",
-        accepted=f"a whole number from 1 to {MAX_TURN}, together with a seed",
+        meaning="selects the n-th draw of the seed, and the n-th step of a sequence",
+        accepted=f"a whole number from 1 to {MAX_TURN}, together with a seed or a sequence",
         default="the next one",
         bound=f"{MAX_TURN:.0e}".replace("e+", "e"),
         example="3",
@@ -355,12 +513,13 @@ DELAYED: Final = (
     Parameter(
         name="status",
         meaning="the status of all answers, or of a share of them",
-        accepted="a status from 200 to 599 such as 503, or 503:20% for a share of the answers",
+        accepted="a status from 200 to 599 such as 503, 503:20% for a share of the answers, or a sequence such as "
+        "503*2,200; none is a step without a status of its own",
         default="200",
         bound="200 to 599",
         example="503:20%",
-        read=_status,
-        schema={"type": "string", "pattern": f"^[2-5][0-9][0-9](:{_SHARE})?$"},
+        read=_stepwise(_status),
+        schema=_steps("statuses", f"[2-5][0-9][0-9](:{_SHARE})?"),
         via=True,
     ),
     Parameter(
@@ -459,20 +618,21 @@ DELAYED: Final = (
     Parameter(
         name="fault",
         meaning="a failure in place of the answer, after the wait",
-        accepted=f"{faults.ACCEPTED}; reset:10% for a share of the answers",
+        accepted=f"{faults.ACCEPTED}; none, reset:10% for a share of the answers, or a sequence such as reset*1,none",
         default="none",
         bound="one of these",
         example="reset:10%",
-        read=_fault,
-        schema={"type": "string", "pattern": f"^({'|'.join(faults.KINDS)})(@[0-9]{{1,15}}[bkm]?)?(:{_SHARE})?$"},
+        read=_stepwise(_fault),
+        schema=_steps("faults", f"({'|'.join(faults.KINDS)})(@[0-9]{{1,15}}[bkm]?)?(:{_SHARE})?"),
         via=True,
     ),
     HEADER,
     ANSWER,
+    *STEERING,
 )
 """The parameters of `/delayed`."""
 
-VARIANT: Final = tuple(each for each in DELAYED if each.name not in {"seed", "n", "answer"})
+VARIANT: Final = tuple(each for each in DELAYED if each not in STEERING and each.name not in {"seed", "n", "answer"})
 """The parameters of one of several answers."""
 
 SCENARIO: Final = (
@@ -590,6 +750,7 @@ DRIP: Final = (
         read=_drip_seconds,
         schema=_SECONDS,
     ),
+    *STEERING,
 )
 """The parameters of `/drip`."""
 
@@ -616,6 +777,7 @@ EVENTS: Final = (
         read=_jitter,
         schema={"type": "string", "pattern": r"^(0(\.[0-9]{1,9})?|1(\.0{1,9})?)$"},
     ),
+    *STEERING,
 )
 """The parameters of `/sse` and `/jsonl`."""
 

@@ -13,21 +13,20 @@ from latebin.core.faults import Place
 from latebin.core.http.body import SENTENCES, Body, sized, whole
 from latebin.core.http.reply import SAFE, Headers
 from latebin.core.http.status import required
-from latebin.core.language import draw, prediction
-from latebin.core.language.chance import Chance
+from latebin.core.language import draw, grammar, prediction
+from latebin.core.language.chance import NOTHING, Chance
 from latebin.core.language.distributions import Distribution, Fixed
 from latebin.core.language.duration import render
+from latebin.core.language.sequence import Sequence
 from latebin.core.language.size import render as render_size
 from latebin.core.parameters import (
     DELAY,
     DELAYED,
-    DRIP,
-    EVENTS,
     MAX_CHUNKS,
     MAX_SECONDS,
     PREDICT,
     SECONDS,
-    VIA,
+    STEERING,
     Answers,
     can_retry_after,
     check_retry_after,
@@ -38,6 +37,7 @@ from latebin.core.parameters import (
     wrong,
 )
 from latebin.core.settings import Settings
+from latebin.core.steering import GateWait, PoolWait, Steering
 from latebin.core.stream import Stream
 
 TURN: Final = b"Latebin-Turn"
@@ -174,17 +174,26 @@ class Plan:
         return max(rate // PIECES_PER_SECOND, 1)
 
 
-@attrs.frozen
-class Source:
-    """The origin of a plan's draws.
+Draw = Callable[[int, int], Plan]
+"""A function that draws the plan of a request, given its turn among those of its key and its number of the draw."""
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """The part of a plan that all equal requests have in common.
 
     Attributes:
-        turn: returns the number of a request among those with its seed and expression; called at most once a request.
-        random: returns a float in [0, 1), for draws without a seed.
+        plan: the plan, if nothing is drawn and no step is taken; None otherwise.
+        draw: draws the plan otherwise.
+        counted: the seed and the expression to count the request for. None if the draws need no number, or take the one
+            of the key or of `n`.
+        steering: the key, the gate and the pool; None without any.
     """
 
-    turn: Callable[[int | None, str], int]
-    random: Callable[[], float]
+    plan: Plan | None
+    draw: Draw
+    counted: tuple[int | None, str] | None = None
+    steering: Steering | None = None
 
 
 def read_arguments(
@@ -212,37 +221,125 @@ def read_arguments(
     return arguments
 
 
-def prepare(arguments: Arguments, settings: Settings, source: Source) -> Callable[[], Plan]:
-    """Make a function that returns the plan of the next request with these arguments.
+def prepare(
+    arguments: Arguments, settings: Settings, random: Callable[[], float], *, upstream: bool = False
+) -> Prepared:
+    """Prepare the plans of requests with these arguments.
 
-    If nothing is drawn, all requests have one plan, which is made here. Otherwise the function draws each time.
+    If nothing is drawn, all requests have one plan, which is made here. Otherwise each has its own.
+
+    Args:
+        arguments: the values of the parameters.
+        settings: the default and the limits.
+        random: returns a float in [0, 1), for draws without a seed.
+        upstream: whether to pass the requests on, unless a status or a fault is drawn as the answer.
 
     Raises:
-        Refused: 400, if nothing is drawn and the arguments contradict each other. Otherwise the function raises it.
+        Refused: 400, if the arguments contradict each other. Some contradictions show when a plan is drawn.
     """
-    next_plan = partial(_draw_plan, arguments, settings, source, upstream="upstream" in arguments)
+    steering = steer(arguments, settings)
+    _check_number(arguments)
+    _check_steps(arguments)
+    plan_one = partial(_draw_plan, arguments, settings, random, upstream=upstream or "upstream" in arguments)
+    # Each request with a seed counts as a turn of that seed, even if nothing is drawn.
+    if _steps(arguments) or arguments.keys() & {"answer", "seed"} or not _is_certain(arguments):
+        return Prepared(None, plan_one, _counted(arguments, settings), steering)
+    plan = plan_one(1, 1)
+    return Prepared(plan, plan_one, None, steering)
+
+
+def fixed(plan: Plan, steering: Steering | None) -> Prepared:
+    """Make the preparation of a request that has this plan in every turn."""
+    return Prepared(plan, lambda _turn, _n: plan, None, steering)
+
+
+def _is_certain(arguments: Arguments) -> bool:
     chances = arguments.get("status"), arguments.get("fault")
     certain = all(chance is None or chance.share in (0, 1) for chance in chances)
-    # Each request with a seed counts as a turn of that seed, even if nothing is drawn.
-    if arguments.keys() & {"answer", "seed"} or not certain or not isinstance(arguments.get("delay"), Fixed | None):
-        return next_plan
-    plan = next_plan()
-    return lambda: plan
+    return certain and isinstance(arguments.get("delay"), Fixed | None)
 
 
-def _draw_plan(arguments: Arguments, settings: Settings, source: Source, *, upstream: bool = False) -> Plan:
+def _counted(arguments: Arguments, settings: Settings) -> tuple[int | None, str] | None:
+    seed, answers = arguments.get("seed"), arguments.get("answer")
+    delay = arguments.get("delay") or Fixed(settings.default_delay)
+    # A key numbers its requests by itself, and a fixed delay without a seed uses no number.
+    needless = ("key" in arguments or (answers is None and isinstance(delay, Fixed))) and seed is None
+    if "n" in arguments or needless:
+        return None
+    return seed, str(delay if answers is None else answers)
+
+
+def _check_number(arguments: Arguments) -> None:
+    """Refuse an `n` that nothing needs."""
+    if "n" in arguments and "seed" not in arguments and not _steps(arguments):
+        n = str(arguments["n"])
+        raise wrong(f'Invalid n "{n}": there is neither a seed nor a sequence.', "n", n, "a seed beside it")
+
+
+def _check_steps(arguments: Arguments) -> None:
+    """Refuse a sequence whose steps nothing counts."""
+    steps = _steps(arguments)
+    if steps and not arguments.keys() & {"key", "n"}:
+        detail = "A sequence needs a key: without it, tests that run in parallel would take each other's steps."
+        accepted = "a key beside it, or n for one of its steps"
+        raise wrong(detail, steps[0], str(arguments[steps[0]]), accepted)
+
+
+def _steps(arguments: Arguments) -> list[str]:
+    """Return the names of the parameters that are sequences."""
+    return [name for name, value in arguments.items() if isinstance(value, Sequence)]
+
+
+def steer(arguments: Arguments, settings: Settings) -> Steering | None:
+    """Return what steers the answer beside its plan; None for nothing.
+
+    Raises:
+        Refused: 400, if one of these parameters needs another.
+    """
+    if not arguments.keys() & _STEERED:
+        return None
+    for name, other in _NEEDS:
+        if name in arguments and other not in arguments:
+            raise wrong(f"The parameter {name} needs {other}.", name, str(arguments[name]), f"{other} beside it")
+    return Steering(arguments.get("key"), _gate(arguments, settings), _pool(arguments))
+
+
+_NEEDS: Final = (("within", "gate"), ("order", "gate"), ("pool", "servers"), ("servers", "pool"), ("queue", "pool"))
+
+_STEERED: Final = frozenset(parameter.name for parameter in STEERING)
+
+
+def _gate(arguments: Arguments, settings: Settings) -> GateWait | None:
+    if "gate" not in arguments:
+        return None
+    name, size = arguments["gate"]
+    within = arguments.get("within", settings.max_delay)
+    return GateWait(name, size, within, arguments.get("order", "fifo"), arguments.get("seed"))
+
+
+def _pool(arguments: Arguments) -> PoolWait | None:
+    if "pool" not in arguments:
+        return None
+    return PoolWait(arguments["pool"], arguments["servers"], arguments.get("queue"))
+
+
+def _draw_plan(
+    arguments: Arguments, settings: Settings, random: Callable[[], float], turn: int, n: int, *, upstream: bool = False
+) -> Plan:
     """Draw the plan of one request.
 
     Args:
         arguments: the values of its parameters.
         settings: the default and the limits.
-        source: the origin of the draws.
+        random: returns a float in [0, 1), for draws without a seed.
+        turn: the number of the request among those of its key, for the steps of sequences.
+        n: the number of the request for its draws.
         upstream: whether to pass the request on, unless a status or a fault is drawn as its answer.
 
     Raises:
         Refused: 400, if the arguments contradict each other.
     """
-    draws = _Draws(arguments, settings, source)
+    draws = _Draws(arguments, settings, random, turn, n)
     arguments = draws.arguments
     wait, limited = draws.delay.sample(draws.uniforms("delay", draws.delay), draws.n)
     drawn = draws.event("status", arguments.get("status"))
@@ -281,13 +378,12 @@ def check(arguments: Arguments, settings: Settings) -> None:
         Refused: 400, as in `read_arguments`.
     """
     # No chance hits, except a certain one: then the body is there, and the number of its pieces is checked.
-    source = Source(turn=lambda *_: 1, random=lambda: 1 - 2.0**-draw.BITS)
-    if "n" in arguments:
-        _Draws(arguments, settings, source)
+    steer(arguments, settings)
+    _check_number(arguments)
     without_draws = {name: value for name, value in arguments.items() if name not in {"answer", "n", "seed"}}
     answers = arguments["answer"].variants if "answer" in arguments else [(1.0, {})]
     for _, own in answers:
-        _draw_plan({**without_draws, **own}, settings, source)
+        _draw_plan({**without_draws, **own}, settings, lambda: 1 - 2.0**-draw.BITS, 1, 1)
 
 
 def _body(arguments: Arguments, events: Stream | None) -> Body:
@@ -386,7 +482,8 @@ def _check_events(arguments: Arguments, plan: Plan) -> None:
 
 def _fault(arguments: Arguments) -> tuple[str, Place | None]:
     """Return the kind and the place of the fault that may be drawn."""
-    return faults.parse(arguments["fault"].what) if "fault" in arguments else ("", None)
+    fault = arguments.get("fault", NOTHING)
+    return ("", None) if fault == NOTHING else faults.parse(fault.what)
 
 
 HALVES: Final = ("truncate", "badchunk")
@@ -396,19 +493,17 @@ HALVES: Final = ("truncate", "badchunk")
 class _Draws:
     """The draws of one request, each from its own stream of random numbers."""
 
-    def __init__(self, arguments: Arguments, settings: Settings, source: Source) -> None:
+    def __init__(
+        self, arguments: Arguments, settings: Settings, random: Callable[[], float], turn: int, n: int
+    ) -> None:
         self._seed = arguments.get("seed")
-        self._random = source.random
+        self._random = random
         self._longest = settings.max_delay
-        if "n" in arguments and self._seed is None:
-            n = str(arguments["n"])
-            raise wrong(f'Invalid n "{n}": there is no seed.', "n", n, "a seed beside it")
+        # `n` says both: which draw, and which step.
+        self.n, step = arguments.get("n", n), arguments.get("n", turn)
+        arguments = {name: _at(value, step) for name, value in arguments.items()}
         delay: Distribution = arguments.get("delay") or Fixed(settings.default_delay)
         answers = arguments.get("answer")
-        # A fixed delay without a seed uses no number, so its requests are not counted.
-        counted = self._seed is not None or answers is not None or not isinstance(delay, Fixed)
-        expression = str(delay if answers is None else answers)
-        self.n = arguments.get("n") or (source.turn(self._seed, expression) if counted else 1)
         self.arguments = arguments if answers is None else {**arguments, **self._one_of(answers)}
         self.delay: Distribution = self.arguments.get("delay") or delay
 
@@ -450,21 +545,8 @@ class _Draws:
         return chance.what if hit else None
 
 
-def plan_via(fields: Iterable[tuple[str, str]], settings: Settings, source: Source) -> Plan:
-    """Plan the answer of `/via/NAME`.
-
-    Args:
-        fields: names and texts of the parameters, as for `read_fields`.
-        settings: the default and the limits.
-        source: the origin of the draws.
-
-    Returns:
-        A plan that is forwarded, unless a status or a fault was drawn as the answer.
-
-    Raises:
-        Refused: 400, as in `read_arguments`.
-    """
-    return _draw_plan(read_fields(fields, VIA, settings), settings, source, upstream=True)
+def _at(value: Any, step: int) -> Any:  # noqa: ANN401  # each parameter has its type
+    return value.at(step) if isinstance(value, Sequence) else value
 
 
 def plan_echo(path_delay: str, content: bytes, settings: Settings) -> Plan:
@@ -488,13 +570,12 @@ def with_content(planned: Plan, content: bytes) -> Plan:
     return attrs.evolve(planned, body=whole(b"application/json", content))
 
 
-def plan_drip(query: bytes, settings: Settings) -> Plan:
+def plan_drip(arguments: Arguments) -> Plan:
     """Plan the answer of `/drip`, whose body comes byte by byte as from httpbin.
 
-    Raises:
-        Refused: 400, as in `read_arguments`.
+    Args:
+        arguments: the values of its parameters.
     """
-    arguments = read_query(query, DRIP, settings)
     size, status = arguments.get("numbytes", 10), arguments.get("code", 200)
     # One byte a piece, up to a number beyond which no client sees a difference.
     chunks = min(size, MAX_CHUNKS) if arguments.get("duration", 2.0) else 1
@@ -508,19 +589,20 @@ def plan_drip(query: bytes, settings: Settings) -> Plan:
     )
 
 
-def plan_events(query: bytes, kind: stream.Kind, settings: Settings, source: Source) -> Plan:
+def plan_events(arguments: Arguments, kind: stream.Kind, random: Callable[[], float]) -> Plan:
     """Plan the answer of `/sse` or `/jsonl`, whose events come as from go-httpbin.
 
-    Raises:
-        Refused: 400, as in `read_arguments`.
+    Args:
+        arguments: the values of its parameters.
+        kind: the format of the events.
+        random: returns a float in [0, 1), for the jitter.
     """
-    arguments = read_query(query, EVENTS, settings)
     count, jitter = arguments.get("count", 10), arguments.get("jitter", 0.0)
     over = arguments.get("duration", 5.0 if kind == "sse" else 0.0) if count > 1 else 0.0
     pause: float = over / max(count - 1, 1)
 
     def gap(piece: int) -> float:
-        return pause * (1 + float(jitter) * (2 * source.random() - 1))
+        return pause * (1 + float(jitter) * (2 * random() - 1))
 
     return Plan(
         wait=arguments.get("delay", 0.0),
@@ -540,4 +622,6 @@ def predict(query: bytes, settings: Settings) -> prediction.Prediction:
     """
     arguments = read_query(query, PREDICT, settings)
     delay = arguments.get("delay") or Fixed(settings.default_delay)
+    if isinstance(delay, Sequence):
+        raise wrong("A sequence has no prediction: predict each of its steps.", "delay", str(delay), grammar.ACCEPTED)
     return prediction.predict(delay, arguments.get("timeout"), settings.max_delay)

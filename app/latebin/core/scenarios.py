@@ -10,10 +10,10 @@ import attrs
 
 from latebin.core import stream
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.language.chance import Chance
 from latebin.core.language.distributions import Distribution, Fixed, Mix
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.prediction import Prediction, predict
+from latebin.core.language.sequence import Sequence
 from latebin.core.language.share import render as render_share
 from latebin.core.language.size import render as render_size
 from latebin.core.parameters import (
@@ -398,11 +398,18 @@ def overridden(rule: Rule, fields: Iterable[tuple[str, str]], settings: Settings
 
 
 def delay_of(arguments: Mapping[str, Any], settings: Settings) -> Distribution:
-    """Return the distribution of the wait; for several answers, their mix."""
-    delay: Distribution = arguments.get("delay") or Fixed(settings.default_delay)
+    """Return the distribution of the wait.
+
+    For several answers it is their mix, and for a sequence its last step.
+    """
+    delay = _last(arguments.get("delay")) or Fixed(settings.default_delay)
     if "answer" not in arguments:
         return delay
     return Mix(tuple((part, own.get("delay") or delay) for part, own in arguments["answer"].variants))
+
+
+def _last(delay: "Distribution | Sequence[Distribution] | None") -> Distribution | None:
+    return delay.last if isinstance(delay, Sequence) else delay
 
 
 def prediction_of(rule: Rule, settings: Settings) -> Prediction:
@@ -423,15 +430,19 @@ def understood(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _canonical(name, value) for name, value in arguments.items()}
 
 
-_RENDERED: Final[Mapping[str, Callable[[Any], str]]] = {"over": render_duration, "rate": render_size}
+_RENDERED: Final[Mapping[str, Callable[[Any], str]]] = {
+    "over": render_duration,
+    "rate": render_size,
+    "within": render_duration,
+}
 """Functions that write the values of parameters whose type does not."""
 
 
 def _canonical(name: str, value: object) -> object:
-    if isinstance(value, Chance):
-        return value.what if value.share == 1 else f"{value.what}:{render_share(value.share)}"
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
+    if name == "gate" and isinstance(value, tuple):
+        return value[0] if value[1] is None else f"{value[0]}:{value[1]}"
     if name in _RENDERED:
         return _RENDERED[name](value)
     if name == "header" and isinstance(value, tuple):

@@ -121,6 +121,9 @@ class Settings:
     proxy_headers: tuple[Network, ...] = _option((), "network", "Network of proxies whose headers are believed.")
     workers: int = _option(1, "workers", "Processes that accept connections; auto: one per core.")
     shutdown_delay: float = _option(0.0, "duration", "How long to accept connections after the signal to stop.")
+    state_lifetime: float = _option(
+        3600.0, "duration", "How long a key, an open gate or a pool is kept after its last request."
+    )
     drain_timeout: float = _option(30.0, "duration", "How long pending answers may take after that.")
     admin_listen: tuple[str, ...] = _option(
         (), "endpoint", "Twisted server endpoint of /healthz, /readyz, /metrics and /control."

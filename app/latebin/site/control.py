@@ -1,17 +1,19 @@
-"""Everything below `/control`: the scenarios, changed while the service runs."""
+"""Everything below `/control`: the scenarios, changed while the service runs, and its state."""
 
 import json
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.web.resource import Resource
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.scenarios import Condition, Scenarios, etag_of
 from latebin.core.http.control_access import Gate
-from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, not_found, too_large
+from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, too_large
 from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
 from latebin.core.settings import Settings
 from latebin.site.resources import AnswerResource
+from latebin.site.state_control import StateControl
 
 MOST: Final = 2 * MAX_BODY + MAX_LENGTH
 """Bytes of the largest body: a scenario with the body that it brings, which JSON may escape."""
@@ -39,13 +41,17 @@ class ControlResource(AnswerResource):
 
     Args:
         scenarios: the scenarios, which can be changed here.
+        state: keys, gates and pending answers.
         settings: the limits, and the number of workers.
         gate: decides which requests may pass.
         path: the segments of the path so far.
     """
 
-    def __init__(self, scenarios: Scenarios, settings: Settings, gate: Gate, path: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, scenarios: Scenarios, state: StateControl, settings: Settings, gate: Gate, path: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
+        self._state = state
         self._scenarios = scenarios
         self._settings = settings
         self._gate = gate
@@ -53,9 +59,9 @@ class ControlResource(AnswerResource):
 
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         below = (*self._path, path.decode("utf-8", "backslashreplace"))
-        return ControlResource(self._scenarios, self._settings, self._gate, below)
+        return ControlResource(self._scenarios, self._state, self._settings, self._gate, below)
 
-    def answer(self, request: ServedRequest) -> Reply:
+    def answer(self, request: ServedRequest) -> Reply | Deferred[Reply]:
         self._let_in(request)
         match self._path:
             case ("scenarios",) | ("scenarios", ""):
@@ -65,7 +71,7 @@ class ControlResource(AnswerResource):
             case ("reset",):
                 return self._reset(request)
             case _:
-                return not_found(request.path).reply()
+                return self._state.answer(self._path, request)
 
     def _let_in(self, request: ServedRequest) -> None:
         problem = self._gate.problem(

@@ -1,8 +1,12 @@
 """Resources that answer at once: a page, and a fixed reply."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
@@ -17,17 +21,25 @@ class AnswerResource(Resource):
     log = Logger()
 
     def render(self, request: ServedRequest) -> int:
-        try:
-            rest = self.answer(request).start(request)
-        except Refused as error:
-            rest = error.problem.reply().start(request)
-        except Exception:  # noqa: BLE001  # a figure that cannot be read, say: it is logged and answered with a 500
-            self.log.failure("failed to answer", request_id=request_id(request))
-            rest = apologize(request)
-        return _finish(request, rest)
+        d: Deferred[Any] = maybeDeferred(self.answer, request)
+        d.addCallback(lambda reply: reply.start(request)).addErrback(self._failed, request)
+        if not d.called:
+            request.notifyFinish().addErrback(lambda _: d.cancel())
+        d.addCallback(partial(_finish, request)).addErrback(lambda failure: failure.trap(CancelledError))
+        return NOT_DONE_YET
 
-    def answer(self, request: ServedRequest) -> Reply:
-        """Make the answer to a request.
+    def _failed(self, failure: Failure, request: ServedRequest) -> bytes:
+        error = failure.value
+        if isinstance(error, Refused):
+            return error.problem.reply().start(request)
+        if isinstance(error, CancelledError):
+            raise error  # the client has left
+        # A figure that cannot be read, say.
+        self.log.failure("failed to answer", failure, request_id=request_id(request))
+        return apologize(request)
+
+    def answer(self, request: ServedRequest) -> Reply | Deferred[Reply]:
+        """Make the answer to a request, at once or later.
 
         Raises:
             Refused: the answer is a problem.

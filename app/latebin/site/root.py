@@ -1,5 +1,6 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the common pages."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -10,6 +11,7 @@ from latebin.answers.pending import Capacity
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
 from latebin.answers.unread import UnreadAnswers
+from latebin.core.endpoints import PREFIXES
 from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, TWO_SLASHES, Problem, Reply
@@ -21,6 +23,8 @@ from latebin.site.connections import Connections
 from latebin.site.control import ControlResource
 from latebin.site.pages import comparison, description, figures, health, index, readiness, reference, watching
 from latebin.site.resources import ReplyResource
+from latebin.site.state_control import StateControl
+from latebin.state.memory import make_state
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
 from latebin.telemetry.counters import SharedCounters
@@ -66,6 +70,7 @@ class Root(Resource):
         connections: the site's connections; the service takes traffic until they are to end.
         scenarios: the scenarios, which both styles share.
         budget: the budget of each turn for what the clients send.
+        state_control: the part of `/control` that is about keys, gates and pending answers.
         settings: the settings as they were given.
     """
 
@@ -87,6 +92,7 @@ class Root(Resource):
         self.connections = Connections(self.activity)
         self.scenarios = klein.scenarios
         self.budget = klein.budget
+        self.state_control = StateControl(klein.state, self.connections, settings, klein.clock)
         self._default = settings.default_scenario
         self._klein = choose(settings.stack).klein()(DelayedKlein(klein).router)
         self.putChild(b"", index(settings))
@@ -231,7 +237,7 @@ def _put_admin(place: Resource, root: Root, gate: Gate) -> None:
     place.putChild(b"healthz", health())
     place.putChild(b"readyz", readiness(lambda: root.connections.ending))
     place.putChild(b"metrics", figures(root.metrics))
-    place.putChild(b"control", ControlResource(root.scenarios, root.settings, gate))
+    place.putChild(b"control", ControlResource(root.scenarios, root.state_control, root.settings, gate))
 
 
 def _gate(settings: Settings) -> Gate:
@@ -253,11 +259,9 @@ def root(
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
     capacity = Capacity(settings.max_pending)
-    scenarios, budget = Scenarios(settings), TurnBudget(clock)
-    klein, resource = (
-        Service(clock, settings, upstreams=upstreams, capacity=capacity, scenarios=scenarios, budget=budget)
-        for _ in range(2)
-    )
+    shared = partial(Service, clock, settings, upstreams=upstreams, capacity=capacity, budget=TurnBudget(clock))
+    scenarios, state = Scenarios(settings), make_state(settings, clock)
+    klein, resource = (shared(scenarios=scenarios, state=state, style=style) for style in PREFIXES)
     return Root(klein, resource, settings, counters, worker)
 
 

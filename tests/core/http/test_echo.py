@@ -23,6 +23,7 @@ from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
 from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echo
 from latebin.core.http.reply import Refused
+from latebin.core.parameters import DRIP, read_query
 from latebin.core.plan import plan_drip, plan_echo
 from latebin.core.settings import Settings
 from latebin.overrides.request import Request
@@ -233,7 +234,7 @@ def test_any_body(parameter: str, body: bytes) -> None:
 
 def test_drip_in_bounded_pieces() -> None:
     """The pieces are bounded when the number of bytes is at its limit."""
-    plan = plan_drip(b"numbytes=99999999", Settings())
+    plan = plan_drip(read_query(b"numbytes=99999999", DRIP, Settings()))
     assert plan.body is not None
     assert (plan.body.size, plan.chunks) == (10 * 1024**2, 10_000)
 

@@ -192,7 +192,14 @@ def scenario_name(uri: bytes) -> str | None:
     """Return the scenario in a path such as `/as/NAME/...`; None in any other."""
     first, second, third, *_ = [*_segments(uri), b"", b"", b""]
     endpoint, name = (second, third) if first == b"raw" else (first, second)
-    return name.decode("utf-8", "backslashreplace") if endpoint == b"as" else None
+    return split_name(name.decode("utf-8", "backslashreplace"))[0] if endpoint == b"as" else None
+
+
+def split_name(segment: str) -> tuple[str, list[tuple[str, str]]]:
+    """Split a segment such as `payments;key=t42` into the name and the parameters behind it."""
+    name, *fields = segment.split(";")
+    pairs = (field.partition("=") for field in fields)
+    return name, [(field, value) for field, _, value in pairs]
 
 
 def first_segment(uri: bytes) -> bytes:

@@ -17,6 +17,13 @@ class Chance:
     what: str
     share: float = 1.0
 
+    def __str__(self) -> str:
+        return self.what if self.share == 1 or self == NOTHING else f"{self.what}:{share.render(self.share)}"
+
+
+NOTHING = Chance("none", 0.0)
+"""No event, as a step of a sequence says it."""
+
 
 def parse(text: str) -> Chance:
     """Read the name of an event and, behind a colon, its share.

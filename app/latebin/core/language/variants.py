@@ -8,12 +8,12 @@ This is EBNF (ISO/IEC 14977). `share.parse` defines a share. A value reaches to 
 its own parentheses, so `delay=lognormal(median=80ms,p99=1.2s)` is one field.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
 import attrs
 
 from latebin.core.language import share
+from latebin.core.language.sequence import parts
 
 ACCEPTED: Final = "answers with shares such as 95%:(delay=50ms),5%:(delay=0,status=503), which add up to 100%"
 
@@ -48,7 +48,7 @@ def parse(text: str) -> tuple[Variant, ...]:
     """
     if len(text) > MAX_LENGTH:
         raise ValueError(f"longer than {MAX_LENGTH} characters")
-    variants = tuple(map(_variant, _parts(text)))
+    variants = tuple(map(_variant, parts(text)))
     if len(variants) > MAX_VARIANTS:
         raise ValueError(f"more than {MAX_VARIANTS} answers")
     total = sum(variant.share for variant in variants)
@@ -71,7 +71,7 @@ def _variant(text: str) -> Variant:
     body = rest.strip()
     if not (body.startswith("(") and body.endswith(")")):
         raise ValueError(f"{rest!r} is not in parentheses: expected {ACCEPTED}")
-    return Variant(share.parse(part.strip()), tuple(map(_field, _parts(body[1:-1]))) if body[1:-1].strip() else ())
+    return Variant(share.parse(part.strip()), tuple(map(_field, parts(body[1:-1]))) if body[1:-1].strip() else ())
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -79,18 +79,3 @@ def _field(text: str) -> tuple[str, str]:
     if not equals:
         raise ValueError(f"{text!r} is not NAME=VALUE")
     return name.strip(), value.strip()
-
-
-def _parts(text: str) -> Iterator[str]:
-    """Split a text at the commas outside of its parentheses."""
-    depth = start = 0
-    for at, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
-        if depth < 0:
-            raise ValueError(f"the parenthesis at character {at} closes nothing")
-        if character == "," and not depth:
-            yield text[start:at]
-            start = at + 1
-    if depth:
-        raise ValueError("a parenthesis is not closed")
-    yield text[start:]

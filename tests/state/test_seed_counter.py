@@ -1,4 +1,4 @@
-from latebin.answers.seed_counter import MAX_KEYS, SeedCounter
+from latebin.state.seed_counter import MAX_KEYS, SeedCounter
 
 
 def test_counts_each_pair() -> None:

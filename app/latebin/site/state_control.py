@@ -1,0 +1,291 @@
+"""The part of `/control` that is about keys, gates and pending answers."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from latebin.answers.interfaces import ServedRequest
+from latebin.answers.pending import PendingAnswer
+from latebin.answers.steered import SteeredAnswer
+from latebin.core.http.reply import MAX_GIVEN, Problem, Refused, Reply, allow, json_page, not_found, too_large
+from latebin.core.parameters import GATE_QUERY, PENDING_QUERY, read_query, wrong
+from latebin.core.settings import Settings
+from latebin.core.steering import KEY, KEY_ACCEPTED, MAX_BARRIER
+from latebin.site.connections import Connections
+from latebin.state.interfaces import GateStatus, KeyStatus, State
+
+T = TypeVar("T")
+
+Answer = Reply | Deferred[Reply]
+
+MOST_LISTED: Final = 1000
+"""The most entries of a list; a list with fewer says that it is complete."""
+
+MAX_BODY: Final = 1000
+"""Bytes of the largest body: an object with one member."""
+
+ENDED: Final = Problem(503, "The answer was ended by a request to /control/pending.")
+
+
+@attrs.frozen(eq=False)
+class StateControl:
+    """The keys, gates and pending answers of a service, shown and changed.
+
+    Attributes:
+        state: the keys and the gates.
+        connections: the connections, whose requests wait for their answers.
+        settings: the limits.
+        clock: the clock of the answers.
+    """
+
+    state: State
+    connections: Connections
+    settings: Settings
+    clock: IReactorTime
+
+    def answer(self, path: tuple[str, ...], request: ServedRequest) -> Answer:
+        """Answer a request to a path below `/control`.
+
+        Raises:
+            Refused: the answer is a problem.
+        """
+        match path:
+            case ("keys", *below):
+                lists, one = self._keys, self._key
+            case ("gates", *below):
+                lists, one = self._gates, self._gate
+            case ("pending", *below):
+                lists, one = self._pending, self._one_pending
+            case _:
+                return not_found(request.path).reply()
+        if len(below) > 1:
+            return not_found(request.path).reply()
+        return one(request, *below) if below else lists(request)
+
+    def _keys(self, request: ServedRequest) -> Answer:
+        if request.method not in {b"GET", b"HEAD"}:
+            return allow(request.method, ("GET", "HEAD"))
+        self._nothing(request)
+        return _then(self.state.keys.all(), lambda keys: json_page(_listed("keys", map(_key_as_json, keys))))
+
+    def _key(self, request: ServedRequest, key: str) -> Answer:
+        _named(key, "key")
+        if request.method in {b"GET", b"HEAD"}:
+            self._nothing(request)
+            return _then(self.state.keys.status(key), lambda found: _shown_key(key, found))
+        if request.method == b"DELETE":
+            self._nothing(request)
+            return _then(self.state.keys.forget(key), lambda known: json_page({"key": key, "deleted": known}))
+        return allow(request.method, ("DELETE", "GET", "HEAD"))
+
+    def _gates(self, request: ServedRequest) -> Answer:
+        if request.method not in {b"GET", b"HEAD"}:
+            return allow(request.method, ("GET", "HEAD"))
+        self._nothing(request)
+        return _then(self.state.gates.all(), lambda gates: json_page(_listed("gates", map(attrs.asdict, gates))))
+
+    def _gate(self, request: ServedRequest, name: str) -> Answer:
+        _named(name, "gate")
+        if request.method in {b"GET", b"HEAD"}:
+            return self._look(request, name)
+        if request.method == b"POST":
+            self._nothing(request)
+            return self._change(request, name)
+        return allow(request.method, ("GET", "HEAD", "POST"))
+
+    def _look(self, request: ServedRequest, name: str) -> Answer:
+        arguments = read_query(_query(request), GATE_QUERY, self.settings)
+        if "waiting" in arguments:
+            return self._until(name, arguments["waiting"], arguments.get("timeout", self.settings.max_delay))
+        if "timeout" in arguments:
+            raise wrong(
+                "The parameter timeout needs waiting.", "timeout", str(arguments["timeout"]), "waiting beside it"
+            )
+        return _then(self.state.gates.status(name), _shown_gate)
+
+    def _until(self, name: str, waiting: int, timeout: float) -> Deferred[Reply]:
+        """Answer as soon as so many wait, or with a 408 after the timeout."""
+        watch = self.state.gates.until(name, waiting)
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            watch.cancel()
+
+        call = self.clock.callLater(timeout, give_up)
+
+        def stop(result: T) -> T:
+            if call.active():
+                call.cancel()
+            return result
+
+        def expired(failure: Failure) -> Any:  # noqa: ANN401  # the failure, or a Deferred
+            failure.trap(CancelledError)
+            return _then(self.state.gates.status(name), _too_few(waiting)) if late else failure
+
+        shown: Deferred[Any] = watch.addBoth(stop)
+        shown.addCallback(lambda _: self.state.gates.status(name)).addCallback(_shown_gate).addErrback(expired)
+        return shown
+
+    def _change(self, request: ServedRequest, name: str) -> Answer:
+        match _member(request):
+            case ("release", "all"):
+                went = self.state.gates.release(name, None)
+            case ("release", bool()):
+                raise _unknown_change(request)
+            case ("release", int(count)) if 1 <= count <= MAX_BARRIER:
+                went = self.state.gates.release(name, count)
+            case ("open", bool(opened)):
+                went = self.state.gates.open(name, open=opened)
+            case _:
+                raise _unknown_change(request)
+
+        def shown(released: int) -> Answer:
+            return _then(
+                self.state.gates.status(name), lambda gate: json_page({**attrs.asdict(gate), "released": released})
+            )
+
+        return _then(went, shown)
+
+    def _pending(self, request: ServedRequest) -> Reply:
+        arguments = read_query(_query(request), PENDING_QUERY, self.settings)
+        key = arguments.get("key")
+        found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
+        if request.method in {b"GET", b"HEAD"}:
+            return json_page(_listed("pending", (self._as_json(*pair) for pair in found)))
+        if request.method != b"DELETE":
+            return allow(request.method, ("DELETE", "GET", "HEAD"))
+        if key is None:
+            raise wrong("The key is missing.", "key", "", "the key whose answers are to be ended")
+        answers = [answer for _, answer in found]
+        for answer in answers:
+            _end(answer)
+        return json_page({"key": key, "ended": len(answers)})
+
+    def _one_pending(self, request: ServedRequest, number: str) -> Reply:
+        if request.method not in {b"DELETE", b"POST"}:
+            return allow(request.method, ("DELETE", "POST"))
+        self._nothing(request)
+        answer = next((answer for _, answer in self._waiting() if str(answer.number) == number), None)
+        if answer is None:
+            raise Refused(Problem(404, "No pending answer has this id.", parameter="id", given=number))
+        if request.method == b"DELETE":
+            _end(answer)
+            return json_page({"id": number, "ended": 1})
+        if _member(request) != ("release", True):
+            raise wrong("Invalid body.", "body", _text(request), '{"release": true}')
+        if not answer.active():
+            raise Refused(Problem(409, "The answer waits for its upstream, which only ends it.", parameter="id"))
+        answer.release()
+        return json_page({"id": number, "released": 1})
+
+    def _waiting(self) -> Iterator[tuple[ServedRequest, PendingAnswer]]:
+        """Find every request whose answer waits, with the answer."""
+        for request in self.connections.requests:
+            answer = request.pending_answer
+            if answer is not None and (answer.active() or answer.number in answer.registry.forwarding):
+                yield request, answer
+
+    def _as_json(self, request: ServedRequest, answer: PendingAnswer) -> dict[str, Any]:
+        timed = answer.active() and answer.waits_for in {"delay", "gate"}
+        return {
+            "id": str(answer.number),
+            "key": _key_of(answer),
+            "path": request.uri.partition(b"?")[0].decode("latin-1")[:MAX_GIVEN],
+            "style": request.style,
+            "for": answer.waits_for if answer.active() else "upstream",
+            "left_ms": round(max(0.0, answer.getTime() - self.clock.seconds()) * 1000, 3) if timed else None,
+        }
+
+    def _nothing(self, request: ServedRequest) -> None:
+        """Refuse a query where there are no parameters."""
+        read_query(_query(request), (), self.settings)
+
+
+def _then(result: T | Deferred[T], make: Callable[[T], Answer]) -> Answer:
+    """Make an answer of a result that may come later."""
+    return result.addCallback(make) if isinstance(result, Deferred) else make(result)
+
+
+def _listed(name: str, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """List at most MOST_LISTED entries, and say whether these are all."""
+    listed: list[dict[str, Any]] = []
+    for entry in entries:
+        if len(listed) == MOST_LISTED:
+            return {name: listed, "complete": False}
+        listed.append(entry)
+    return {name: listed, "complete": True}
+
+
+def _key_as_json(key: KeyStatus) -> dict[str, Any]:
+    return {"key": key.key, "turn": key.turn, "idle_ms": round(key.idle * 1000, 3)}
+
+
+def _shown_key(key: str, found: KeyStatus | None) -> Reply:
+    if found is None:
+        raise Refused(Problem(404, "No request had this key, or it is forgotten.", parameter="key", given=key))
+    return json_page(_key_as_json(found))
+
+
+def _shown_gate(gate: GateStatus) -> Reply:
+    return json_page(attrs.asdict(gate))
+
+
+def _too_few(waiting: int) -> Callable[[GateStatus], Reply]:
+    def refuse(gate: GateStatus) -> Reply:
+        there = "1 answer waits" if gate.waiting == 1 else f"{gate.waiting} answers wait"
+        detail = f"{there} at the gate, and {waiting} did not within the timeout."
+        raise Refused(Problem(408, detail, parameter="waiting", given=str(waiting)))
+
+    return refuse
+
+
+def _named(text: str, parameter: str) -> None:
+    if not KEY.fullmatch(text):
+        raise wrong(f"Invalid {parameter}.", parameter, text, KEY_ACCEPTED)
+
+
+def _key_of(answer: PendingAnswer) -> str | None:
+    return answer.steering.key if isinstance(answer, SteeredAnswer) else None
+
+
+def _end(answer: PendingAnswer) -> None:
+    answer.registry.end(answer.number, ENDED)
+
+
+def _member(request: ServedRequest) -> tuple[str, object]:
+    """Read the one member of the object in a request's body.
+
+    Raises:
+        Refused: 413 for a body that is too large, 400 for one that is no such object.
+    """
+    try:
+        value = json.loads(_text(request))
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict) or len(value) != 1:
+        raise wrong("Invalid body.", "body", _text(request), "an object with one member, as JSON")
+    return next(iter(value.items()))
+
+
+def _text(request: ServedRequest) -> str:
+    request.content.seek(0)
+    body = request.content.read(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise Refused(too_large("The body is too large.", MAX_BODY))
+    return body.decode("utf-8", "backslashreplace")
+
+
+def _unknown_change(request: ServedRequest) -> Refused:
+    accepted = '{"release": 1}, {"release": "all"}, {"open": true} or {"open": false}'
+    return wrong("Invalid body.", "body", _text(request), accepted)
+
+
+def _query(request: ServedRequest) -> bytes:
+    return request.uri.partition(b"?")[2]
