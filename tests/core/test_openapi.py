@@ -7,7 +7,7 @@ from openapi_spec_validator import validate
 
 from latebin.core.endpoints import ENDPOINTS
 from latebin.core.openapi import ANSWERS, document
-from latebin.core.parameters import DELAYED
+from latebin.core.parameters import DELAYED, STEERING
 from latebin.core.plan import EXCLUSIVE
 from latebin.core.settings import Settings
 from tests.support.wire import House, answer
@@ -107,7 +107,8 @@ def test_upstreams() -> None:
     found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
     validate(found)
     names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
-    assert names == ["Latebin-Delay", "Latebin-Seed", "Latebin-N", "Latebin-Status", "Latebin-Fault"]
+    own = ["Latebin-Delay", "Latebin-Seed", "Latebin-N", "Latebin-Status", "Latebin-Fault"]
+    assert names == [*own, *(f"Latebin-{each.name.title()}" for each in STEERING)]
     assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
     assert "/via/api" not in DOCUMENT["paths"]
 

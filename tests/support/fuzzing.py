@@ -53,6 +53,10 @@ SCENARIOS = (
 schemathesis.openapi.format("scenario", st.builds(str.format, st.sampled_from(SCENARIOS), st.integers(1, 5000)))
 schemathesis.openapi.format("etags", st.just("*"))
 schemathesis.openapi.format("answer-header", st.from_regex(r"X-[A-Za-z0-9]{1,8}: ?[!-~]{1,20}", fullmatch=True))
+STATUSES = st.integers(200, 599).map(str)
+
+schemathesis.openapi.format("statuses", STATUSES | STATUSES.map("{}:0.5".format) | STATUSES.map("{}*2,none".format))
+schemathesis.openapi.format("faults", st.sampled_from([*faults.KINDS, "none", "reset:0*2,none"]))
 schemathesis.openapi.format("period", short.map(duration.render))
 schemathesis.openapi.format("seconds", short.map(duration.render) | short.map("{:f}".format))
 schemathesis.openapi.format("size", st.integers(0, MAX_BODY).map(str) | st.integers(0, 9).map("{}k".format))
@@ -99,6 +103,10 @@ def _complete(query: dict[str, Any]) -> None:
     for name in list(query):
         query.update({other: value for other, value in BESIDE.get(name, {}).items() if other not in query})
     _reconcile(query)
+    if "," in str(query.get("status")) + str(query.get("fault")):
+        query.setdefault("n", 1)
+    if "gate" in query:
+        query["within"] = "1ms"
     if "chunks" in query:
         query["size"] = str(MAX_BODY)
         query.pop("answer", None)  # an answer with a size of its own may have fewer bytes
@@ -151,7 +159,7 @@ def filter_failure(context: Any, failure: Any, case: Any, response: Any) -> bool
 
     A request line can be too long before its parameters are read.
     """
-    requested = str(case.query.get("status", case.query.get("code", ""))).partition(":")[0]
+    requested = re.split("[:*,]", str(case.query.get("status", case.query.get("code", ""))))[0]
     statuses = {requested, *re.findall(r"status=([0-9]+)", str(case.query.get("answer")))}
     planned = "server-timing" in response.headers
     about_the_status = type(failure).__name__ in {"ServerError", "RejectedPositiveData"}

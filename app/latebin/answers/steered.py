@@ -1,4 +1,4 @@
-"""Answers that wait at a gate or in the line of a pool before their delay."""
+"""Answers that wait at a gate or in a line before their delay."""
 
 from collections.abc import Callable
 from functools import partial

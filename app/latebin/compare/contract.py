@@ -429,7 +429,7 @@ _STEERED: Final = partial(Case, wait=0.01, late=False)
 STEERED: Final = (
     _STEERED("a key", "/delayed?delay=10ms&key={key}"),
     _STEERED("a key in a header", "/delayed?delay=10ms", headers=("Latebin-Key: {key}",)),
-    _STEERED("a key of an echo", "/delay/0.01", headers=("Latebin-Key: {key}",), content_type="application/json"),
+    _STEERED("a pool of an echo", "/delay/0.01", headers=("Latebin-Pool: echo", "Latebin-Servers: 9")),
     _STEERED("a key of /drip", "/drip?delay=10ms&duration=0&key={key}"),
     _STEERED("a key behind a scenario", "/as/rate-limited;key={key}/v1?delay=x", 429, wait=0.02),
     _STEERED("a key in a header of a scenario", "/as/rate-limited/v1", 429, wait=0.02, headers=("Latebin-Key: {key}",)),
@@ -442,10 +442,10 @@ STEERED: Final = (
     _STEERED("a share of a step", "/delayed?delay=10ms&status=503:50%25*4,200&seed=7&n=2", 503),
     _STEERED("a gate that expires", "/delayed?delay=0&gate={key}&within=10ms"),
     _STEERED("a gate in a header", "/drip?duration=0", headers=("Latebin-Gate: {key}", "Latebin-Within: 10ms")),
-    _STEERED("a barrier of one", "/delayed?delay=10ms&gate={key}:1&order=lifo"),
-    _STEERED("a barrier of one in random order", "/delayed?delay=10ms&gate={key}:1&order=random&seed=7"),
+    _STEERED("a barrier of one", "/delayed?delay=0&gate={key}:1&order=lifo", wait=0.0),
+    _STEERED("a barrier of one in random order", "/delayed?delay=0&gate={key}:1&order=random&seed=7", wait=0.0),
     _STEERED("a pool", "/delayed?delay=10ms&pool={key}&servers=1&queue=0"),
-    _STEERED("a gate before a pool", "/delayed?delay=10ms&gate={key}:1&pool={key}&servers=1&key={key}"),
+    _STEERED("a gate before a pool", "/delayed?delay=0&gate={key}:1&pool={key}&servers=1&key={key}", wait=0.0),
     _STEERED("a pool of /drip", "/drip?delay=10ms&duration=0&pool={key}&servers=2"),
     *(
         Case(f"refused steering: {query}", f"/delayed?{query}", 400)

@@ -176,8 +176,16 @@ _ALLOW: Final = {"Allow": _header("The methods that are answered.")}
 _TIMING: Final = {
     "Server-Timing": _header(
         "The delay in milliseconds, as measured and as asked; without the measured one if the headers did not wait.",
-        {**_TEXT, "pattern": r"^(delay;dur=[0-9.]+, )?asked;dur=[0-9.]+$"},
+        {
+            **_TEXT,
+            "pattern": r'^((gate;dur=[0-9.]+(;desc="expired")?, )?(queue;dur=[0-9.]+, )?delay;dur=[0-9.]+, )?'
+            r"asked;dur=[0-9.]+$",
+        },
     ),
+    "Latebin-Turn": {
+        "description": "The number of the request among those of its key; only with a key.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "Retry-After": {
         "description": "The value of the parameter retry-after.",
         "schema": {"type": "integer", "minimum": 0},

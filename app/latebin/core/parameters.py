@@ -901,8 +901,12 @@ def has_retry_after(arguments: Mapping[str, Any]) -> bool:
     """
     answers: Answers | None = arguments.get("answer")
     every = [{**arguments, **own} for _, own in answers.variants] if answers else [arguments]
-    statuses: list[chance.Chance | None] = [each.get("status") for each in every]
-    return any(status is not None and can_retry_after(int(status.what)) for status in statuses)
+    statuses = [status for each in every for status in _each_step(each.get("status", chance.NOTHING))]
+    return any(status != chance.NOTHING and can_retry_after(int(status.what)) for status in statuses)
+
+
+def _each_step(value: "chance.Chance | sequence.Sequence[chance.Chance]") -> list[chance.Chance]:
+    return [step for step, _ in value.steps] if isinstance(value, sequence.Sequence) else [value]
 
 
 def check_retry_after(arguments: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The parts of a request that steer its answer beside the delay: key, gate and pool."""
+"""The parts of a request that steer its answer: key, gate and pool."""
 
 import re
 from typing import Final

@@ -54,18 +54,15 @@ class StateControl:
         Raises:
             Refused: the answer is a problem.
         """
+        lists = {"keys": self._keys, "gates": self._gates, "pending": self._pending}
+        ones = {"keys": self._key, "gates": self._gate, "pending": self._one_pending}
         match path:
-            case ("keys", *below):
-                lists, one = self._keys, self._key
-            case ("gates", *below):
-                lists, one = self._gates, self._gate
-            case ("pending", *below):
-                lists, one = self._pending, self._one_pending
+            case (kind,) if kind in lists:
+                return lists[kind](request)
+            case (kind, name) if kind in ones:
+                return ones[kind](request, name)
             case _:
                 return not_found(request.path).reply()
-        if len(below) > 1:
-            return not_found(request.path).reply()
-        return one(request, *below) if below else lists(request)
 
     def _keys(self, request: ServedRequest) -> Answer:
         if request.method not in {b"GET", b"HEAD"}:
@@ -153,7 +150,7 @@ class StateControl:
 
         return _then(went, shown)
 
-    def _pending(self, request: ServedRequest) -> Reply:
+    def _pending(self, request: ServedRequest) -> Answer:
         arguments = read_query(_query(request), PENDING_QUERY, self.settings)
         key = arguments.get("key")
         found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
@@ -168,7 +165,7 @@ class StateControl:
             _end(answer)
         return json_page({"key": key, "ended": len(answers)})
 
-    def _one_pending(self, request: ServedRequest, number: str) -> Reply:
+    def _one_pending(self, request: ServedRequest, number: str) -> Answer:
         if request.method not in {b"DELETE", b"POST"}:
             return allow(request.method, ("DELETE", "POST"))
         self._nothing(request)
@@ -263,7 +260,7 @@ def _member(request: ServedRequest) -> tuple[str, object]:
     """Read the one member of the object in a request's body.
 
     Raises:
-        Refused: 413 for a body that is too large, 400 for one that is no such object.
+        Refused: 413 for a body that is too large, 400 for any other body.
     """
     try:
         value = json.loads(_text(request))

@@ -70,11 +70,11 @@ class _Key:
 
 
 class MemoryKeys:
-    """The turns of keys, each forgotten some time after its last request, and those of seeds.
+    """The turns of keys and of seeds; a key is forgotten after some time.
 
     Args:
         clock: the clock of that time.
-        lifetime: that time, in seconds.
+        lifetime: seconds from the last request of a key until it is forgotten.
     """
 
     def __init__(self, clock: IReactorTime, lifetime: float) -> None:
@@ -219,7 +219,7 @@ class _Gate:
             watch.callback(waiting)
 
     def _let_one_go(self) -> None:
-        """Let the next one go that has not left, and the others in later turns of the reactor."""
+        """Let the next one go, and the others in later turns of the reactor."""
         while self._going and not self._going.popleft().go():
             pass
         if self._going:
@@ -311,7 +311,7 @@ class MemoryGates:
             del self._gates[gate.name]
 
     def _emptied(self, gate: _Gate) -> None:
-        """Forget a gate that is closed and unused; it is what a new one would be."""
+        """Forget a closed gate at which nothing waits; a new one is the same."""
         if not gate.open and not gate.used and self._gates.get(gate.name) is gate:
             del self._gates[gate.name]
 
@@ -373,7 +373,7 @@ class _Pool:
             self.serve()
 
     def serve(self) -> None:
-        """Let those in line into service, first come first served, as far as there are servers."""
+        """Let the line into service, first come first served."""
         while self.line and self.busy < self.wait.servers:
             place = next(iter(self.line))
             del self.line[place]
@@ -439,7 +439,7 @@ UNSHARED: Final = Problem(
     parameter="workers",
     accepted="--workers 1",
 )
-"""The refusal of whatever needs state where several workers have none in common."""
+"""The refusal of a key, a gate or a pool where several workers have no state in common."""
 
 
 class _UnsharedKeys(MemoryKeys):
@@ -464,7 +464,7 @@ class _UnsharedPools(MemoryPools):
 def make_state(settings: Settings, clock: IReactorTime) -> State:
     """Make the state of a service.
 
-    With several workers, whatever needs state is refused.
+    With several workers, keys, gates and pools are refused.
     """
     alone = settings.workers == 1
     keys, gates, pools = (
