@@ -273,6 +273,16 @@ def test_queue(bench: Bench) -> None:
     assert header(wires[2], "Server-Timing") == "queue;dur=1000.000, delay;dur=1000.000, asked;dur=1000.000"
 
 
+def test_figures_of_pools(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metrics have each pool, and add up those above the bound."""
+    monkeypatch.setattr("latebin.telemetry.exposition.MOST_POOLS", 1)
+    for pool in "aabb":
+        bench.ask(f"/delayed?delay=1s&pool={pool}&servers=1")
+    page = bench.ask("/metrics").received.decode()
+    for line in ('busy{pool="a"} 1.0', 'waiting{pool="a"} 1.0', 'busy{pool="other"} 1.0', 'waiting{pool="other"} 1.0'):
+        assert f"latebin_pool_{line}" in page
+
+
 def test_more_servers(bench: Bench) -> None:
     """A line goes on at once when a request brings more servers to its pool."""
     wires = [bench.ask("/delayed?delay=1s&pool=p&servers=1") for _ in range(2)]

@@ -155,6 +155,11 @@ class PendingAnswer:
         return self.plan.wait
 
     @property
+    def turn(self) -> int | None:
+        """The number of the request among those of its seed; None without a seed."""
+        return self.plan.turn
+
+    @property
     def waits_for(self) -> str:
         """The reason for which the answer waits."""
         return "delay"

@@ -23,7 +23,7 @@ from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import Target, mount, mounted, rest, split_name, target
 from latebin.core.parameters import DRIP, EVENTS, PREFIX, STEERING, VIA, read_fields, split_query, wrong
-from latebin.core.plan import Plan, Prepared
+from latebin.core.plan import TURN, Plan, Prepared
 from latebin.core.scenarios import Rule
 from latebin.core.settings import Settings
 from latebin.state.interfaces import State, Taken
@@ -49,10 +49,6 @@ LOOP: Final = Problem(508, "The upstream leads back to this service.", parameter
 
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
-
-
-TURN: Final = b"Latebin-Turn"
-"""The header with the number of a request among those of its key."""
 
 
 @attrs.frozen(eq=False)

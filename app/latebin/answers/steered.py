@@ -37,7 +37,7 @@ class SteeredAnswer(PendingAnswer):
     Attributes:
         prepared: the arguments of the request, and what they ask for.
         state: the keys, the gates and the pools.
-        turn: the number of the request among those of its key; None without a key.
+        turn: the number of the request among those of its key, or else of its seed; None without either.
     """
 
     prepared: Prepared = attrs.field(kw_only=True)
@@ -80,8 +80,8 @@ class SteeredAnswer(PendingAnswer):
 
     def _plan(self, taken: tuple[int, int], planned: Callable[[], object]) -> None:
         turn, self._n = taken
-        self.turn = None if self.steering.key is None else turn
         self.plan = self.prepared.plan or self.prepared.draw(*taken)
+        self.turn = self.plan.turn if self.steering.key is None else turn
         planned()
 
     def _plan_later(self, taken: tuple[int, int], planned: Callable[[], object]) -> None:

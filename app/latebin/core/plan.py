@@ -72,7 +72,7 @@ class Plan:
         rate: bytes of the body that are sent in a second; None for no limit.
         stream: the events of the body; None for a body of bytes.
         forwarded: whether the answer is that of an upstream.
-        turn: the number of the request among those with its seed; None without a seed.
+        turn: the number of the request among those with its seed; None without a seed, and with a key.
         extra: requested headers, each name once with its values; they replace the service's own.
         asked_ms: the wait in milliseconds, as headers and log report it.
         headers: the headers of the answer that do not depend on the time of sending.
@@ -362,7 +362,7 @@ def _draw_plan(
         rate=arguments.get("rate"),
         stream=None if status in EMPTY else events,
         forwarded=upstream and drawn is None and kind is None,
-        turn=None if arguments.get("seed") is None else draws.n,
+        turn=None if "seed" not in arguments or "key" in arguments else draws.n,
         extra=_grouped(arguments.get("header", ())),
     )
     _check_pieces(arguments, plan, settings)

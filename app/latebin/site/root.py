@@ -87,7 +87,8 @@ class Root(Resource):
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.activity = Activity()
-        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity, unread=lambda: self.unread.total)
+        unread, pools = (lambda: self.unread.total), klein.state.pools.all
+        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity, unread=unread, pools=pools)
         self.unread = UnreadAnswers(settings.max_unread, self.metrics.unread_aborted)
         self.connections = Connections(self.activity)
         self.scenarios = klein.scenarios

@@ -32,7 +32,7 @@ class AccessLog:
       `latebin.core.ends.ENDS`.
     - `code`: the status that was sent, also if the answer did not become whole; 0 if none was sent.
     - `ended`: how an incomplete answer ended, as in `status`; None for a whole one.
-    - `n`: the turn of a seed; None without a seed. `turn` is the same as text.
+    - `n`: the turn of a key, or else of a seed; None without either. `turn` is the same as text.
     - `asked_ms` and `measured_ms`: None for a request without a pending answer. After a disconnect, the time until it
       is the measured one.
     - `sent`: bytes of body.
@@ -68,7 +68,7 @@ class AccessLog:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
         answer = request.pending_answer
-        n = None if answer is None else answer.plan.turn
+        n = None if answer is None else answer.turn
         self._publish(
             {
                 "log_time": time.time(),

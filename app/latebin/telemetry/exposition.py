@@ -4,7 +4,7 @@ Only the page at `/metrics` imports this module: a service without scrapes has n
 """
 
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate, compress, product
 from typing import Final, cast
@@ -23,8 +23,20 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from latebin.state.interfaces import PoolStatus
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.metrics import BUCKETS, BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, START, STATUSES, Family
+from latebin.telemetry.metrics import (
+    BUCKETS,
+    BY_STATUS,
+    COUNTERS,
+    GAUGES,
+    HISTOGRAMS,
+    MOST_POOLS,
+    POOLS,
+    START,
+    STATUSES,
+    Family,
+)
 
 OPENMETRICS_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST.encode("ascii")
 
@@ -46,20 +58,30 @@ BUILD: Final = {
 """The labels of `latebin_build_info`."""
 
 
-def expose(counters: SharedCounters) -> bytes:
-    """Render the figures of all workers, in text format 0.0.4."""
-    return generate_latest(_registry(counters))
+def expose(counters: SharedCounters, pools: Iterable[PoolStatus] = ()) -> bytes:
+    """Render the figures of all workers and of the pools, in text format 0.0.4."""
+    return generate_latest(_registry(counters, pools))
 
 
-def expose_openmetrics(counters: SharedCounters) -> bytes:
-    """Render the figures of all workers, in OpenMetrics 1.0.0."""
-    return cast("bytes", openmetrics.generate_latest(_registry(counters)))
+def expose_openmetrics(counters: SharedCounters, pools: Iterable[PoolStatus] = ()) -> bytes:
+    """Render the figures of all workers and of the pools, in OpenMetrics 1.0.0."""
+    return cast("bytes", openmetrics.generate_latest(_registry(counters, pools)))
 
 
-def _registry(counters: SharedCounters) -> CollectorRegistry:
+def _registry(counters: SharedCounters, pools: Iterable[PoolStatus]) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(_AllWorkers(counters))
+    registry.register(_AllWorkers(counters, _by_name(pools)))
     return registry
+
+
+def _by_name(pools: Iterable[PoolStatus]) -> Mapping[str, tuple[int, int]]:
+    """Add up the pools above MOST_POOLS: their names are a caller's."""
+    found: dict[str, tuple[int, int]] = {}
+    for each in sorted(pools, key=lambda pool: pool.name):
+        name = each.name if len(found) < MOST_POOLS else "other"
+        busy, waiting = found.get(name, (0, 0))
+        found[name] = busy + each.busy, waiting + each.waiting
+    return found
 
 
 @attrs.frozen(eq=False)
@@ -67,6 +89,7 @@ class _AllWorkers(Collector):
     """The sums over all workers, as prometheus-client collects them."""
 
     _counters: SharedCounters
+    _pools: Mapping[str, tuple[int, int]]
 
     def collect(self) -> Iterator[Metric]:
         for family in BY_STATUS:
@@ -77,6 +100,11 @@ class _AllWorkers(Collector):
             yield self._histogram(family)
         for family in GAUGES:
             yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
+        for figure, family in enumerate(POOLS):
+            metric = GaugeMetricFamily(family.name, family.text, labels=list(family.labels))
+            for name, figures in self._pools.items():
+                metric.add_metric([name], figures[figure])
+            yield metric
         yield InfoMetricFamily("latebin_build", "The versions that run.", BUILD)
 
     def _by_status(self, family: Family) -> Metric:

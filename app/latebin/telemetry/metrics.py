@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from itertools import accumulate
 from math import inf, prod
 from typing import Final
@@ -15,6 +15,7 @@ from latebin.core.ends import CAUSES, ENDS
 from latebin.core.faults import KINDS
 from latebin.core.http.accept import wants_openmetrics
 from latebin.core.http.reply import ALLOWED, Reply, page
+from latebin.state.interfaces import PoolStatus
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.process_usage import Meter
 from latebin.timing.activity import Activity, RegularLook
@@ -105,6 +106,15 @@ GAUGES: Final = (
     Family("process_max_fds", "File descriptors that may be open in all workers."),
 )
 
+POOLS: Final = (
+    Family("latebin_pool_busy", "Answers of a pool that are in service.", {"pool": ()}),
+    Family("latebin_pool_waiting", "Answers in the line of a pool.", {"pool": ()}),
+)
+"""Gauges by pool, from the state of the service and not from a row of counters."""
+
+MOST_POOLS: Final = 100
+"""The most pools with series of their own; the others share the label `other`."""
+
 _FAMILIES: Final = (*BY_STATUS, *COUNTERS, *HISTOGRAMS, *GAUGES)
 
 _ENDS: Final = list(accumulate(family.width for family in _FAMILIES))
@@ -154,6 +164,7 @@ class Metrics:
         worker: the number of this worker's row.
         activity: brings the looks back to their interval; without requests they become rare.
         unread: returns the bytes of answers that wait for clients.
+        pools: returns the figures of the pools.
     """
 
     def __init__(
@@ -165,6 +176,7 @@ class Metrics:
         activity: Activity | None = None,
         *,
         unread: Callable[[], int] = lambda: 0,
+        pools: Callable[[], Iterable[PoolStatus]] = tuple,
     ) -> None:
         counters = counters or SharedCounters(WIDTH)
         self._unread = unread
@@ -175,6 +187,7 @@ class Metrics:
         self._sites = 0
         self._cpu_before = 0.0
         self._counters = counters
+        self._pools = pools
 
     def start(self) -> None:
         """Begin to look at the event loop and the process, for the first site."""
@@ -243,9 +256,10 @@ class Metrics:
         from latebin.telemetry import exposition  # noqa: PLC0415  # 20 ms, for the first scrape
 
         self._publish()
+        counters, pools = self._counters, self._pools()
         if wants_openmetrics(accept):
-            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(self._counters), _VARY)
-        return page(exposition.CONTENT_TYPE, exposition.expose(self._counters), _VARY)
+            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(counters, pools), _VARY)
+        return page(exposition.CONTENT_TYPE, exposition.expose(counters, pools), _VARY)
 
     def accept_failed(self) -> None:
         """Count a connection that was not accepted."""
