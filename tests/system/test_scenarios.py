@@ -1,6 +1,7 @@
 """Scenarios given at the start of a process, and changed from a terminal."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,22 @@ def test_loop() -> None:
     with serving("--port", str(port), *options) as process:
         assert get(port, "/as/loop/")[0].status == 508
         until(lambda: process.log().count("GET /as/loop") == 9)
+
+
+def test_state() -> None:
+    """A terminal shows and changes keys, gates and pending answers of a process."""
+    with serving() as process, socket.create_connection(("127.0.0.1", process.port), timeout=30) as waiting:
+        control = ("control", "--url", process.url)
+        waiting.sendall(b"GET /delayed?delay=0&gate=g&key=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        get(process.port, "/control/gates/g?waiting=1&timeout=30s")
+        shown = json.loads(latebin(*control, "pending", "--key", "a").stdout)
+        assert [each["for"] for each in shown["pending"]] == ["gate"]
+        assert json.loads(latebin(*control, "gates", "g", "--release", "all").stdout)["released"] == 1
+        assert waiting.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert json.loads(latebin(*control, "keys", "a", "--forget").stdout) == {"key": "a", "deleted": True}
+        assert json.loads(latebin(*control, "keys").stdout)["keys"] == []
+        assert latebin(*control, "gates", "g", "--release", "some").returncode == 1
+        assert latebin(*control, "gates", "--open").returncode == 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ TIMEOUT: Final = 10.0
 @click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="File with the token.")
 @click.pass_context
 def control_command(context: click.Context, url: str, token_file: Path | None) -> None:
-    """Show or change the scenarios of a running service."""
+    """Show or change the scenarios and the state of a running service."""
     token = token_file.read_text("utf-8").strip() if token_file else os.environ.get(TOKEN)
     context.obj = url, token
 
@@ -60,8 +60,50 @@ def reset(context: click.Context) -> None:
     _print(_ask(context, "POST", "/control/reset"))
 
 
+@control_command.command("keys")
+@click.argument("key", required=False)
+@click.option("--forget", is_flag=True, help="Forget the key, so that it starts anew.")
+@click.pass_context
+def keys(context: click.Context, key: str | None, *, forget: bool) -> None:
+    """Show the turn of one key, or of all."""
+    if forget and key is None:
+        raise click.UsageError("--forget needs a key")
+    _print(_ask(context, "DELETE" if forget else "GET", _below("keys", key)))
+
+
+@control_command.command("gates")
+@click.argument("name", required=False)
+@click.option("--release", metavar="COUNT|all", help="Let so many answers go that wait now.")
+@click.option("--open/--close", "opened", default=None, help="Open the gate for good, or close it.")
+@click.pass_context
+def gates(context: click.Context, name: str | None, release: str | None, *, opened: bool | None) -> None:
+    """Show one gate, or all; let answers go."""
+    if release is None and opened is None:
+        _print(_ask(context, "GET", _below("gates", name)))
+        return
+    if name is None or (release is not None and opened is not None):
+        raise click.UsageError("a gate takes one of --release, --open and --close")
+    change = {"open": opened} if release is None else {"release": int(release) if release.isdecimal() else release}
+    body = json.dumps(change).encode("utf-8")
+    _print(_ask(context, "POST", _below("gates", name), body, "application/json"))
+
+
+@control_command.command("pending")
+@click.option("--key", help="The answers of this key alone.")
+@click.option("--end", is_flag=True, help="End the answers of the key now, with 503.")
+@click.pass_context
+def pending(context: click.Context, key: str | None, *, end: bool) -> None:
+    """Show the pending answers, and the reason why each waits."""
+    query = "" if key is None else f"?key={quote(key, safe='')}"
+    _print(_ask(context, "DELETE" if end else "GET", f"/control/pending{query}"))
+
+
+def _below(kind: str, name: str | None) -> str:
+    return f"/control/{kind}" if name is None else f"/control/{kind}/{quote(name, safe='')}"
+
+
 def _path(name: str | None) -> str:
-    return "/control/scenarios" if name is None else f"/control/scenarios/{quote(name, safe='')}"
+    return _below("scenarios", name)
 
 
 def _print(answer: Any) -> None:  # noqa: ANN401  # any JSON
