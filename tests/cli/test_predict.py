@@ -14,6 +14,7 @@ from tests.support.command import TRACE, latebin, refusal
         (["1s...3s"], "expected a duration such as 2, 250ms or 1m30s at character 4 (between '1s..'"),
         (["lognormal(mean=80ms)"], "expected 'median' at character 10"),
         (["1s\n"], "Invalid delay '1s\\n': expected '..' or the end at character 2"),
+        (["1s*2,5s"], "a sequence has no prediction"),
         (["11m"], "every draw would be above the longest delay, 10m"),
         (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
         (["trace(two)"], "expected the name of a known trace (none was given with --trace)"),

@@ -10,6 +10,7 @@ from latebin.cli import options
 from latebin.cli.options import DurationType, named
 from latebin.core.language.duration import render
 from latebin.core.language.prediction import FIGURES, Prediction, predict
+from latebin.core.language.sequence import Sequence
 from latebin.core.language.trace import Trace
 from latebin.core.parameters import DELAY
 from latebin.core.settings import Settings
@@ -37,6 +38,8 @@ def predict_command(expression: str, timeout: float | None, max_delay: float, tr
         delay = DELAY.read(expression, settings)
     except ValueError as error:
         raise click.UsageError(f"Invalid delay {expression!r}: {error}") from error
+    if isinstance(delay, Sequence):
+        raise click.UsageError(f"Invalid delay {expression!r}: a sequence has no prediction, each of its steps has one")
     show(predict(delay, timeout, max_delay, BINS))
 
 
