@@ -12,7 +12,7 @@ from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
 from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, STEERING, Parameter, read_query, read_text
-from latebin.core.plan import plan_drip, plan_echo, plan_events, predict, prepare, read_arguments, steer
+from latebin.core.plan import load, plan_drip, plan_echo, plan_events, predict, prepare, read_arguments, steer
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
 from latebin.core.steering import Steering
@@ -69,6 +69,10 @@ def steered(query: str) -> Any:
     return steer(read_query(query.encode(), STEERING, SETTINGS), SETTINGS) or Steering()
 
 
+def simulated(query: str) -> Any:
+    return load(query.encode(), SETTINGS)
+
+
 DEFAULTS: dict[str, Callable[[], bool]] = {
     "`--default-delay`": lambda: planned("").wait == SETTINGS.default_delay,
     "every draw is new": lambda: planned("delay=0s..1s").wait != planned("delay=0s..1s", lambda: 0.25).wait,
@@ -82,9 +86,12 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "no key": lambda: steered("").key is None,
     "no gate": lambda: steered("").gate is None,
     "no pool": lambda: steered("").pool is None,
-    "no limit": lambda: steered("pool=db&servers=1").pool.queue is None,
     "`--max-delay`": lambda: steered("gate=a").gate.within == SETTINGS.max_delay,
     "fifo": lambda: steered("gate=a").gate.order == "fifo",
+    "one server": lambda: simulated("rate=1").servers == 1,
+    "seed 0": lambda: simulated("rate=1").seed == 0,
+    "no simulation": lambda: simulated("") is None,
+    "no limit": lambda: steered("pool=db&servers=1").pool.queue is simulated("rate=1").queue is None,
     "none": lambda: planned("").fault is None,
     "unknown": lambda: predicted("").cut is None,
 }

@@ -332,3 +332,20 @@ def test_refused(target: str, method: str, body: str, expected: int) -> None:
     wire = Bench().ask(target.replace(" ", "%20"), method, body)
     assert status(wire.received) == expected
     assert b"application/problem+json" in wire.received
+
+
+@pytest.mark.parametrize("style", sorted(PREFIXES))
+def test_simulation(bench: Bench, style: str) -> None:
+    """A prediction with a rate is simulated in slices between turns, and says what it is."""
+    target = f"{PREFIXES[style]}/predict?delay=100ms&rate=5&servers=1&seed=7&timeout=150ms"
+    wire, gone = bench.ask(target), bench.ask(target.replace("seed=7", "seed=8"))
+    assert wire.received == b""
+    gone.leave()
+    bench.clock.advance(0)
+    found = json.loads(wire.received.partition(b"\r\n\r\n")[2])
+    assert found["p50_ms"] == 100.0
+    assert found["simulation"]["method"].startswith("a simulation")
+    assert found["simulation"]["utilisation"] == 0.5
+    assert 0 < found["simulation"]["cut"] < 1
+    assert bench.now(target) == (200, found)
+    assert bench.clock.getDelayedCalls() == []

@@ -57,6 +57,7 @@ STATUSES = st.integers(200, 599).map(str)
 
 schemathesis.openapi.format("statuses", STATUSES | STATUSES.map("{}:0.5".format) | STATUSES.map("{}*2,none".format))
 schemathesis.openapi.format("faults", st.sampled_from([*faults.KINDS, "none", "reset:0*2,none"]))
+schemathesis.openapi.format("load", st.integers(1, 1000).map(str))
 schemathesis.openapi.format("period", short.map(duration.render))
 schemathesis.openapi.format("seconds", short.map(duration.render) | short.map("{:f}".format))
 schemathesis.openapi.format("size", st.integers(0, MAX_BODY).map(str) | st.integers(0, 9).map("{}k".format))

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -22,6 +22,7 @@ from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import Target, mount, mounted, rest, split_name, target
+from latebin.core.language.queueing import ALL, Load, Simulation
 from latebin.core.parameters import DRIP, EVENTS, PREFIX, STEERING, VIA, read_fields, split_query, wrong
 from latebin.core.plan import TURN, Plan, Prepared
 from latebin.core.scenarios import Rule
@@ -46,6 +47,9 @@ MAX_HOPS: Final = 8
 """The most services of this kind, one behind the other."""
 
 LOOP: Final = Problem(508, "The upstream leads back to this service.", parameter="Via", accepted=f"{MAX_HOPS} hops")
+
+MAX_SIMULATED: Final = 64
+"""Simulations whose figures are remembered; at one more, all are forgotten."""
 
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
@@ -81,6 +85,7 @@ class Service:
         default=attrs.Factory(lambda self: make_state(self.settings, self.clock), takes_self=True)
     )
     style: str = "klein"
+    _simulated: dict[Load, dict[str, Any]] = attrs.field(factory=dict, init=False)
     _known: dict[Hashable, Prepared] = attrs.field(factory=dict, init=False)
     pending: PendingAnswers = attrs.field(
         init=False, default=attrs.Factory(lambda self: PendingAnswers(self.capacity), takes_self=True)
@@ -187,7 +192,32 @@ class Service:
         Raises:
             Refused: the request is invalid.
         """
-        return json_page(plan.predict(_query(request), self.settings).as_json())
+        found = plan.predict(_query(request), self.settings).as_json()
+        load = plan.load(_query(request), self.settings)
+        if load is not None:
+            if load not in self._simulated:
+                simulation = Simulation(load)
+                simulation.run(ALL)
+                self.keep(simulation)
+            found["simulation"] = self._simulated[load]
+        return json_page(found)
+
+    def simulation(self, request: ServedRequest) -> Simulation | None:
+        """Return the simulation that a prediction needs; None for one that needs none or is refused.
+
+        A caller that runs it and calls `keep` spares `predict` the time.
+        """
+        try:
+            load = plan.load(_query(request), self.settings)
+        except Refused:
+            return None  # `predict` refuses it, too
+        return None if load is None or load in self._simulated else Simulation(load)
+
+    def keep(self, simulation: Simulation) -> None:
+        """Remember the figures of a simulation that is over."""
+        if len(self._simulated) >= MAX_SIMULATED:
+            self._simulated.clear()
+        self._simulated[simulation.load] = simulation.as_json()
 
     def _prepare(
         self, request: ServedRequest, endpoint: Endpoint, argument: str | None

@@ -486,7 +486,26 @@ STEERED: Final = (
 )
 """Requests with a key, at a gate or in a pool."""
 
+PREDICTIONS: Final = (
+    Case("a simulation", "/predict?delay=20ms&rate=20&servers=1&queue=10&seed=7", late=False),
+    *(
+        Case(f"a refused simulation: {query}", f"/predict?{query}", 400)
+        for query in (
+            "rate=0",
+            "rate=1e3",
+            "servers=0&rate=1",
+            "servers=2",
+            "queue=1",
+            "seed=7",
+            "queue=-1&rate=1",
+            "seed=x&rate=1",
+        )
+    ),
+)
+"""Predictions that need a simulation."""
+
 CASES: Final = (
+    *PREDICTIONS,
     *STEERED,
     *SHAPES,
     *SCENARIOS,

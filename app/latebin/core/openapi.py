@@ -106,7 +106,12 @@ SCHEMAS: Final = {
                 "timeout_ms": _nullable(_NUMBER),
                 "cut": _nullable({"type": "number", "minimum": 0, "maximum": 1}),
                 "histogram": {"type": "array", "minItems": 1, "items": _BIN},
-            }
+                "simulation": {
+                    "description": "With a rate, the figures of M/G/k as simulated.",
+                    "type": "object",
+                },
+            },
+            "simulation",
         ),
     },
     "Echo": {

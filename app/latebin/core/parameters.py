@@ -38,6 +38,11 @@ MAX_TEXT: Final = 64 * 1024
 MAX_RATE: Final = 1024**3
 """Bytes a second of the highest rate."""
 
+MAX_LOAD: Final = 1_000_000
+"""The most requests in a second of a simulation."""
+
+_LOAD: Final = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6})?")
+
 MAX_SEED: Final = 2**64 - 1
 MAX_TURN: Final = 10**12
 MAX_RETRY_AFTER: Final = 10**9
@@ -153,6 +158,12 @@ def _rate(text: str, settings: Settings) -> int:
     if not 0 < found <= MAX_RATE:
         raise ValueError(f"expected a rate from 1 to {size.render(MAX_RATE)} bytes a second")
     return found
+
+
+def _load(text: str, settings: Settings) -> float:
+    if not _LOAD.fullmatch(text) or not 0 < float(text) <= MAX_LOAD:
+        raise ValueError(f"expected a number above 0 and at most {MAX_LOAD}")
+    return float(text)
 
 
 def _key(text: str, settings: Settings) -> str:
@@ -693,6 +704,49 @@ PREDICT: Final = (
         example="2s",
         read=_timeout,
         schema=_DURATION,
+    ),
+    Parameter(
+        name="rate",
+        meaning="the requests in a second, for a simulation of the waiting time",
+        accepted=f"a number above 0 and at most {MAX_LOAD}, such as 200 or 0.5",
+        default="no simulation",
+        bound=str(MAX_LOAD),
+        example="200",
+        read=_load,
+        schema={"type": "string", "format": "load", "pattern": r"^[0-9]{1,7}(\.[0-9]{1,6})?$"},
+    ),
+    Parameter(
+        name="servers",
+        meaning="the most requests in service at once, in the simulation",
+        accepted=f"a whole number from 1 to {MAX_SERVERS}, together with a rate",
+        default="one server",
+        bound=str(MAX_SERVERS),
+        example="8",
+        read=_whole(1, MAX_SERVERS),
+        schema=_number(1, MAX_SERVERS),
+        beside={"rate": "200"},
+    ),
+    Parameter(
+        name="queue",
+        meaning="the most requests in line, in the simulation",
+        accepted=f"a whole number from 0 to {MAX_QUEUE}, together with a rate",
+        default="no limit",
+        bound=f"{MAX_QUEUE:.0e}".replace("e+0", "e"),
+        example="100",
+        read=_whole(0, MAX_QUEUE),
+        schema=_number(0, MAX_QUEUE),
+        beside={"rate": "200"},
+    ),
+    Parameter(
+        name="seed",
+        meaning="the seed of the simulation",
+        accepted=f"a whole number from 0 to {MAX_SEED}, together with a rate",
+        default="seed 0",
+        bound="64 bits",
+        example="7",
+        read=_whole(0, MAX_SEED),
+        schema=_number(0, MAX_SEED),
+        beside={"rate": "200"},
     ),
 )
 """The parameters of `/predict`."""

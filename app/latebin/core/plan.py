@@ -17,6 +17,7 @@ from latebin.core.language import draw, grammar, prediction
 from latebin.core.language.chance import NOTHING, Chance
 from latebin.core.language.distributions import Distribution, Fixed
 from latebin.core.language.duration import render
+from latebin.core.language.queueing import Load
 from latebin.core.language.sequence import Sequence
 from latebin.core.language.size import render as render_size
 from latebin.core.parameters import (
@@ -624,4 +625,22 @@ def predict(query: bytes, settings: Settings) -> prediction.Prediction:
     delay = arguments.get("delay") or Fixed(settings.default_delay)
     if isinstance(delay, Sequence):
         raise wrong("A sequence has no prediction: predict each of its steps.", "delay", str(delay), grammar.ACCEPTED)
+    for name in ("servers", "queue", "seed"):
+        if name in arguments and "rate" not in arguments:
+            raise wrong(f"The parameter {name} needs rate.", name, str(arguments[name]), "rate beside it")
     return prediction.predict(delay, arguments.get("timeout"), settings.max_delay)
+
+
+def load(query: bytes, settings: Settings) -> Load | None:
+    """Return the load that a request to `/predict` asks to simulate; None without one.
+
+    Raises:
+        Refused: 400, as in `read_arguments`.
+    """
+    # Without a rate there is nothing to simulate; the other parameters are checked with the prediction.
+    predict(query, settings)
+    arguments = read_query(query, PREDICT, settings)
+    if "rate" not in arguments:
+        return None
+    delay = arguments.pop("delay", None) or Fixed(settings.default_delay)
+    return Load(delay, settings.max_delay, **arguments)

@@ -22,6 +22,7 @@ from latebin.overrides.stack import choose
 from latebin.site.connections import Connections
 from latebin.site.control import ControlResource
 from latebin.site.pages import comparison, description, figures, health, index, readiness, reference, watching
+from latebin.site.prediction import PredictionResource, Simulations
 from latebin.site.resources import ReplyResource
 from latebin.site.state_control import StateControl
 from latebin.state.memory import make_state
@@ -104,7 +105,9 @@ class Root(Resource):
         self.putChild(b"openapi.json", description(settings))
         for path, page in (comparison() | watching()).items():
             self.putChild(path, page)
-        self.putChild(b"raw", tree(resource))
+        self._raw = tree(resource)
+        self.putChild(b"raw", self._raw)
+        self._klein_resources = self._put_predictions(klein, resource)
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
         self._own = self._styles.keys() | _KLEIN
 
@@ -132,7 +135,13 @@ class Root(Resource):
     def getChild(self, path: bytes, request: ServedRequest) -> IResource:
         # Klein routes by the path that is left over, so the segment that was taken is given back to it.
         request.postpath.insert(0, request.prepath.pop())
-        return self._klein
+        return self._klein_resources.get(path, self._klein)
+
+    def _put_predictions(self, klein: Service, resource: Service) -> dict[bytes, IResource]:
+        """Put what may have to simulate before each style's predictions."""
+        simulations, name = Simulations(klein.clock), b"predict"
+        self._raw.putChild(name, PredictionResource(self._raw.children[name], resource, simulations))
+        return {name: PredictionResource(self._klein, klein, simulations)}
 
     def count(self) -> None:
         """Count a request, and let the looks at the service become regular again."""

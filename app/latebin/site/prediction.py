@@ -1,0 +1,101 @@
+"""The predictions that need a simulation, which runs between the turns of the reactor."""
+
+from collections import deque
+from typing import Any, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET
+
+from latebin.answers.interfaces import ServedRequest
+from latebin.answers.service import Service
+from latebin.core.http.reply import Problem, Refused
+from latebin.core.language.queueing import Simulation
+
+SLICE: Final = 100
+"""Requests that are simulated in one turn of the reactor; each takes some ten microseconds."""
+
+MOST: Final = 16
+"""The most simulations that wait for one another."""
+
+FULL: Final = Problem(503, "Too many simulations are under way; try again later.", headers=((b"Retry-After", b"1"),))
+
+
+class Simulations:
+    """The simulations of a service, one after the other and each in slices.
+
+    Args:
+        clock: the clock whose turns run the slices.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._line: deque[tuple[Simulation, Deferred[None]]] = deque()
+
+    def run(self, simulation: Simulation) -> Deferred[None]:
+        """Run a simulation.
+
+        Returns:
+            A Deferred that fires when the simulation is over; cancel it to give up.
+
+        Raises:
+            Refused: 503, if too many wait.
+        """
+        if len(self._line) >= MOST:
+            raise Refused(FULL)
+        done: Deferred[None] = Deferred()
+        self._line.append((simulation, done))
+        if len(self._line) == 1:
+            self._clock.callLater(0, self._slice)
+        return done
+
+    def _slice(self) -> None:
+        simulation, done = self._line[0]
+        if done.called or simulation.run(SLICE):
+            self._line.popleft()
+            if not done.called:
+                done.callback(None)
+        if self._line:
+            self._clock.callLater(0, self._slice)
+
+
+class PredictionResource(Resource):
+    """The prediction of a style, before which the simulation runs that it needs.
+
+    Args:
+        below: the resource of the style, which answers.
+        service: the service of the style.
+        simulations: the simulations of all styles.
+    """
+
+    def __init__(self, below: IResource, service: Service, simulations: Simulations) -> None:
+        super().__init__()
+        self.isLeaf = below.isLeaf
+        self._below = below
+        self._service = service
+        self._simulations = simulations
+
+    def getChildWithDefault(self, path: bytes, request: ServedRequest) -> IResource:
+        found: IResource = self._below.getChildWithDefault(path, request)
+        return found
+
+    def render(self, request: ServedRequest) -> Any:  # noqa: ANN401  # as the style renders
+        simulation = self._service.simulation(request)
+        if simulation is None:
+            return self._below.render(request)
+        try:
+            done = self._simulations.run(simulation)
+        except Refused as error:
+            return error.problem.reply().start(request)
+        request.notifyFinish().addErrback(lambda _: done.cancel())
+        done.addCallback(lambda _: self._answer(request, simulation))
+        done.addErrback(lambda failure: failure.trap(CancelledError))
+        return NOT_DONE_YET
+
+    def _answer(self, request: ServedRequest, simulation: Simulation) -> None:
+        self._service.keep(simulation)
+        rest = self._below.render(request)
+        if rest is not NOT_DONE_YET:
+            request.write(rest)
+            request.finish()
