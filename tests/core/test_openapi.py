@@ -46,6 +46,12 @@ def test_paths() -> None:
         "/openapi.json",
         "/control/scenarios",
         "/control/scenarios/{name}",
+        "/control/keys",
+        "/control/keys/{key}",
+        "/control/gates",
+        "/control/gates/{gate}",
+        "/control/pending",
+        "/control/pending/{id}",
         "/control/reset",
     }
 
@@ -53,7 +59,9 @@ def test_paths() -> None:
 @pytest.mark.parametrize("path", [path for path in DOCUMENT["paths"] if "/as/" not in path])
 def test_operations_are_the_allowed_methods(house: House, path: str) -> None:
     """The operations of a path are the methods in its Allow header."""
-    headers, _ = answer(house, f"OPTIONS {path.format(delay='1s', topic='faults', name='slow')}")
+    headers, _ = answer(
+        house, f"OPTIONS {path.format(delay='1s', topic='faults', name='slow', key='a', gate='g', id=1)}"
+    )
     [allowed] = [line for line in headers.splitlines() if line.startswith("Allow: ")]
     assert ", ".join(sorted(method.upper() for method in DOCUMENT["paths"][path])) == allowed.removeprefix("Allow: ")
 

@@ -8,7 +8,23 @@ import attrs
 from latebin.core.http.reply import ALLOWED, ALLOWED_GET, METHODS
 from latebin.core.language.duration import render as render_duration
 from latebin.core.language.size import render as render_size
-from latebin.core.parameters import DELAY, DELAYED, DRIP, EVENTS, NAME, PREDICT, SECONDS, TOPIC, VIA, Parameter
+from latebin.core.parameters import (
+    CONTROL_GATE,
+    CONTROL_ID,
+    CONTROL_KEY,
+    DELAY,
+    DELAYED,
+    DRIP,
+    EVENTS,
+    GATE_QUERY,
+    NAME,
+    PENDING_QUERY,
+    PREDICT,
+    SECONDS,
+    TOPIC,
+    VIA,
+    Parameter,
+)
 from latebin.core.settings import Settings
 
 PREFIXES: Final = {"klein": "", "resource": "/raw"}
@@ -111,6 +127,45 @@ ENDPOINTS: Final = (
         "scenario",
         ("DELETE", "GET", "HEAD", "OPTIONS", "PUT"),
         path_parameters=(NAME,),
+        styled=False,
+        admin=True,
+    ),
+    Endpoint("/control/keys", "lists the keys and their turns", "keys", styled=False, admin=True),
+    Endpoint(
+        "/control/keys/{key}",
+        "shows or forgets a key",
+        "key",
+        ("DELETE", "GET", "HEAD", "OPTIONS"),
+        path_parameters=(CONTROL_KEY,),
+        styled=False,
+        admin=True,
+    ),
+    Endpoint("/control/gates", "lists the gates", "gates", styled=False, admin=True),
+    Endpoint(
+        "/control/gates/{gate}",
+        "shows or waits for a gate, lets answers go, opens or closes it",
+        "gate",
+        ("GET", "HEAD", "OPTIONS", "POST"),
+        path_parameters=(CONTROL_GATE,),
+        query=GATE_QUERY,
+        styled=False,
+        admin=True,
+    ),
+    Endpoint(
+        "/control/pending",
+        "lists the pending answers, or ends those of a key",
+        "pending",
+        ("DELETE", "GET", "HEAD", "OPTIONS"),
+        query=PENDING_QUERY,
+        styled=False,
+        admin=True,
+    ),
+    Endpoint(
+        "/control/pending/{id}",
+        "ends a pending answer, or lets it go",
+        "waiting",
+        ("DELETE", "OPTIONS", "POST"),
+        path_parameters=(CONTROL_ID,),
         styled=False,
         admin=True,
     ),

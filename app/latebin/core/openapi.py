@@ -13,6 +13,7 @@ from latebin.core.parameters import HEADER, PREFIX, SCENARIO, Parameter
 from latebin.core.plan import EMPTY, EXCLUSIVE
 from latebin.core.scenarios import MATCHERS, MAX_RULES
 from latebin.core.settings import Settings
+from latebin.core.steering import MAX_BARRIER
 
 Json = Mapping[str, Any]
 
@@ -80,6 +81,25 @@ _FIELDS: Final = {
     "additionalProperties": {"anyOf": [_TEXT, {"type": "array", "minItems": 2, "items": _TEXT}]},
 }
 
+_COUNT: Final = {"type": "integer", "minimum": 0}
+
+_BOOLEAN: Final = {"type": "boolean"}
+
+_KEY: Final = _object({"key": _TEXT, "turn": _COUNT, "idle_ms": _NUMBER})
+
+_GATE: Final = {"name": _TEXT, "waiting": _COUNT, "open": _BOOLEAN}
+
+_WAITING: Final = _object(
+    {
+        "id": _TEXT,
+        "key": _nullable(_TEXT),
+        "path": _TEXT,
+        "style": _TEXT,
+        "for": {"type": "string", "enum": ["turn", "gate", "queue", "delay", "upstream"]},
+        "left_ms": _nullable(_NUMBER),
+    }
+)
+
 SCHEMAS: Final = {
     "Problem": {
         "description": "The reason of a refusal (RFC 9457).",
@@ -129,6 +149,16 @@ SCHEMAS: Final = {
         ),
     },
     "Health": _object({"status": {"const": "ok"}}),
+    "Key": _KEY,
+    "Keys": _object({"keys": {"type": "array", "items": _KEY}, "complete": _BOOLEAN}),
+    "Forgotten": _object({"key": _TEXT, "deleted": _BOOLEAN}),
+    "Gate": _object(_GATE),
+    "Gates": _object({"gates": {"type": "array", "items": _object(_GATE)}, "complete": _BOOLEAN}),
+    "Released": _object({**_GATE, "released": _COUNT}),
+    "Pending": _object({"pending": {"type": "array", "items": _WAITING}, "complete": _BOOLEAN}),
+    "Ended": _object(
+        {"key": _TEXT, "id": _TEXT, "ended": _COUNT, "released": _COUNT}, "key", "id", "ended", "released"
+    ),
     "Scenario": {
         "description": "A scenario as it was given, and as it is understood, with the prediction of its delay.",
         **_object(
@@ -269,6 +299,12 @@ _DELETED: Final = {
 _SCENARIO: Final = {**_at_once({"application/json": _schema("Scenario")}, _ETAG), **_CLOSED}
 
 
+_TOO_MANY: Final = _response("There are too many gates.", _PROBLEM)
+
+_TOO_FEW: Final = {"408": _response("Fewer answers wait within the timeout.", _PROBLEM), "429": _TOO_MANY}
+
+_CHANGING: Final = {"413": _response("The body is too large.", _PROBLEM), "429": _TOO_MANY}
+
 ANSWERS: Final[Mapping[str, Json]] = {
     "late": {
         "200": _response("The answer, late.", _LATE, _TIMING),
@@ -331,6 +367,20 @@ ANSWERS: Final[Mapping[str, Json]] = {
         "200": _response("The scenario of the start, or the name of the one that is gone.", _DELETED),
     },
     "reset": {**_at_once({"application/json": _schema("Names")}), **_CLOSED},
+    **{
+        name: {**_at_once({"application/json": _schema(schema)}), **_CLOSED, **more}
+        for name, schema, more in (
+            ("keys", "Keys", {}),
+            ("key", "Key", {}),
+            ("key.delete", "Forgotten", {}),
+            ("gates", "Gates", {}),
+            ("gate", "Gate", _TOO_FEW),
+            ("gate.post", "Released", _CHANGING),
+            ("pending", "Pending", {}),
+            ("pending.delete", "Ended", {}),
+            ("waiting", "Ended", _CHANGING),
+        )
+    },
     "options": {"204": _response("The methods, at once.", {}, _ALLOW), **_REFUSED},
 }
 """The responses of each kind of answer, by status."""
@@ -356,6 +406,26 @@ _BODY: Final = {
     },
 }
 """The body of a PUT."""
+
+_CHANGES: Final = {
+    "gate": {
+        "schema": {
+            "oneOf": [
+                _object(
+                    {
+                        "release": {
+                            "anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_BARRIER}, {"const": "all"}]
+                        }
+                    }
+                ),
+                _object({"open": _BOOLEAN}),
+            ]
+        },
+        "example": {"release": 1},
+    },
+    "waiting": {"schema": _object({"release": {"const": True}}), "example": {"release": True}},
+}
+"""The bodies of a POST."""
 
 
 def document(settings: Settings, version: str) -> dict[str, Any]:
@@ -437,6 +507,12 @@ def _control(endpoint: Endpoint, method: str) -> Json:
         parts["parameters"] = [_reference("parameters", name) for name in references]
     if method == "PUT":
         parts["requestBody"] = {"required": True, "content": _BODY}
+    if method == "POST" and endpoint.path_parameters:
+        # The query is that of a GET alone.
+        parts["parameters"] = [
+            _reference("parameters", f"{_name(endpoint)}.{each.name}") for each in endpoint.path_parameters
+        ]
+        parts["requestBody"] = {"required": True, "content": {"application/json": _CHANGES[endpoint.answers]}}
     return parts
 
 

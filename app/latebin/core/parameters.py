@@ -496,6 +496,24 @@ GATE_QUERY: Final = (
 PENDING_QUERY: Final = tuple(each for each in STEERING if each.name == "key")
 """The parameters of `/control/pending`."""
 
+CONTROL_KEY: Final = attrs.evolve(PENDING_QUERY[0], meaning="the key", default="none: it is part of the path")
+"""The key in the path of `/control/keys/KEY`."""
+
+CONTROL_GATE: Final = attrs.evolve(CONTROL_KEY, name="gate", meaning="the name of the gate", example="deploy")
+"""The gate in the path of `/control/gates/NAME`."""
+
+CONTROL_ID: Final = Parameter(
+    name="id",
+    meaning="the id of a pending answer",
+    accepted="an id from the list of pending answers",
+    default="none: it is part of the path",
+    bound="20 digits",
+    example="1",
+    read=lambda text, _: text,
+    schema={"type": "string", "pattern": "^[0-9]{1,20}$"},
+)
+"""The id in the path of `/control/pending/ID`."""
+
 DELAYED: Final = (
     DELAY,
     Parameter(

@@ -71,12 +71,12 @@ class StateControl:
         return _then(self.state.keys.all(), lambda keys: json_page(_listed("keys", map(_key_as_json, keys))))
 
     def _key(self, request: ServedRequest, key: str) -> Answer:
-        _named(key, "key")
-        if request.method in {b"GET", b"HEAD"}:
+        if request.method in {b"DELETE", b"GET", b"HEAD"}:
+            _named(key, "key")
             self._nothing(request)
+        if request.method in {b"GET", b"HEAD"}:
             return _then(self.state.keys.status(key), lambda found: _shown_key(key, found))
         if request.method == b"DELETE":
-            self._nothing(request)
             return _then(self.state.keys.forget(key), lambda known: json_page({"key": key, "deleted": known}))
         return allow(request.method, ("DELETE", "GET", "HEAD"))
 
@@ -87,7 +87,8 @@ class StateControl:
         return _then(self.state.gates.all(), lambda gates: json_page(_listed("gates", map(attrs.asdict, gates))))
 
     def _gate(self, request: ServedRequest, name: str) -> Answer:
-        _named(name, "gate")
+        if request.method in {b"GET", b"HEAD", b"POST"}:
+            _named(name, "gate")
         if request.method in {b"GET", b"HEAD"}:
             return self._look(request, name)
         if request.method == b"POST":
@@ -151,13 +152,12 @@ class StateControl:
         return _then(went, shown)
 
     def _pending(self, request: ServedRequest) -> Answer:
-        arguments = read_query(_query(request), PENDING_QUERY, self.settings)
-        key = arguments.get("key")
+        if request.method not in {b"DELETE", b"GET", b"HEAD"}:
+            return allow(request.method, ("DELETE", "GET", "HEAD"))
+        key = read_query(_query(request), PENDING_QUERY, self.settings).get("key")
         found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
         if request.method in {b"GET", b"HEAD"}:
             return json_page(_listed("pending", (self._as_json(*pair) for pair in found)))
-        if request.method != b"DELETE":
-            return allow(request.method, ("DELETE", "GET", "HEAD"))
         if key is None:
             raise wrong("The key is missing.", "key", "", "the key whose answers are to be ended")
         answers = [answer for _, answer in found]
