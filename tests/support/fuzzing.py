@@ -73,7 +73,7 @@ def map_case(context: Any, case: Any) -> Any:
     if case.meta.generation.mode.is_positive:
         _complete(case.query)
         _shorten(case.path, case.query, case.path_parameters)
-        if case.path.startswith("/control/"):
+        if case.path.startswith("/control/scenarios"):
             _change(case)
     return case
 
