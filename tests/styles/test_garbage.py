@@ -16,6 +16,7 @@ HISTORY = 200
 KINDS = {
     "answers": Case("", "/delayed/1s"),
     "draws": Case("", "/delayed?delay=1ms..1s&seed=7&status=503:50%"),
+    "steering": Case("", "/delayed?delay=1s&key=a&status=503*2,200&gate=a:1&pool=a&servers=9"),
     "HEAD": Case("", "/delayed/1s", method="HEAD"),
     "refusals": Case("", "/delayed/soon"),
     "methods": Case("", "/delayed", method="BREW"),
