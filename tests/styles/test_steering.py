@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 from latebin.compare.contract import comparable
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
-from latebin.site.factory import ServiceSite, scenario_site, site
+from latebin.site.factory import ServiceSite, make_site, scenario_site
+from latebin.site.root import root
 from latebin.state import memory
 from tests.support.wire import Wire
 
@@ -22,7 +23,9 @@ class Bench:
 
     def __init__(self, **chosen: Any) -> None:
         self.clock = Clock()
-        self.site: ServiceSite = site(Settings(scenarios={"mine": "delay=1s&status=503*1,200"}, **chosen), self.clock)
+        settings = Settings(scenarios={"mine": "delay=1s&status=503*1,200"}, **chosen)
+        # The idle timeout of a connection is not tested here: its clock stands still.
+        self.site: ServiceSite = make_site(root(settings, self.clock), self.clock, settings, Clock())
 
     def ask(self, target: str, method: str = "GET", body: str = "", on: ServiceSite | None = None) -> Wire:
         """Send a request, whose answer may come later."""
