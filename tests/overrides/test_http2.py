@@ -201,6 +201,17 @@ def test_client_that_leaves(client: Client, style: str, prefix: str) -> None:
     assert (stream.headers, other.end) == ({}, "end")
 
 
+def test_steering(client: Client, style: str, prefix: str) -> None:
+    """A stream that is reset leaves its gate, and the others go through gate and line."""
+    client.reset(client.ask(f"{prefix}/delayed/1s?gate=g:2"))
+    first, second = (client.ask(f"{prefix}/delayed/1s?gate=g:2&pool=p&servers=1&key=a") for _ in range(2))
+    assert len(client.house.service(style).pending) == 2
+    client.advance(1)
+    assert (first.end, second.end) == ("end", None)
+    client.advance(1)
+    assert (second.end, second.headers["latebin-turn"]) == ("end", "2")
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_faults(client: Client, style: str, prefix: str, fault: str) -> None:
     """A fault resets its stream, and the next on the connection is answered."""

@@ -1,7 +1,7 @@
 """The part of `/control` that is about keys, gates and pending answers."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -182,12 +182,11 @@ class StateControl:
         answer.release()
         return json_page({"id": number, "released": 1})
 
-    def _waiting(self) -> Iterator[tuple[ServedRequest, PendingAnswer]]:
-        """Find every request whose answer waits, with the answer."""
-        for request in self.connections.requests:
-            answer = request.pending_answer
-            if answer is not None and (answer.active() or answer.number in answer.registry.forwarding):
-                yield request, answer
+    def _waiting(self) -> list[tuple[ServedRequest, PendingAnswer]]:
+        """List every request whose answer waits, with the answer, in the order of their ids."""
+        answers = ((request, request.pending_answer) for request in self.connections.requests)
+        found = [(request, answer) for request, answer in answers if answer is not None and _waits(answer)]
+        return sorted(found, key=lambda pair: pair[1].number)
 
     def _as_json(self, request: ServedRequest, answer: PendingAnswer) -> dict[str, Any]:
         timed = answer.active() and answer.waits_for in {"delay", "gate"}
@@ -246,6 +245,10 @@ def _too_few(waiting: int) -> Callable[[GateStatus], Reply]:
 def _named(text: str, parameter: str) -> None:
     if not KEY.fullmatch(text):
         raise wrong(f"Invalid {parameter}.", parameter, text, KEY_ACCEPTED)
+
+
+def _waits(answer: PendingAnswer) -> bool:
+    return answer.active() or answer.number in answer.registry.forwarding
 
 
 def _key_of(answer: PendingAnswer) -> str | None:
