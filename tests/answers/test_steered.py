@@ -64,7 +64,7 @@ def test_refused() -> None:
 
 
 def test_failed() -> None:
-    """An answer is a plain 500, with the reason in the log, when its turn fails."""
+    """An answer is a plain 500 with a logged reason when its turn fails."""
     late = Late()
     answer, _, _ = late.wait()
     with capturedLogs() as events:

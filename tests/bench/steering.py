@@ -1,4 +1,4 @@
-"""The instructions of an answer without a key, with a key, with a sequence and in a pool.
+"""The instructions of an answer with a key, with a sequence, and in a pool.
 
     python -m tests.bench.steering [--answers 300]
 

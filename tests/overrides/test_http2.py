@@ -202,7 +202,7 @@ def test_client_that_leaves(client: Client, style: str, prefix: str) -> None:
 
 
 def test_steering(client: Client, style: str, prefix: str) -> None:
-    """A stream that is reset leaves its gate, and the others go through gate and line."""
+    """A stream leaves its gate when it is reset, and others go on."""
     client.reset(client.ask(f"{prefix}/delayed/1s?gate=g:2"))
     first, second = (client.ask(f"{prefix}/delayed/1s?gate=g:2&pool=p&servers=1&key=a") for _ in range(2))
     assert len(client.house.service(style).pending) == 2

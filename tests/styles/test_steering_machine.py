@@ -112,7 +112,7 @@ class Steering(RuleBasedStateMachine):
         return len(chosen)
 
     def settle(self) -> None:
-        """Let the turns of the reactor pass that need no time, and note the new answers."""
+        """Let the turns pass that need no time, and note new answers."""
         self.bench.clock.advance(0)
         for each in self.asked:
             if each.answered is None and each.wire.received:
@@ -120,7 +120,7 @@ class Steering(RuleBasedStateMachine):
 
     @invariant()
     def on_time_and_once(self) -> None:
-        """No answer is early, late, or given twice; a pool alone may add to its time."""
+        """No answer is early, late or given twice; only a pool adds time."""
         for each in self.asked:
             assert len(re.findall(rb"HTTP/1\.1 200 ", each.wire.received)) == (each.answered is not None)
             due = None if each.begins is None else each.begins + each.delay

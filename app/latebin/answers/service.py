@@ -203,9 +203,9 @@ class Service:
         return json_page(found)
 
     def simulation(self, request: ServedRequest) -> Simulation | None:
-        """Return the simulation that a prediction needs; None for one that needs none or is refused.
+        """Return the simulation that a prediction needs; None without one.
 
-        A caller that runs it and calls `keep` spares `predict` the time.
+        A caller that runs it and calls `keep` spares `predict` the time. A refused prediction needs none.
         """
         try:
             load = plan.load(_query(request), self.settings)

@@ -85,7 +85,7 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 
 _BOOLEAN: Final = {"type": "boolean"}
 
-_KEY: Final = _object({"key": _TEXT, "turn": _COUNT, "idle_ms": _NUMBER})
+_KEY: Final = _object({"key": _TEXT, "turn": _COUNT, "idle_ms": _nullable(_NUMBER)})
 
 _GATE: Final = {"name": _TEXT, "waiting": _COUNT, "open": _BOOLEAN}
 

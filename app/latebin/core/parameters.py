@@ -542,8 +542,8 @@ DELAYED: Final = (
     Parameter(
         name="status",
         meaning="the status of all answers, or of a share of them",
-        accepted="a status from 200 to 599 such as 503, 503:20% for a share of the answers, or a sequence such as "
-        "503*2,200; none is a step without a status of its own",
+        accepted="a status from 200 to 599 such as 503, or 503:20% for a share of the answers; in a sequence such as "
+        "503*2,200 also none",
         default="200",
         bound="200 to 599",
         example="503:20%",
@@ -647,7 +647,7 @@ DELAYED: Final = (
     Parameter(
         name="fault",
         meaning="a failure in place of the answer, after the wait",
-        accepted=f"{faults.ACCEPTED}; none, reset:10% for a share of the answers, or a sequence such as reset*1,none",
+        accepted=f"{faults.ACCEPTED}; reset:10% for a share; steps reset*1,none",
         default="none",
         bound="one of these",
         example="reset:10%",

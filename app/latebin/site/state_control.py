@@ -224,9 +224,8 @@ def _key_as_json(key: KeyStatus) -> dict[str, Any]:
 
 
 def _shown_key(key: str, found: KeyStatus | None) -> Reply:
-    if found is None:
-        raise Refused(Problem(404, "No request had this key, or it is forgotten.", parameter="key", given=key))
-    return json_page(_key_as_json(found))
+    # A key that no request had, or that is forgotten, begins with its first turn.
+    return json_page({"key": key, "turn": 0, "idle_ms": None} if found is None else _key_as_json(found))
 
 
 def _shown_gate(gate: GateStatus) -> Reply:
