@@ -51,7 +51,8 @@ def test_turn(gate: GateWait | None) -> None:
     late.clock.advance(2.999)
     assert results == []
     late.clock.advance(0.001)
-    assert (results, answer.answered(late.clock.seconds())) == (["late"], pytest.approx(3.0))
+    assert results == ["late"]
+    assert answer.answered(late.clock.seconds()) == pytest.approx(3.0)
     assert late.clock.getDelayedCalls() == []
 
 

@@ -141,7 +141,7 @@ class Steering(RuleBasedStateMachine):
         waiting = [each for each in self.asked if each.answered is None]
         assert len(self.bench.pending()) == len(waiting)
         pooled = [each for each in waiting if each.pool and each.begins is not None]
-        [pool] = list(self.bench.site.resource.state_control.state.pools.all()) or [None]  # type: ignore[attr-defined]
+        [pool] = list(self.bench.site.resource.state_control.state.pools.all()) or [None]
         # As many as there are servers are in service while there is a line.
         figures = (0, 0) if pool is None else (pool.busy, pool.waiting)
         assert figures == (min(len(pooled), 1), max(len(pooled) - 1, 0))

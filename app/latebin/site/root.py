@@ -88,8 +88,15 @@ class Root(Resource):
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.activity = Activity()
-        unread, pools = (lambda: self.unread.total), klein.state.pools.all
-        self.metrics = Metrics(klein.clock, pending, counters, worker, self.activity, unread=unread, pools=pools)
+        self.metrics = Metrics(
+            klein.clock,
+            pending,
+            counters,
+            worker,
+            self.activity,
+            unread=lambda: self.unread.total,
+            pools=klein.state.pools.all,
+        )
         self.unread = UnreadAnswers(settings.max_unread, self.metrics.unread_aborted)
         self.connections = Connections(self.activity)
         self.scenarios = klein.scenarios
