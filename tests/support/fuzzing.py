@@ -5,6 +5,7 @@ fails on purpose looks like a broken one. No check is switched off.
 """
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -19,7 +20,10 @@ from latebin.core.scenarios import MATCHERS
 
 MAX_BODY = 10_000
 
-BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *SCENARIO, *PREDICT)}
+BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *SCENARIO)}
+
+PREDICTED = {parameter.name: parameter.beside for parameter in PREDICT}
+"""The same for `/predict`, where `rate` and `seed` mean something else."""
 
 FAULT = re.compile(rf"({'|'.join(faults.KINDS)})([:@].*)?")
 
@@ -71,7 +75,10 @@ def map_case(context: Any, case: Any) -> Any:
     """
     _harmless(case.query)
     if case.meta.generation.mode.is_positive:
-        _complete(case.query)
+        if case.path.endswith("/predict"):
+            _add_beside(case.query, PREDICTED)
+        else:
+            _complete(case.query)
         _shorten(case.path, case.query, case.path_parameters)
         if case.path.startswith("/control/scenarios"):
             _change(case)
@@ -101,8 +108,7 @@ def _complete(query: dict[str, Any]) -> None:
 
     Add the parameters that others require, give a body in pieces enough bytes, and make shares add up.
     """
-    for name in list(query):
-        query.update({other: value for other, value in BESIDE.get(name, {}).items() if other not in query})
+    _add_beside(query, BESIDE)
     _reconcile(query)
     if "," in str(query.get("status")) + str(query.get("fault")):
         query.setdefault("n", 1)
@@ -117,6 +123,12 @@ def _complete(query: dict[str, Any]) -> None:
             variants.parse(query["answer"])
         except ValueError:
             query["answer"] = "1:()".ljust(len(query["answer"]))
+
+
+def _add_beside(query: dict[str, Any], beside: Mapping[str, Mapping[str, str]]) -> None:
+    """Add the parameters that others require."""
+    for name in list(query):
+        query.update({other: value for other, value in beside.get(name, {}).items() if other not in query})
 
 
 def _reconcile(query: dict[str, Any]) -> None:
