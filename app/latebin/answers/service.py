@@ -307,9 +307,7 @@ class Service:
             self._known[key] = found
         return found
 
-    def _forward(
-        self, request: ServedRequest, answer: PendingAnswer, header: tuple[bytes, bytes]
-    ) -> Deferred[bytes]:
+    def _forward(self, request: ServedRequest, answer: PendingAnswer, header: tuple[bytes, bytes]) -> Deferred[bytes]:
         from latebin.answers.via import forward  # noqa: PLC0415  # for services that have upstreams
 
         sent = forward(
