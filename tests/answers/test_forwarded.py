@@ -1,12 +1,14 @@
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from latebin.answers.forwarded import ForwardedAnswer
-from latebin.answers.interfaces import ServedRequest
 from latebin.core.http.reply import STOPPING, Refused
+
+if TYPE_CHECKING:
+    from latebin.answers.interfaces import ServedRequest
 
 
 @attrs.define
