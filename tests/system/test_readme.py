@@ -96,7 +96,7 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
 
 def test_first_screen() -> None:
     """The first screen starts the service, and shows three requests and a scenario."""
-    screen = "\n".join(README.splitlines()[:45])
+    screen = "\n".join(README.splitlines()[:50])
     assert "latebin serve" in blocks(screen, "sh")[0]
     queries = [re.sub(r".*localhost:8080/delayed|'.*$", "", command) for command, _ in examples(screen)[0]]
     assert queries == ["/250ms", "?delay=1s..3s&status=503:20%25&seed=42&n=1", "?delay=100ms&fault=reset"]

@@ -18,7 +18,7 @@ def test_answered(house: House, style: str) -> None:
     """An answer is one event, with what was promised and what was measured."""
     prefix = PREFIXES[style]
     with capturedLogs() as events:
-        house.wire().send(f"GET {prefix}/delayed?delay=250ms HTTP/1.1\r\n\r\n".encode())
+        house.wire().send(f"GET {prefix}/delayed?delay=250ms HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         house.clock.advance(0.25)
     path = f"{prefix}/delayed"
     assert accesses(events) == [(style, "GET", path, "delay=250ms", 200, 250.0, 250.0, 52, "127.0.0.1")]
@@ -28,7 +28,7 @@ def test_left(house: House, style: str) -> None:
     """A client that left is one event, with how long it waited."""
     with capturedLogs() as events:
         wire = house.wire()
-        wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\n\r\n".encode())
+        wire.send(f"GET {PREFIXES[style]}/delayed HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         house.clock.advance(1.5)
         wire.leave()
     path = f"{PREFIXES[style]}/delayed"
@@ -51,7 +51,7 @@ def test_status_is_a_number(house: House, prefix: str, query: str, code: int, en
     """The status in JSON is the sent one when the answer ends early."""
     with capturedLogs() as events:
         wire = house.wire()
-        wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\n\r\n".encode())
+        wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         house.clock.advance(1)
         wire.leave()
     [line] = [json.loads(as_json(event)) for event in events if event["log_namespace"] == "latebin.access"]
@@ -63,7 +63,7 @@ def test_turn_of_a_seed(house: House, prefix: str) -> None:
     with capturedLogs() as events:
         wire = house.wire()
         for query in ("delay=0&seed=7", "delay=0..0&seed=7", "delay=0&seed=7", "delay=0&seed=7&n=9", "delay=0..0"):
-            wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\n\r\n".encode())
+            wire.send(f"GET {prefix}/delayed?{query} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             house.clock.advance(0)
     assert re.findall(rb"Latebin-Turn: ([0-9]+)\r\n", wire.received) == [b"1", b"1", b"2", b"9"]
     found = [event for event in events if event["log_namespace"] == "latebin.access"]
@@ -74,7 +74,7 @@ def test_turn_of_a_seed(house: House, prefix: str) -> None:
 def test_refused(house: House, style: str) -> None:
     """A refusal is an event as well, in which nothing was promised."""
     with capturedLogs() as events:
-        house.wire().send(f"GET {PREFIXES[style]}/delayed/soon HTTP/1.1\r\n\r\n".encode())
+        house.wire().send(f"GET {PREFIXES[style]}/delayed/soon HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     [(_, _, _, _, status, asked, measured, _, _)] = accesses(events)
     assert (status, asked, measured) == (400, None, None)
 
@@ -85,7 +85,7 @@ def test_refused(house: House, style: str) -> None:
 def test_text(house: House, prefix: str, delay: str, times: str) -> None:
     """An event's line is the text that the event itself has for any observer."""
     with capturedLogs() as events:
-        house.wire().send(f"GET {prefix}/delayed/{delay} HTTP/1.1\r\n\r\n".encode())
+        house.wire().send(f"GET {prefix}/delayed/{delay} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         house.clock.advance(0.25)
     [event] = [event for event in events if event["log_namespace"] == "latebin.access"]
     assert times in formatEvent(event)
@@ -95,7 +95,7 @@ def test_text(house: House, prefix: str, delay: str, times: str) -> None:
 def test_site(house: House) -> None:
     """An answer of neither style is in the log as the site's."""
     with capturedLogs() as events:
-        house.wire().send(b"GET /healthz HTTP/1.1\r\n\r\n")
+        house.wire().send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
     assert [access[0] for access in accesses(events)] == ["site"]
 
 
@@ -134,6 +134,6 @@ def test_no_field_is_forged(method: bytes, target: bytes, said: str) -> None:
 def test_escaped(house: House) -> None:
     """Nothing that a caller sends reaches the log as a control character."""
     with capturedLogs() as events:
-        house.wire().send(b"GET /a\x7f\x9b31m\\?\x85 HTTP/1.1\r\n\r\n")
+        house.wire().send(b"GET /a\x7f\x9b31m\\?\x85 HTTP/1.1\r\nHost: a\r\n\r\n")
     [(_, _, path, query, *_)] = accesses(events)
     assert (path, query) == (r"/a\x7f\x9b31m\\", r"\x85")

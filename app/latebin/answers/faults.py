@@ -13,7 +13,7 @@ from latebin.core.plan import Plan
 
 Fault = Callable[[ServedRequest, Plan, IReactorTime, float], Deferred[bytes]]
 
-FLIGHT: Final = 0.02
+FLIGHT: Final = 0.2
 """Seconds that the part of a body has to reach its client, before a reset drops all that is on its way."""
 
 

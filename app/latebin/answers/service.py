@@ -137,7 +137,7 @@ class Service:
         preparation.start()
         return preparation
 
-    def _steer(
+    def _steer(  # noqa: PLR0917  # all that an answer is made of, by one caller
         self,
         request: ServedRequest,
         prepared: Prepared,

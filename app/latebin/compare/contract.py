@@ -850,7 +850,7 @@ CONVERSATIONS: Final = (
     *(
         Conversation(
             f"a {kind} stream that resets behind an event",
-            (Case("", f"/delayed?delay=10ms&type={kind}&chunks=4&every=5ms&fault=reset@2", wait=0.01, over=0.025),),
+            (Case("", f"/delayed?delay=10ms&type={kind}&chunks=4&every=5ms&fault=reset@2", wait=0.01, over=0.205),),
             (200,),
             stays=False,
         )

@@ -217,12 +217,10 @@ FRAMING: Final = (
     ),
     *_refused(
         501,
-        (
-            ("an unknown transfer coding before chunks", _post("Transfer-Encoding: gzip, chunked", body=_WHOLE)),
-            ("identity before chunks", _post("Transfer-Encoding: identity", _CHUNKED, body=_WHOLE)),
-        ),
+        (("an unknown transfer coding before chunks", _post("Transfer-Encoding: gzip, chunked", body=_WHOLE)),),
         UNREAD,
     ),
+    *_refused(501, (("identity before chunks", _post("Transfer-Encoding: identity", _CHUNKED, body=_WHOLE)),)),
     *(
         Exchange(f"too large: {name}", (413,), raw, leaves=True, needs_tuned=LIMIT)
         for name, raw in (
