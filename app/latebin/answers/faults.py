@@ -81,8 +81,14 @@ def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: floa
     request.write(b"")
     if request.pending_answer is not None:
         request.pending_answer.hanging = True
+
+    def give_up() -> None:
+        if request.pending_answer is not None:
+            request.pending_answer.hanging = False
+        request.loseConnection()
+
     # A service that stops waits for no answer that hangs.
-    given_up = clock.callLater(0 if is_ending(request) else longest, request.loseConnection)
+    given_up = clock.callLater(0 if is_ending(request) else longest, give_up)
     return Deferred(lambda _: given_up.cancel() if given_up.active() else None)
 
 

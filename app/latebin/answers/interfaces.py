@@ -54,7 +54,7 @@ class BodySource(Protocol):
 
 
 class ServedRequest(Protocol):
-    """A request as styles, service and telemetry see it: Twisted's, with seven attributes of ours.
+    """A request as styles, service and telemetry see it: Twisted's, with eight attributes of ours.
 
     Attributes:
         style: what answers: `klein`, `resource`, or `site` for the pages that belong to neither.
@@ -65,6 +65,7 @@ class ServedRequest(Protocol):
         refusal: why the request is answered before it is whole; None for a whole request.
         content: where the body goes.
         whole_path: whether all of the path is the client's own, as on the port of a scenario.
+        connection: the connection that it came on, which is compared by its identity alone.
     """
 
     style: str
@@ -75,6 +76,9 @@ class ServedRequest(Protocol):
     refusal: "Problem | None"
     content: BodySink
     whole_path: bool
+
+    @property
+    def connection(self) -> object: ...
 
     method: bytes
     uri: bytes

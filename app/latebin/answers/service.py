@@ -15,6 +15,8 @@ from latebin.answers.forwarded import ForwardedAnswer
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.pending import Capacity, PendingAnswer, PendingAnswers
 from latebin.answers.preparation import Preparation
+from latebin.answers.recording import begin as begin_record
+from latebin.answers.recording import given_key, refused, watch
 from latebin.answers.request_body import DroppedBody, StreamedBody
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.steered import UNPLANNED, SteeredAnswer
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 
 Endpoint = Literal["delayed", "delay", "drip", "sse", "jsonl", "via", "as", "default"]
 """The endpoints that answer late, by the first segment of their paths; `default` is every path without one."""
+
+_QUERIED: Final = frozenset({"delayed", "drip", "jsonl", "sse"})
+"""The endpoints that read parameters from the query; the query of the others is the client's own."""
 
 CHANGED_MEANWHILE: Final = Problem(
     503, "The scenario was changed while the body came; send the request again.", headers=((b"Retry-After", b"0"),)
@@ -69,7 +74,7 @@ class Service:
         capacity: the limit of pending answers.
         scenarios: the scenarios.
         budget: the budget of each turn for what the clients send.
-        state: the keys, gates and pools.
+        state: the keys, gates, pools and the journal.
         style: the style, which counts the requests of a seed for itself.
         pending: the answers of this style that wait.
     """
@@ -110,16 +115,22 @@ class Service:
         Raises:
             Refused: the request is invalid, or too many answers are pending.
         """
-        # Before anything is read: a request that is refused for want of capacity takes no draw from the others.
-        if self.capacity.full:
-            raise Refused(FULL)
         accepted = self.clock.seconds()
-        prepared, upstream = self._prepare(request, endpoint, argument)
+        try:
+            # Before anything is read: a request that is refused for want of capacity takes no draw from the others.
+            if self.capacity.full:
+                raise Refused(FULL)
+            prepared, upstream = self._prepare(request, endpoint, argument)
+        except Refused as error:
+            self._note(request, endpoint, argument, accepted, error.problem)
+            raise
         planned, steering = prepared.plan, prepared.steering
         preparation = self._preparation(request) if endpoint == "delay" else None
-        if planned is None or steering is not None:
-            taken = self.state.keys.take(None if steering is None else steering.key, self.style, prepared.counted)
-            if steering is not None or isinstance(taken, Deferred):
+        if steering is not None:
+            return self._steer(request, prepared, accepted, upstream, preparation)
+        if planned is None:
+            taken = self.state.keys.take(None, self.style, prepared.counted)
+            if isinstance(taken, Deferred):
                 return self._steer(request, prepared, accepted, upstream, preparation, taken)
             planned = prepared.draw(*taken)
         if planned.stream is not None:
@@ -144,24 +155,53 @@ class Service:
         accepted: float,
         upstream: Target | None,
         preparation: Preparation | None,
-        taken: Taken,
+        taken: Taken | None = None,
     ) -> PendingAnswer:
-        """Accept a request whose answer waits for more than time."""
+        """Accept a request whose answer waits for more than time; one with a key is written into the journal."""
         answer = SteeredAnswer(
             UNPLANNED, self.clock, self.pending, accepted, upstream, preparation, prepared=prepared, state=self.state
         )
         if preparation is not None:
             preparation.refused = answer.end
+        key = answer.steering.key
+        record = None if key is None else begin_record(request, self.style, self.state.journal, key, accepted)
 
         def planned() -> None:
             if answer.turn is not None:
                 request.setHeader(TURN, b"%d" % answer.turn)
             answer.plan = _resumed(request, answer.plan)
+            if record is not None:
+                record.planned(answer.turn, answer.plan.asked_ms)
             _start(request, answer.plan)
 
-        answer.take(taken, planned)
+        try:
+            if taken is None:
+                taken = self.state.keys.take(key, self.style, prepared.counted)
+            answer.take(taken, planned)
+        except Refused as error:
+            if record is not None:
+                # A request whose own step cannot be answered has taken it.
+                record.planned(taken[0] if isinstance(taken, tuple) else None, None)
+                record.end(refused(error.problem, self.clock.seconds()))
+            raise
         request.pending_answer = answer
+        if record is not None:
+            watch(request, answer, record, self.clock)
         return answer
+
+    def _note(
+        self, request: ServedRequest, endpoint: Endpoint, argument: str | None, accepted: float, problem: Problem
+    ) -> None:
+        """Write a request with a key into the journal that is refused before it is planned."""
+        if b"key" not in request.uri and request.getHeader(b"Latebin-Key") is None:
+            return
+        fields = [*_fields(request)]
+        if endpoint in {"as", "via"}:
+            fields += split_name(argument or "")[1]
+        key = given_key(fields, _query(request) if endpoint in _QUERIED else b"")
+        if key is not None:
+            record = begin_record(request, self.style, self.state.journal, key, accepted)
+            record.end(refused(problem, accepted))
 
     def answer(self, request: ServedRequest) -> Deferred[bytes]:
         """Answer a request as planned, and measure how late.

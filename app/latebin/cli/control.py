@@ -98,6 +98,14 @@ def pending(context: click.Context, key: str | None, *, end: bool) -> None:
     _print(_ask(context, "DELETE" if end else "GET", f"/control/pending{query}"))
 
 
+@control_command.command("journal")
+@click.argument("key")
+@click.pass_context
+def journal(context: click.Context, key: str) -> None:
+    """Show the requests of a key, and a summary of its client."""
+    _print(_ask(context, "GET", f"/control/journal?key={quote(key, safe='')}"))
+
+
 def _below(kind: str, name: str | None) -> str:
     return f"/control/{kind}" if name is None else f"/control/{kind}/{quote(name, safe='')}"
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from latebin.core import stream
-from latebin.core.endpoints import Endpoint, endpoints, with_values
+from latebin.core.endpoints import PREFIXES, Endpoint, endpoints, with_values
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import MAX_GIVEN
 from latebin.core.http.request_id import PATTERN
+from latebin.core.journal import ENDED, LEFT_BY, MOST_OF_KEY
 from latebin.core.language.prediction import FIGURES
 from latebin.core.parameters import HEADER, PREFIX, SCENARIO, Parameter
 from latebin.core.plan import EMPTY, EXCLUSIVE
@@ -100,23 +101,68 @@ _WAITING: Final = _object(
     }
 )
 
+_PROBLEM_MEMBERS: Final = {
+    "type": {"const": "about:blank"},
+    "title": _TEXT,
+    "status": {"type": "integer", "minimum": 400, "maximum": 599},
+    "detail": _TEXT,
+    "parameter": {**_TEXT, "maxLength": MAX_GIVEN},
+    "given": {**_TEXT, "maxLength": MAX_GIVEN},
+    "accepted": _TEXT,
+}
+
+_OPTIONAL: Final = "parameter", "given", "accepted"
+
+_ENTRY: Final = _object(
+    {
+        "n": _nullable(_COUNT),
+        "id": _TEXT,
+        "style": {"type": "string", "enum": [*PREFIXES]},
+        "method": _TEXT,
+        "path": _TEXT,
+        "query": _TEXT,
+        "at": {"type": "string", "format": "date-time"},
+        "asked_ms": _nullable(_NUMBER),
+        "measured_ms": _nullable(_NUMBER),
+        "status": _nullable(_COUNT),
+        "ended": {"enum": [*ENDED, None]},
+        "left_after_ms": _nullable(_NUMBER),
+        "left_by": {"enum": [*LEFT_BY, None]},
+        "gap_ms": _nullable(_NUMBER),
+        "overlaps": _COUNT,
+        "connection": {"type": "integer", "minimum": 1},
+    }
+)
+
+_JOURNAL: Final = {
+    "requests": {"type": "array", "maxItems": MOST_OF_KEY, "items": _ENTRY},
+    "summary": _object(
+        {
+            "attempts": _COUNT,
+            **{
+                name: _nullable(_NUMBER)
+                for name in ("least_gap_ms", "median_gap_ms", "greatest_gap_ms", "timeout_ms")
+            },
+            "backoff_grows": _nullable(_BOOLEAN),
+            "backoff_jittered": _nullable(_BOOLEAN),
+        }
+    ),
+    "complete": _BOOLEAN,
+}
+
 SCHEMAS: Final = {
     "Problem": {
         "description": "The reason of a refusal (RFC 9457).",
-        **_object(
-            {
-                "type": {"const": "about:blank"},
-                "title": _TEXT,
-                "status": {"type": "integer", "minimum": 400, "maximum": 599},
-                "detail": _TEXT,
-                "parameter": {**_TEXT, "maxLength": MAX_GIVEN},
-                "given": {**_TEXT, "maxLength": MAX_GIVEN},
-                "accepted": _TEXT,
-            },
-            "parameter",
-            "given",
-            "accepted",
-        ),
+        **_object(_PROBLEM_MEMBERS, *_OPTIONAL),
+    },
+    "Journal": {
+        "description": "The requests of a key in the order of acceptance, and a summary of its client.",
+        **_object(_JOURNAL),
+    },
+    "Entry": _ENTRY,
+    "TooFewEnded": {
+        "description": "A problem, with the requests so far.",
+        **_object({**_PROBLEM_MEMBERS, **_JOURNAL}, *_OPTIONAL),
     },
     "Prediction": {
         "description": "The figures of a delay in milliseconds; `cut` is the share of requests that the timeout cuts.",
@@ -305,6 +351,15 @@ _TOO_FEW: Final = {"408": _response("Fewer answers wait within the timeout.", _P
 
 _CHANGING: Final = {"413": _response("The body is too large.", _PROBLEM), "429": _TOO_MANY}
 
+_TOO_FEW_ENDED: Final = {
+    "408": _response(
+        "Fewer requests have ended within the timeout.",
+        {"application/problem+json": _schema("TooFewEnded")},
+        _VARY,
+    ),
+    "429": _response("Too many requests wait for the ends of others.", _PROBLEM),
+}
+
 ANSWERS: Final[Mapping[str, Json]] = {
     "late": {
         "200": _response("The answer, late.", _LATE, _TIMING),
@@ -380,6 +435,11 @@ ANSWERS: Final[Mapping[str, Json]] = {
             ("pending.delete", "Ended", {}),
             ("waiting", "Ended", _CHANGING),
         )
+    },
+    "journal": {
+        **_at_once({"application/json": _schema("Journal"), NDJSON: _schema("Entry")}, _VARY),
+        **_CLOSED,
+        **_TOO_FEW_ENDED,
     },
     "options": {"204": _response("The methods, at once.", {}, _ALLOW), **_REFUSED},
 }

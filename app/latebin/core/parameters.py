@@ -15,6 +15,7 @@ from latebin.core import faults, stream
 from latebin.core.http import answer_header
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import Problem, Refused
+from latebin.core.journal import MOST_OF_KEY
 from latebin.core.language import chance, distributions, duration, grammar, sequence, size, variants
 from latebin.core.settings import Settings
 from latebin.core.steering import KEY, KEY_ACCEPTED, MAX_BARRIER, MAX_QUEUE, MAX_SERVERS, ORDERS, parse_gate
@@ -495,6 +496,27 @@ GATE_QUERY: Final = (
 
 PENDING_QUERY: Final = tuple(each for each in STEERING if each.name == "key")
 """The parameters of `/control/pending`."""
+
+JOURNAL_QUERY: Final = (
+    attrs.evolve(PENDING_QUERY[0], meaning="the key whose requests are shown", default="none: it is required"),
+    Parameter(
+        name="ended",
+        meaning="answers as soon as so many requests of the key have ended",
+        accepted=f"a whole number from 1 to {MOST_OF_KEY}",
+        default="answers at once",
+        bound=str(MOST_OF_KEY),
+        example="1",
+        read=_whole(1, MOST_OF_KEY),
+        schema=_number(1, MOST_OF_KEY),
+        beside={"key": "t42"},
+    ),
+    attrs.evolve(
+        next(each for each in GATE_QUERY if each.name == "timeout"),
+        meaning="the time after which a 408 has the requests so far",
+        beside={"key": "t42", "ended": "1"},
+    ),
+)
+"""The parameters of `/control/journal`."""
 
 CONTROL_KEY: Final = attrs.evolve(PENDING_QUERY[0], meaning="the key", default="none: it is part of the path")
 """The key in the path of `/control/keys/KEY`."""

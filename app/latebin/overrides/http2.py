@@ -141,6 +141,11 @@ class Stream(H2Stream):
         return cast("Request", self._request)
 
     @property
+    def connection(self) -> "HTTP2Channel":
+        """The connection that it belongs to."""
+        return cast("HTTP2Channel", self._conn)
+
+    @property
     def piece(self) -> int:
         """Bytes that a producer is to write at once."""
         return PIECE

@@ -179,6 +179,12 @@ class Request(LeanRequest):
     claims_tls: bool = False
     refusal: "Problem | None" = None
 
+    @property
+    def connection(self) -> object:
+        """The connection that the request came on; over HTTP/2, its channel is the stream."""
+        channel: Any = self.channel
+        return channel if isinstance(channel, LimitedChannel) else channel.connection
+
     def setResponseCode(self, code: int, message: bytes | None = None) -> None:
         """Set the status and the header with the request's id."""
         self.setHeader(HEADER, self.request_id)

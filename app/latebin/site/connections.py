@@ -345,6 +345,7 @@ class WatchedConnection(SharingWrapper):
         request.pending_answer = request.refusal = None
         request.broken = request.whole_path = False
         request.end = "left"
+        cast("Any", request).connection = self
         self._begun.add(request)
         about = (request,)
         request.notifyFinish().addCallbacks(self._finished, self._unfinished, callbackArgs=about, errbackArgs=about)

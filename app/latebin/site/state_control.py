@@ -1,4 +1,4 @@
-"""The part of `/control` that is about keys, gates and pending answers."""
+"""The part of `/control` that is about keys, gates, pending answers and the journal."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -12,8 +12,10 @@ from twisted.python.failure import Failure
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import PendingAnswer
 from latebin.answers.steered import SteeredAnswer
-from latebin.core.http.reply import MAX_GIVEN, Problem, Refused, Reply, allow, json_page, not_found, too_large
-from latebin.core.parameters import GATE_QUERY, PENDING_QUERY, read_query, wrong
+from latebin.core.http.accept import NDJSON, wants_ndjson
+from latebin.core.http.reply import MAX_GIVEN, Problem, Refused, Reply, allow, json_page, not_found, page, too_large
+from latebin.core.journal import Kept
+from latebin.core.parameters import GATE_QUERY, JOURNAL_QUERY, PENDING_QUERY, read_query, wrong
 from latebin.core.settings import Settings
 from latebin.core.steering import KEY, KEY_ACCEPTED, MAX_BARRIER
 from latebin.site.connections import Connections
@@ -29,15 +31,17 @@ MOST_LISTED: Final = 1000
 MAX_BODY: Final = 1000
 """Bytes of the largest body: an object with one member."""
 
+_VARY: Final = (b"Vary", b"Accept")
+
 ENDED: Final = Problem(503, "The answer was ended by a request to /control/pending.")
 
 
 @attrs.frozen(eq=False)
 class StateControl:
-    """The keys, gates and pending answers of a service, shown and changed.
+    """The keys, gates, pending answers and journals of a service, shown and changed.
 
     Attributes:
-        state: the keys and the gates.
+        state: the keys, the gates and the journals.
         connections: the connections, whose requests wait for their answers.
         settings: the limits.
         clock: the clock of the answers.
@@ -54,7 +58,7 @@ class StateControl:
         Raises:
             Refused: the answer is a problem.
         """
-        lists = {"keys": self._keys, "gates": self._gates, "pending": self._pending}
+        lists = {"keys": self._keys, "gates": self._gates, "pending": self._pending, "journal": self._journal}
         ones = {"keys": self._key, "gates": self._gate, "pending": self._one_pending}
         match path:
             case (kind,) if kind in lists:
@@ -77,6 +81,7 @@ class StateControl:
         if request.method in {b"GET", b"HEAD"}:
             return _then(self.state.keys.status(key), lambda found: _shown_key(key, found))
         if request.method == b"DELETE":
+            self.state.journal.forget(key)
             return _then(self.state.keys.forget(key), lambda known: json_page({"key": key, "deleted": known}))
         return allow(request.method, ("DELETE", "GET", "HEAD"))
 
@@ -108,7 +113,24 @@ class StateControl:
 
     def _until(self, name: str, waiting: int, timeout: float) -> Deferred[Reply]:
         """Answer as soon as so many wait, or with a 408 after the timeout."""
-        watch = self.state.gates.until(name, waiting)
+        return self._within(
+            timeout,
+            self.state.gates.until(name, waiting),
+            lambda: _then(self.state.gates.status(name), _shown_gate),
+            lambda: _then(self.state.gates.status(name), _too_few(waiting)),
+        )
+
+    def _within(
+        self, timeout: float, watch: Deferred[Any], shown: Callable[[], Answer], expired: Callable[[], Answer]
+    ) -> Deferred[Reply]:
+        """Answer when a watch fires, or otherwise when its time is over.
+
+        Args:
+            timeout: seconds.
+            watch: the watch, which is cancelled then.
+            shown: makes the answer.
+            expired: makes the other answer.
+        """
         late = False
 
         def give_up() -> None:
@@ -123,13 +145,12 @@ class StateControl:
                 call.cancel()
             return result
 
-        def expired(failure: Failure) -> Any:  # noqa: ANN401  # the failure, or a Deferred
+        def failed(failure: Failure) -> Any:  # noqa: ANN401  # the failure, or a Deferred
             failure.trap(CancelledError)
-            return _then(self.state.gates.status(name), _too_few(waiting)) if late else failure
+            return expired() if late else failure
 
-        shown: Deferred[Any] = watch.addBoth(stop)
-        shown.addCallback(lambda _: self.state.gates.status(name)).addCallback(_shown_gate).addErrback(expired)
-        return shown
+        answer: Deferred[Any] = watch.addBoth(stop)
+        return answer.addCallback(lambda _: shown()).addErrback(failed)
 
     def _change(self, request: ServedRequest, name: str) -> Answer:
         match _member(request):
@@ -150,6 +171,26 @@ class StateControl:
             )
 
         return _then(went, shown)
+
+    def _journal(self, request: ServedRequest) -> Answer:
+        if request.method not in {b"GET", b"HEAD"}:
+            return allow(request.method, ("GET", "HEAD"))
+        arguments = read_query(_query(request), JOURNAL_QUERY, self.settings)
+        if "key" not in arguments:
+            raise wrong("The key is missing.", "key", "", "the key whose requests are to be shown")
+        if "timeout" in arguments and "ended" not in arguments:
+            raise wrong("The parameter timeout needs ended.", "timeout", str(arguments["timeout"]), "ended beside it")
+        key, ended = arguments["key"], arguments.get("ended")
+        accept = b",".join(request.requestHeaders.getRawHeaders(b"Accept", [])).decode("latin-1")
+        shown = _shown_lines if wants_ndjson(accept) else _shown_journal
+        if ended is None:
+            return _then(self.state.journal.of(key), shown)
+        return self._within(
+            arguments.get("timeout", self.settings.max_delay),
+            self.state.journal.until(key, ended),
+            lambda: _then(self.state.journal.of(key), shown),
+            lambda: _then(self.state.journal.of(key), _too_few_ended(ended)),
+        )
 
     def _pending(self, request: ServedRequest) -> Answer:
         if request.method not in {b"DELETE", b"GET", b"HEAD"}:
@@ -237,6 +278,24 @@ def _too_few(waiting: int) -> Callable[[GateStatus], Reply]:
         there = "1 answer waits" if gate.waiting == 1 else f"{gate.waiting} answers wait"
         detail = f"{there} at the gate, and {waiting} did not within the timeout."
         raise Refused(Problem(408, detail, parameter="waiting", given=str(waiting)))
+
+    return refuse
+
+
+def _shown_journal(kept: Kept) -> Reply:
+    return json_page(kept.as_json(), _VARY)
+
+
+def _shown_lines(kept: Kept) -> Reply:
+    lines = "".join(f"{json.dumps(line)}\n" for line in kept.lines())
+    return page(NDJSON.encode("ascii"), lines.encode("ascii"), _VARY)
+
+
+def _too_few_ended(ended: int) -> Callable[[Kept], Reply]:
+    def refuse(kept: Kept) -> Reply:
+        there = "1 request has ended" if kept.ended == 1 else f"{kept.ended} requests have ended"
+        detail = f"{there} within the timeout, and {ended} were to."
+        return Problem(408, detail, parameter="ended", given=str(ended), more=kept.as_json()).reply(_VARY)
 
     return refuse
 

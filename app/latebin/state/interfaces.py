@@ -12,6 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from latebin.core.http.reply import Problem
+from latebin.core.journal import Asked, End, Kept
 from latebin.core.steering import GateWait, PoolWait
 
 Taken = tuple[int, int] | Deferred[tuple[int, int]]
@@ -214,6 +215,54 @@ class Pools(Protocol):
         ...
 
 
+class Record(Protocol):
+    """The place in the journal of one request, which fills it in."""
+
+    def planned(self, n: int | None, asked_ms: float | None, /) -> None:
+        """Note the turn of the request, and the delay that it asked for."""
+        ...
+
+    def end(self, end: End, /) -> None:
+        """Note the end of the request; a second call has no effect."""
+        ...
+
+
+class Journal(Protocol):
+    """The requests of each key, with their ends.
+
+    It is bounded: at the bound the newcomer is dropped, and its key's journal is not complete.
+    """
+
+    def begin(self, key: str, asked: Asked, connection: object) -> Record:
+        """Write a request down.
+
+        Args:
+            key: its key.
+            asked: the request.
+            connection: the connection that it came on; only its identity counts, and it is not kept alive.
+        """
+        ...
+
+    def of(self, key: str) -> Kept | Deferred[Kept]:
+        """Return the journal of a key; an empty one for an unknown key."""
+        ...
+
+    def until(self, key: str, ended: int) -> Deferred[None]:
+        """Wait until so many requests of a key have ended.
+
+        Returns:
+            A Deferred that fires then; cancel it to wait no longer.
+
+        Raises:
+            Refused: 429, for too many such requests.
+        """
+        ...
+
+    def forget(self, key: str) -> None:
+        """Forget the journal of a key; the ends of pending requests are dropped."""
+        ...
+
+
 class State(Protocol):
     """Everything that a service remembers between requests.
 
@@ -221,6 +270,7 @@ class State(Protocol):
         keys: the turns of keys and seeds.
         gates: the gates.
         pools: the pools.
+        journal: the requests of each key.
     """
 
     @property
@@ -229,3 +279,5 @@ class State(Protocol):
     def gates(self) -> Gates: ...
     @property
     def pools(self) -> Pools: ...
+    @property
+    def journal(self) -> Journal: ...

@@ -21,6 +21,7 @@ from latebin.state.interfaces import (
     Counted,
     Gates,
     GateStatus,
+    Journal,
     Keys,
     KeyStatus,
     Place,
@@ -29,6 +30,7 @@ from latebin.state.interfaces import (
     State,
     Waiter,
 )
+from latebin.state.journal import MemoryJournal, UnsharedJournal
 from latebin.state.seed_counter import SeedCounter
 
 MOST_KEYS: Final = 10_000
@@ -431,6 +433,7 @@ class MemoryState:
     keys: Keys
     gates: Gates
     pools: Pools
+    journal: Journal
 
 
 UNSHARED: Final = Problem(
@@ -466,9 +469,10 @@ def make_state(settings: Settings, clock: IReactorTime) -> State:
 
     With several workers, keys, gates and pools are refused.
     """
-    alone = settings.workers == 1
-    keys, gates, pools = (
-        (MemoryKeys, MemoryGates, MemoryPools) if alone else (_UnsharedKeys, _UnsharedGates, _UnsharedPools)
+    alone, given = settings.workers == 1, (clock, settings.state_lifetime)
+    return MemoryState(
+        keys=(MemoryKeys if alone else _UnsharedKeys)(*given),
+        gates=(MemoryGates if alone else _UnsharedGates)(*given),
+        pools=(MemoryPools if alone else _UnsharedPools)(*given),
+        journal=(MemoryJournal if alone else UnsharedJournal)(*given),
     )
-    lifetime = settings.state_lifetime
-    return MemoryState(keys(clock, lifetime), gates(clock, lifetime), pools(clock, lifetime))

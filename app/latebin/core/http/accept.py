@@ -1,10 +1,12 @@
-"""The choice between two formats of the metrics by `Accept` (RFC 9110, section 12.5.1)."""
+"""The choice between two formats of a page by `Accept` (RFC 9110, section 12.5.1)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 OPENMETRICS: Final = "application/openmetrics-text"
+
+NDJSON: Final = "application/x-ndjson"
 
 _VERSIONS: Final = {"", "0.0.1", "1.0.0"}
 """The versions of OpenMetrics that a page of version 1.0.0 satisfies."""
@@ -20,15 +22,28 @@ def wants_openmetrics(accept: str) -> bool:
     Args:
         accept: the value of `Accept`, or several of them with commas between.
     """
-    best = plain = 0.0
+    return _wants(accept, OPENMETRICS, "text/plain", _VERSIONS)
+
+
+def wants_ndjson(accept: str) -> bool:
+    """Return whether a client names NDJSON, and does not prefer JSON; a wildcard does not name it.
+
+    Args:
+        accept: the value of `Accept`, or several of them with commas between.
+    """
+    return _wants(accept, NDJSON, "application/json", {""})
+
+
+def _wants(accept: str, wanted: str, other: str, versions: Collection[str]) -> bool:
+    best = second = 0.0
     for media_type, parameters in _ranges(accept):
         weight = parameters.get("q", "1")
         quality = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
-        if media_type == OPENMETRICS and parameters.get("version", "") in _VERSIONS:
+        if media_type == wanted and parameters.get("version", "") in versions:
             best = max(best, quality)
-        elif media_type == "text/plain":
-            plain = max(plain, quality)
-    return best > 0 and best >= plain
+        elif media_type == other:
+            second = max(second, quality)
+    return best > 0 and best >= second
 
 
 def _ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -1,9 +1,9 @@
 """Answers as data: status, headers and body, and the problems of refused requests."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -86,6 +86,7 @@ class Problem:
         given: the given value, cut likewise.
         accepted: the accepted values.
         headers: headers of the answer; not a member of the problem.
+        more: further members (RFC 9457, section 3.2).
     """
 
     status: int
@@ -94,11 +95,13 @@ class Problem:
     given: str | None = attrs.field(default=None, converter=_clip)
     accepted: str | None = None
     headers: Headers = ()
+    more: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     def reply(self, *headers: tuple[bytes, bytes]) -> Reply:
         """Make the answer with this problem, as `application/problem+json`."""
-        members = {"type": "about:blank", "title": HTTPStatus(self.status).phrase}
-        members |= attrs.asdict(self, filter=lambda field, value: field.name != "headers" and value is not None)
+        members: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(self.status).phrase}
+        names = "status", "detail", "parameter", "given", "accepted"
+        members |= {name: value for name in names if (value := getattr(self, name)) is not None} | dict(self.more)
         body = json.dumps(members).encode("ascii") + b"\n"
         described = _described(b"application/problem+json", body)
         return Reply(self.status, (*described, *self.headers, *headers), body)

@@ -1,0 +1,115 @@
+"""The record of a request with a key in the journal, from its acceptance to its end."""
+
+from collections.abc import Sequence
+from time import time
+from typing import TYPE_CHECKING, cast
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from latebin.answers.interfaces import ServedRequest, request_id
+from latebin.answers.pending import PendingAnswer
+from latebin.core.http.reply import Problem, Refused
+from latebin.core.journal import Asked, End, Ended, LeftBy
+from latebin.core.parameters import split_query
+from latebin.core.steering import KEY
+from latebin.state.interfaces import Journal, Record
+
+if TYPE_CHECKING:
+    from latebin.core.ends import End as CauseOfEnd
+
+
+def begin(request: ServedRequest, style: str, journal: Journal, key: str, accepted: float) -> Record:
+    """Write a request into the journal of its key.
+
+    Args:
+        request: the request.
+        style: the style that answers.
+        journal: the journals.
+        key: its key.
+        accepted: when it was accepted, in seconds of the service's clock.
+    """
+    path, _, query = request.uri.partition(b"?")
+    asked = Asked(
+        id=request_id(request),
+        style=style,
+        method=request.method.decode("latin-1"),
+        path=path.decode("latin-1"),
+        query=query.decode("latin-1"),
+        at=time(),
+        accepted=accepted,
+    )
+    # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
+    return journal.begin(key, asked, getattr(request, "connection", request.channel))
+
+
+def watch(request: ServedRequest, answer: PendingAnswer, record: Record, clock: IReactorTime) -> None:
+    """Note the end of a request when it comes.
+
+    An answer that is dismissed for another ends twice: first by a `CancelledError`, and then as it is finished.
+    """
+
+    def end(ended: Ended, left_by: LeftBy | None = None) -> None:
+        measured = None if answer.measured is None else round(answer.measured * 1000, 3)
+        status = request.code if request.startedWriting else None
+        record.end(End(ended, clock.seconds(), status, measured, left_by))
+
+    def finished(_: None) -> None:
+        end("refused" if answer.measured is None else "answered")
+
+    def lost(failure: Failure) -> None:
+        if failure.check(CancelledError):
+            watch(request, answer, record, clock)
+        else:
+            end(*_lost(request, answer, failure))
+
+    request.notifyFinish().addCallbacks(finished, lost)
+
+
+def refused(problem: Problem, now: float) -> End:
+    """Make the end of a request that is refused at once."""
+    return End("refused", now, problem.status)
+
+
+def given_key(fields: Sequence[tuple[str, str]], query: bytes) -> str | None:
+    """Find the key of a request whose parameters are refused; None without one, or with a wrong one.
+
+    Args:
+        fields: names and texts of the parameters beside the query.
+        query: the query; empty where parameters are not read from it.
+    """
+    try:
+        every = [*fields, *(split_query(query) if b"key" in query else ())]
+    except Refused:
+        every = [*fields]
+    keys = [text for name, text in every if name == "key"]
+    return keys[0] if len(keys) == 1 and KEY.fullmatch(keys[0]) else None
+
+
+def _lost(request: ServedRequest, answer: PendingAnswer, failure: Failure) -> tuple[Ended, LeftBy | None]:
+    """Return how a request ended whose connection or stream was lost, and how its client left."""
+    # Under a plain `Site` the request is Twisted's own, which has neither attribute.
+    cause = cast("CauseOfEnd", getattr(request, "end", "left"))
+    if getattr(request, "broken", False):
+        return "broken", None
+    # A fault that hangs waits for the client to leave.
+    if answer.fault is not None and not answer.hanging:
+        return "fault", None
+    if cause == "goaway":
+        return "reset", "GOAWAY"
+    if cause != "left" or failure.check(ConnectionAborted):
+        return "broken", None
+    if failure.check(ConnectionDone):
+        return "left", "FIN"
+    return "reset", _reset_by(request, str(failure.value))
+
+
+def _reset_by(request: ServedRequest, reason: str) -> LeftBy:
+    if request.clientproto != b"HTTP/2":
+        return "RST"
+    # Both stacks report the reset of a stream by these words alone; a lost connection has no such words.
+    if "GOAWAY" in reason:
+        return "GOAWAY"
+    return "RST_STREAM" if "stream" in reason.lower() else "RST"
