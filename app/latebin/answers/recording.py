@@ -1,4 +1,4 @@
-"""The record of a request with a key in the journal, from its acceptance to its end."""
+"""The record of a request with a key, from its acceptance to its end."""
 
 from collections.abc import Sequence
 from time import time
@@ -74,7 +74,9 @@ def refused(problem: Problem, now: float) -> End:
 
 
 def given_key(fields: Sequence[tuple[str, str]], query: bytes) -> str | None:
-    """Find the key of a request whose parameters are refused; None without one, or with a wrong one.
+    """Find the key of a request whose parameters are refused.
+
+    The result is None without a key, with two, and with a wrong one.
 
     Args:
         fields: names and texts of the parameters beside the query.
@@ -89,7 +91,7 @@ def given_key(fields: Sequence[tuple[str, str]], query: bytes) -> str | None:
 
 
 def _lost(request: ServedRequest, answer: PendingAnswer, failure: Failure) -> tuple[Ended, LeftBy | None]:
-    """Return how a request ended whose connection or stream was lost, and how its client left."""
+    """Return how a request ended whose connection was lost, and how its client left."""
     # Under a plain `Site` the request is Twisted's own, which has neither attribute.
     cause = cast("CauseOfEnd", getattr(request, "end", "left"))
     if getattr(request, "broken", False):

@@ -116,10 +116,11 @@ class Service:
             Refused: the request is invalid, or too many answers are pending.
         """
         accepted = self.clock.seconds()
+        # Before anything is planned: a request that is refused for want of capacity takes no draw from the others.
+        if self.capacity.full:
+            self._note(request, endpoint, argument, accepted, FULL)
+            raise Refused(FULL)
         try:
-            # Before anything is read: a request that is refused for want of capacity takes no draw from the others.
-            if self.capacity.full:
-                raise Refused(FULL)
             prepared, upstream = self._prepare(request, endpoint, argument)
         except Refused as error:
             self._note(request, endpoint, argument, accepted, error.problem)
@@ -157,7 +158,10 @@ class Service:
         preparation: Preparation | None,
         taken: Taken | None = None,
     ) -> PendingAnswer:
-        """Accept a request whose answer waits for more than time; one with a key is written into the journal."""
+        """Accept a request whose answer waits for more than time.
+
+        A request with a key is written into the journal.
+        """
         answer = SteeredAnswer(
             UNPLANNED, self.clock, self.pending, accepted, upstream, preparation, prepared=prepared, state=self.state
         )
@@ -192,7 +196,7 @@ class Service:
     def _note(
         self, request: ServedRequest, endpoint: Endpoint, argument: str | None, accepted: float, problem: Problem
     ) -> None:
-        """Write a request with a key into the journal that is refused before it is planned."""
+        """Write a refused request into the journal, if its key can be read."""
         if b"key" not in request.uri and request.getHeader(b"Latebin-Key") is None:
             return
         fields = [*_fields(request)]

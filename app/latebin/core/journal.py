@@ -1,4 +1,4 @@
-"""The journal of a key: its requests, the end of each, and a summary of the client's behaviour."""
+"""The journal of a key: its requests, their ends, and a summary of its client."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -48,6 +48,10 @@ LEAST_FOR_JITTER: Final = 3
 """Back-offs that are enough to judge."""
 
 
+def _cut(text: str) -> str:
+    return text[:MAX_TEXT]
+
+
 @attrs.frozen
 class Asked:
     """A request as it came.
@@ -64,9 +68,9 @@ class Asked:
 
     id: str
     style: str
-    method: str = attrs.field(converter=lambda text: text[:MAX_TEXT])
-    path: str = attrs.field(converter=lambda text: text[:MAX_TEXT])
-    query: str = attrs.field(converter=lambda text: text[:MAX_TEXT])
+    method: str = attrs.field(converter=_cut)
+    path: str = attrs.field(converter=_cut)
+    query: str = attrs.field(converter=_cut)
     at: float
     accepted: float
 
@@ -121,7 +125,7 @@ class Entry:
 
     @property
     def failed(self) -> bool:
-        """Whether a client would try again: there is no answer, or one with a status of 400 or more."""
+        """Whether there was no answer, or one with a status of 400 or more."""
         return self.end is not None and (self.end.ended != "answered" or (self.end.status or 0) >= FAILED)
 
     def as_json(self) -> dict[str, Any]:
@@ -173,7 +177,7 @@ class Kept:
         }
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Yield the value of each line: a request, or at the end that some were dropped."""
+        """Yield the requests, and behind them a note if some were dropped."""
         for entry in self.entries:
             yield entry.as_json()
         if not self.complete:
@@ -181,7 +185,9 @@ class Kept:
 
 
 def summary(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Summarise the behaviour of a client; a figure is None where there is too little to judge by.
+    """Summarise the behaviour of a client.
+
+    A figure is None where there is too little to judge by.
 
     The back-offs of the client are the gaps behind failures, in the longest series of requests without a success.
 
@@ -202,9 +208,10 @@ def summary(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def grows(back_offs: Sequence[float]) -> bool | None:
-    """Return whether back-offs in ms grow: the median of the later half exceeds that of the earlier half by GROWTH.
+    """Return whether back-offs in ms grow.
 
-    The one in the middle of an odd number counts for neither half. With fewer than two, the result is None.
+    They do if the median of the later half is at least GROWTH times that of the earlier half. Of an odd number, the
+    middle one counts for neither half. With fewer than two, the result is None.
     """
     if len(back_offs) < LEAST_FOR_GROWTH:
         return None
@@ -248,7 +255,10 @@ def _back_offs(entries: Sequence[Entry]) -> list[float]:
 
 
 def _timeout(left: Sequence[float]) -> float | None:
-    """Return the median of the times in ms after which a client left, if at least half of them are about the same."""
+    """Return the timeout in ms that a client seems to have.
+
+    It is the median of the times after which the client left, if at least half of these are about the same.
+    """
     if not left:
         return None
     middle = _middle(left)

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from latebin.core import stream
 from latebin.core.endpoints import PREFIXES, Endpoint, endpoints, with_values
+from latebin.core.http.accept import NDJSON
 from latebin.core.http.body import TYPES
 from latebin.core.http.reply import MAX_GIVEN
 from latebin.core.http.request_id import PATTERN
@@ -139,10 +140,7 @@ _JOURNAL: Final = {
     "summary": _object(
         {
             "attempts": _COUNT,
-            **{
-                name: _nullable(_NUMBER)
-                for name in ("least_gap_ms", "median_gap_ms", "greatest_gap_ms", "timeout_ms")
-            },
+            **{name: _nullable(_NUMBER) for name in ("least_gap_ms", "median_gap_ms", "greatest_gap_ms", "timeout_ms")},
             "backoff_grows": _nullable(_BOOLEAN),
             "backoff_jittered": _nullable(_BOOLEAN),
         }
@@ -350,6 +348,8 @@ _TOO_MANY: Final = _response("There are too many gates.", _PROBLEM)
 _TOO_FEW: Final = {"408": _response("Fewer answers wait within the timeout.", _PROBLEM), "429": _TOO_MANY}
 
 _CHANGING: Final = {"413": _response("The body is too large.", _PROBLEM), "429": _TOO_MANY}
+
+_VARY: Final = {"Vary": _header("The header by which the format is chosen.", {"const": "Accept"})}
 
 _TOO_FEW_ENDED: Final = {
     "408": _response(
@@ -586,6 +586,8 @@ def _parameter(endpoint: Endpoint, parameter: Parameter, settings: Settings) -> 
         place = {"name": parameter.name, "in": "path", "required": True}
     elif parameter in endpoint.headers:
         place = {"name": f"{PREFIX}{parameter.name}".title(), "in": "header"}
+    elif parameter.required:
+        place = {**place, "required": True}
     lines = [
         f"{parameter.meaning}.",
         f"Accepted: {parameter.accepted}.",

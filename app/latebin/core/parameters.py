@@ -72,6 +72,7 @@ class Parameter:
         beside: other parameters that it requires in the query, with values that fit the example.
         via: whether `/via/NAME` has it too, as a header.
         most: the most times that it may be given. Above 1, its value is a tuple.
+        required: whether a request without it is refused.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Parameter:
     beside: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     via: bool = False
     most: int = 1
+    required: bool = False
 
 
 def _stepwise(read: Reader) -> Reader:
@@ -498,7 +500,9 @@ PENDING_QUERY: Final = tuple(each for each in STEERING if each.name == "key")
 """The parameters of `/control/pending`."""
 
 JOURNAL_QUERY: Final = (
-    attrs.evolve(PENDING_QUERY[0], meaning="the key whose requests are shown", default="none: it is required"),
+    attrs.evolve(
+        PENDING_QUERY[0], meaning="the key whose requests are shown", default="none: it is required", required=True
+    ),
     Parameter(
         name="ended",
         meaning="answers as soon as so many requests of the key have ended",

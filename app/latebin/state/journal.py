@@ -86,7 +86,9 @@ class _KeptRecord:
 
 
 class MemoryJournal:
-    """The journals of all keys; that of a key is forgotten some time after its last request.
+    """The journals of all keys.
+
+    The journal of a key is forgotten some time after its last request.
 
     Args:
         clock: the clock of that time.
@@ -168,7 +170,7 @@ class MemoryJournal:
 
 
 class UnsharedJournal(MemoryJournal):
-    """The journal of a worker that has no state in common with the others: it keeps nothing."""
+    """The journal of a worker without a common state, which keeps nothing."""
 
     def begin(self, key: str, asked: Asked, connection: object) -> Record:
         return DROPPED

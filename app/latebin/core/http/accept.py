@@ -26,7 +26,9 @@ def wants_openmetrics(accept: str) -> bool:
 
 
 def wants_ndjson(accept: str) -> bool:
-    """Return whether a client names NDJSON, and does not prefer JSON; a wildcard does not name it.
+    """Return whether a client names NDJSON, and does not prefer JSON.
+
+    A wildcard does not name it.
 
     Args:
         accept: the value of `Accept`, or several of them with commas between.
