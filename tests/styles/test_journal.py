@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.error import ConnectionLost
@@ -14,8 +14,9 @@ from latebin.core.endpoints import PREFIXES
 from latebin.core.http.reply import STOPPING
 from latebin.site.factory import scenario_site
 from latebin.state import journal
+from tests.overrides.test_http2 import Client
 from tests.styles.test_steering import Bench, advanced, status
-from tests.support.wire import Wire
+from tests.support.wire import House, Wire
 
 
 @pytest.fixture(params=["tuned", "stock"])
@@ -133,6 +134,23 @@ def test_leaving(bench: Bench, error: Exception | None, ended: str, left_by: str
     assert found == [(ended, left_by, 100.0)] * 4
     assert [each["status"] for each in kept(bench)] == [None, 200, 200, None]
     assert bench.now("/control/journal?key=a")[1]["summary"]["timeout_ms"] == 100.0
+
+
+@pytest.mark.parametrize("style", sorted(PREFIXES))
+def test_streams(bench: Bench, style: str) -> None:
+    """A stream that its client resets is told apart, on one connection."""
+    client = Client(cast("House", bench))
+    streams = [client.ask(f"{PREFIXES[style]}/delayed?delay=1s&key=a") for _ in range(3)]
+    client.reset(streams[1])
+    client.advance(1)
+    client.line.leave()
+    bench.ask("/delayed?delay=0&key=a")
+    assert [(each["ended"], each["left_by"], each["connection"]) for each in kept(bench)] == [
+        ("answered", None, 1),
+        ("reset", "RST_STREAM", 1),
+        ("answered", None, 1),
+        (None, None, 2),
+    ]
 
 
 def test_faults(bench: Bench) -> None:

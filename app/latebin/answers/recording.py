@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from latebin.answers.interfaces import ServedRequest, request_id
@@ -103,8 +104,9 @@ def _lost(request: ServedRequest, answer: PendingAnswer, failure: Failure) -> tu
         return "reset", "GOAWAY"
     if cause != "left" or failure.check(ConnectionAborted):
         return "broken", None
-    if failure.check(ConnectionDone):
-        return "left", "FIN"
+    if failure.check(ConnectionDone) or failure.value is CONNECTION_LOST:
+        # Twisted's own TLS gives CONNECTION_LOST for FIN and for RST, if there was no close_notify before.
+        return "left", None if failure.value is CONNECTION_LOST else "FIN"
     return "reset", _reset_by(request, str(failure.value))
 
 

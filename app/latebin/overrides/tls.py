@@ -45,7 +45,7 @@ class ClosingTLSTransport(SharingTLSTransport):
     transport: Any
 
     _lingering: IDelayedCall | None = None
-    _half_closed = False
+    _half_closed = _over = False
     _unsent = 0
     _stalls = 0
 
@@ -103,7 +103,8 @@ class ClosingTLSTransport(SharingTLSTransport):
             self.transport.abortConnection()
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
-        super()._tlsShutdownFinished(reason)
+        # At the end, the transport's own reason shows whether FIN or RST has come; TLS has CONNECTION_LOST for both.
+        super()._tlsShutdownFinished(None if self._over else reason)
         if reason is not None:
             # Its traceback has the frame that has the failure: the two would be a cycle.
             reason.cleanFailure()
@@ -114,6 +115,7 @@ class ClosingTLSTransport(SharingTLSTransport):
             self._lingering.cancel()
         # The bound method in it knows this object: the two would be a cycle, as this object and its producer are.
         self._lingering = self._producer = None
+        self._over = True
         if not self._lostTLSConnection:
             try:
                 self._tlsConnection.bio_shutdown()
