@@ -91,6 +91,6 @@ def test_series() -> None:
     [([], None), ([0.1], 100.0), ([0.1, 0.103, 0.104], 103.0), ([0.1, 0.1, 0.9], 100.0), ([0.1, 0.9], None)],
 )
 def test_timeout(left: list[float], timeout: float | None) -> None:
-    """A client seems to have a timeout if at least half of the times are about the same."""
+    """A client seems to have a timeout if half of the times are the same."""
     entries = [entry("answered"), *(entry("reset", after=after) for after in left)]
     assert figures(entries, "timeout_ms") == [timeout]

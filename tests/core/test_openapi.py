@@ -46,6 +46,7 @@ def test_paths() -> None:
         "/openapi.json",
         "/control/scenarios",
         "/control/scenarios/{name}",
+        "/control/journal",
         "/control/keys",
         "/control/keys/{key}",
         "/control/gates",

@@ -35,7 +35,7 @@ def ends(bench: Bench) -> list[tuple[Any, Any, Any]]:
 
 @pytest.mark.parametrize("style", sorted(PREFIXES))
 def test_entry(bench: Bench, style: str) -> None:
-    """A request with a key is written down at once, and its end when it comes."""
+    """A request with a key is written down when accepted, and when it ends."""
     wire = bench.ask(f"{PREFIXES[style]}/delayed?delay=250ms&key=a", "PUT")
     bench.ask("/delayed?delay=1s")
     (entry,) = kept(bench)
@@ -116,7 +116,7 @@ def test_retries(bench: Bench) -> None:
 
 @pytest.mark.parametrize(("error", "ended", "left_by"), [(None, "left", "FIN"), (ConnectionLost(), "reset", "RST")])
 def test_leaving(bench: Bench, error: Exception | None, ended: str, left_by: str) -> None:
-    """A client that leaves is told apart by FIN and RST, also during a stream and a hang."""
+    """The journal has FIN or RST when a client leaves, also during a hang."""
     for target in (
         "/delayed?delay=9s",
         "/raw/sse?count=9&duration=9s",
@@ -138,7 +138,7 @@ def test_leaving(bench: Bench, error: Exception | None, ended: str, left_by: str
 
 @pytest.mark.parametrize("style", sorted(PREFIXES))
 def test_streams(bench: Bench, style: str) -> None:
-    """A stream that its client resets is told apart, on one connection."""
+    """The journal has RST_STREAM when a client resets a stream alone."""
     client = Client(cast("House", bench))
     streams = [client.ask(f"{PREFIXES[style]}/delayed?delay=1s&key=a") for _ in range(3)]
     client.reset(streams[1])
@@ -154,7 +154,7 @@ def test_streams(bench: Bench, style: str) -> None:
 
 
 def test_faults(bench: Bench) -> None:
-    """A fault ends its request as such, and a hang that is given up does too."""
+    """A request ends as a fault, also when a hang is given up."""
     for fault in ("reset", "close", "truncate", "hang"):
         bench.ask(f"/delayed?delay=0&fault={fault}&key=a")
     bench.clock.advance(0)
@@ -270,7 +270,7 @@ def test_connections(bench: Bench) -> None:
 
 
 def test_until(bench: Bench) -> None:
-    """A request to the journal is answered when so many have ended, or 408 with the requests so far."""
+    """The journal is answered when so many have ended, or as a 408."""
     late = bench.ask("/control/journal?key=a&ended=2&timeout=2s")
     watch = bench.ask("/control/journal?key=a&ended=1&timeout=9s")
     bench.ask("/control/journal?key=a&ended=1").leave()
@@ -305,7 +305,7 @@ def test_lines(bench: Bench) -> None:
 
 
 def test_bounds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A newcomer is dropped at each bound, and no entry of another key; the journal says so."""
+    """The journal drops and reports a newcomer at each bound, and nothing else."""
     monkeypatch.setattr(journal, "MOST_OF_KEY", 2)
     monkeypatch.setattr(journal, "MOST_ENTRIES", 3)
     monkeypatch.setattr(journal, "MOST_JOURNALS", 3)

@@ -33,7 +33,7 @@ class Service:
 
     def journal(self, key: str, ended: int) -> dict[str, Any]:
         """Return the journal of a key when so many of its requests have ended."""
-        query = {"key": key, "ended": ended, "timeout": "60s"}
+        query = {"key": key, "ended": str(ended), "timeout": "60s"}
         answer = requests.get(f"{self.url}/control/journal", query, timeout=90)
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
@@ -131,7 +131,7 @@ def test_hedging(service: Service, key: str, prefix: str) -> None:
 @pytest.mark.parametrize(("abort", "ended", "left_by"), [(False, "left", "FIN"), (True, "reset", "RST")])
 @pytest.mark.parametrize("secure", [False, True])
 def test_leaving(service: Service, key: str, *, secure: bool, abort: bool, ended: str, left_by: str) -> None:
-    """FIN and RST are told apart, over TLS too."""
+    """The journal has FIN or RST when a client leaves, over TLS too."""
     url = urllib3.util.parse_url(service.secure if secure else service.url)
     plain = socket.create_connection(("127.0.0.1", url.port or 0), timeout=60)
     if abort:

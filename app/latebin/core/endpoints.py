@@ -1,5 +1,6 @@
 """The table of all endpoints, from which the documents are made."""
 
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -75,15 +76,18 @@ class Endpoint:
 
     @property
     def example(self) -> str:
-        """An example of a request target, without prefix and query."""
-        return self.path.format_map({each.name: quote(each.example, _LEGIBLE) for each in self.path_parameters})
+        """An example of a request target, without prefix, and with the required parameters alone."""
+        return self._target({each.name: each.example for each in self.query if each.required})
 
     def example_of(self, parameter: Parameter) -> str:
         """Return a request target with the example of a parameter and its required parameters."""
         if parameter not in self.query:
             return self.example
-        fields = {**parameter.beside, parameter.name: parameter.example}
-        return f"{self.example}?{urlencode(fields, safe=_LEGIBLE, quote_via=quote)}"
+        return self._target({**parameter.beside, parameter.name: parameter.example})
+
+    def _target(self, fields: Mapping[str, str]) -> str:
+        path = self.path.format_map({each.name: quote(each.example, _LEGIBLE) for each in self.path_parameters})
+        return f"{path}?{urlencode(fields, safe=_LEGIBLE, quote_via=quote)}" if fields else path
 
 
 ENDPOINTS: Final = (
