@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latebin.core.journal import NOISE_MS, Asked, End, Ended, Entry, grows, is_jittered, summary
 
-ASKED = Asked("id", "klein", "GET", "/", "", at=0.0, accepted=0.0)
+ASKED = Asked(b"id", "klein", b"GET", b"/", at=0.0, accepted=0.0)
 
 GAPS = st.lists(st.floats(20, 60_000), min_size=4, max_size=8)
 

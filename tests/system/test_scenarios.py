@@ -65,6 +65,8 @@ def test_state() -> None:
         assert [each["for"] for each in shown["pending"]] == ["gate"]
         assert json.loads(latebin(*control, "gates", "g", "--release", "all").stdout)["released"] == 1
         assert waiting.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        shown = json.loads(latebin(*control, "journal", "a").stdout)
+        assert [each["query"] for each in shown["requests"]] == ["delay=0&gate=g&key=a"]
         assert json.loads(latebin(*control, "keys", "a", "--forget").stdout) == {"key": "a", "deleted": True}
         assert json.loads(latebin(*control, "keys").stdout)["keys"] == []
         assert latebin(*control, "gates", "g", "--release", "some").returncode == 1

@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from latebin.answers.interfaces import ServedRequest, request_id
+from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import PendingAnswer
-from latebin.core.http.reply import Problem, Refused
-from latebin.core.journal import Asked, End, Ended, LeftBy
+from latebin.core.http.reply import Problem
+from latebin.core.journal import MAX_TEXT, Asked, End, Ended, LeftBy
 from latebin.core.parameters import split_query
 from latebin.core.steering import KEY
 from latebin.state.interfaces import Journal, Record
@@ -32,17 +32,9 @@ def begin(request: ServedRequest, style: str, journal: Journal, key: str, accept
         key: its key.
         accepted: when it was accepted, in seconds of the service's clock.
     """
-    path, _, query = request.uri.partition(b"?")
-    asked = Asked(
-        id=request_id(request),
-        style=style,
-        method=request.method.decode("latin-1"),
-        path=path.decode("latin-1"),
-        query=query.decode("latin-1"),
-        at=time(),
-        accepted=accepted,
-    )
-    # Under a plain `Site` the request is Twisted's own, which does not have the attribute.
+    # Under a plain `Site` the request is Twisted's own, which does not have the two attributes.
+    number = getattr(request, "request_id", b"")
+    asked = Asked(number, style, request.method[:MAX_TEXT], request.uri[:MAX_TEXT], time(), accepted)
     return journal.begin(key, asked, getattr(request, "connection", request.channel))
 
 
@@ -83,10 +75,7 @@ def given_key(fields: Sequence[tuple[str, str]], query: bytes) -> str | None:
         fields: names and texts of the parameters beside the query.
         query: the query; empty where parameters are not read from it.
     """
-    try:
-        every = [*fields, *(split_query(query) if b"key" in query else ())]
-    except Refused:
-        every = [*fields]
+    every = [*fields, *(split_query(query) if b"key" in query else ())]
     keys = [text for name, text in every if name == "key"]
     return keys[0] if len(keys) == 1 and KEY.fullmatch(keys[0]) else None
 
