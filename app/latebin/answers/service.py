@@ -122,11 +122,11 @@ class Service:
             raise Refused(FULL)
         try:
             prepared, upstream = self._prepare(request, endpoint, argument)
+            preparation = self._preparation(request) if endpoint == "delay" else None
         except Refused as error:
             self._note(request, endpoint, argument, accepted, error.problem)
             raise
         planned, steering = prepared.plan, prepared.steering
-        preparation = self._preparation(request) if endpoint == "delay" else None
         if steering is not None:
             return self._steer(request, prepared, accepted, upstream, preparation)
         if planned is None:
