@@ -132,7 +132,7 @@ class Service:
         if planned is None:
             taken = self.state.keys.take(None, self.style, prepared.counted)
             if isinstance(taken, Deferred):
-                return self._steer(request, prepared, accepted, upstream, preparation, taken)
+                return self._steer(request, prepared, accepted, upstream, preparation, taken=taken)
             planned = prepared.draw(*taken)
         if planned.stream is not None:
             planned = _resumed(request, planned)
@@ -156,6 +156,7 @@ class Service:
         accepted: float,
         upstream: Target | None,
         preparation: Preparation | None,
+        *,
         taken: Taken | None = None,
     ) -> PendingAnswer:
         """Accept a request whose answer waits for more than time.
