@@ -149,7 +149,7 @@ class Service:
         preparation.start()
         return preparation
 
-    def _steer(  # noqa: PLR0917  # all that an answer is made of, by one caller
+    def _steer(
         self,
         request: ServedRequest,
         prepared: Prepared,
