@@ -8,7 +8,7 @@ import pytest
 HOUSE = Path(__file__).parent.parent / "app" / "latebin"
 
 FLOORS = (
-    {"core"},
+    {"client", "core"},
     {"timing", "load", "testing"},
     {"state"},
     {"answers", "deploy"},

@@ -1,0 +1,34 @@
+"""The values of parameters as text."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from latebin.client.handles import Gate
+
+Value = str | int | float | Decimal | timedelta | Gate
+"""One value of a parameter; where it is a duration, a number has seconds."""
+
+Values = Value | Iterable[Value] | None
+"""A value, several values of a parameter such as `header`, or None for its absence."""
+
+SINGLE: Final = (str, int, float, Decimal, timedelta, Gate)
+"""The types of one value."""
+
+
+def several(values: Values) -> Iterable[Value]:
+    """Return one value as several, and none for None."""
+    if values is None:
+        return ()
+    return (values,) if isinstance(values, SINGLE) else values
+
+
+def text_of(value: Value) -> str:
+    """Return a value as the service reads it."""
+    if isinstance(value, timedelta):
+        return f"{value // timedelta(microseconds=1)}us"
+    if isinstance(value, float):
+        # Without an exponent, which no parameter takes.
+        return f"{Decimal(repr(value)):f}"
+    return str(value)
