@@ -1,4 +1,4 @@
-"""The pytest plugin, in projects of their own that pytest runs in a process of its own."""
+"""The pytest plugin, in projects that pytest runs in a process of its own."""
 
 import re
 import subprocess
@@ -177,7 +177,7 @@ def test_after(latebin):
 
 
 def test_gates_are_opened(tmp_path: Path) -> None:
-    """An answer goes on and a scenario is gone when the test that made them ends."""
+    """An answer goes on and a scenario is gone when their test ends."""
     passed(run(project(tmp_path, test_it=STRAGGLER), "-p", "no:xdist"))
 
 
@@ -225,9 +225,10 @@ async def test_twisted(latebin):
 
 
 def test_event_loops(tmp_path: Path) -> None:
-    """The fixtures serve tests of asyncio, anyio, trio and Twisted when these are in one project."""
+    """The fixtures serve asyncio, anyio, trio and Twisted when tests of all are in one project."""
+    options = ("-p", "no:xdist", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
     folder = project(tmp_path, test_asyncio=ASYNCIO, test_anyio=ANYIO, test_twisted=TWISTED)
-    assert "4 passed" in passed(run(folder, "-p", "no:xdist", "-W", "error"))
+    assert "4 passed" in passed(run(folder, *options))
 
 
 @pytest.mark.parametrize("name", ["test_x", "test_x[a/b;c-\u00e4]", "t" * 300, ""])

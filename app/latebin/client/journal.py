@@ -95,6 +95,6 @@ class Journal:
 
 
 def known(kind: type[T], members: Mapping[str, Any]) -> T:
-    """Make a dataclass of its own members alone, so that a newer service can have more."""
+    """Make a dataclass of its own members alone, which a newer service exceeds."""
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # each kind is a dataclass
     return kind(**{name: value for name, value in members.items() if name in names})

@@ -11,6 +11,7 @@ TOPICS: Final = {
     "gates": "answers that wait until a test lets them go",
     "queue": "a pool of servers with a line, as a real service has",
     "journal": "what the client did: its attempts, gaps and timeouts",
+    "python": "a pytest plugin and a client: gates, scenarios and keys from a test",
     "predictions": "percentiles and the share that a timeout cuts, before any request",
     "faults": "answers that break, and statuses for a share of the requests",
     "streams": "server-sent events, NDJSON, rates, and what a proxy does to them",

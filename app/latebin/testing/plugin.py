@@ -31,7 +31,7 @@ def latebin_options() -> Sequence[str]:
 
 @pytest.fixture(scope="session")
 def latebin_server(pytestconfig: pytest.Config, latebin_options: Sequence[str]) -> "Iterator[Server]":
-    """The service at `LATEBIN_URL`, or a process of its own until the end of the session."""
+    """The service at `LATEBIN_URL`, or a process of its own for the session."""
     from latebin.testing.server import server  # noqa: PLC0415  # only for tests that use it
 
     with server(*latebin_options) as found:
@@ -42,7 +42,7 @@ def latebin_server(pytestconfig: pytest.Config, latebin_options: Sequence[str]) 
 
 @pytest.fixture
 def latebin(latebin_server: "Server", request: pytest.FixtureRequest) -> "Iterator[Latebin]":
-    """A client with a fresh key; at the end, its gates are opened and its scenarios reset."""
+    """A client with a fresh key, whose gates are opened at the end."""
     from latebin.testing.server import fresh_key  # noqa: PLC0415  # as above
 
     with latebin_server.client(fresh_key(request.node.name)) as client:
