@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ from latebin.deploy.manifest import Fleet, render
 from tests.support.containers import BUILDING, FORMAT, IMAGE, PROGRAM, do, inspected, missing, run
 from tests.support.log import notable, records
 from tests.support.manifests import VARIABLES
-from tests.support.process import ROOT, answer, ask, get, status, until
+from tests.support.process import BOUND, ROOT, answer, ask, environment, get, status, until
 from tests.support.samples import pending
 
 
@@ -126,3 +128,31 @@ def test_runs_as_one_of_many() -> None:
         assert status(service.port, "/readyz") == 404
         assert service.execute("latebin", "health") == ""
         assert service.execute("latebin", "manifest", "kubernetes") == render("kubernetes", Fleet())
+
+
+TESTS = """
+from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
+
+def test_gate(latebin):
+    with ThreadPoolExecutor() as threads:
+        answer = threads.submit(urlopen, latebin.url(delay=0, gate="late"))
+        latebin.gate("late").wait_for(1)
+        assert latebin.gate("late").release() == 1
+        assert answer.result().status == 200
+"""
+
+
+def test_fixtures(tmp_path: Path) -> None:
+    """The fixtures of the pytest plugin use the image when LATEBIN_URL names its container."""
+    token = "c" * 40
+    (tmp_path / "test_it.py").write_text(TESTS)
+    plugins = ("-p", "latebin.testing.plugin", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
+    with running(f"--env=LATEBIN_CONTROL_TOKEN={token}") as service:
+        variables = {"LATEBIN_URL": f"http://127.0.0.1:{service.port}", "LATEBIN_CONTROL_TOKEN": token}
+        command = [sys.executable, "-m", "pytest", "-q", *plugins]
+        environ = environment(**variables)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=BOUND, check=False
+        )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

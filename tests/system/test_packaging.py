@@ -175,3 +175,24 @@ def test_beside_another_app(environment: Environment, wheel: Path, other: Path, 
     assert environment.files() == files
     assert environment.owners() == OWNERS
     assert not list(environment.site.glob("latebin*"))
+
+
+TESTS = """
+from urllib.request import urlopen
+import app
+
+def test_both(latebin):
+    assert app.OWNER == "other __init__"
+    assert urlopen(latebin.url(delay=0, status="503*1,200", n=2)).status == 200
+"""
+
+
+def test_plugin(environment: Environment, wheel: Path, other: Path, tmp_path: Path) -> None:
+    """Pytest finds the plugin of an installed wheel when the project has a package `app`."""
+    for installed in (wheel, other):
+        environment.install(installed)
+    module = tmp_path / "test_it.py"
+    module.write_text(TESTS)
+    plugins = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
+    command = (environment.python, "-m", "pytest", "-q", "--rootdir", tmp_path, *plugins, module)
+    assert "1 passed" in run(*command)

@@ -62,6 +62,7 @@ def test_imports(tmp_path: Path) -> None:
 
 
 USE = """
+import os
 from urllib.request import urlopen
 import app
 from latebin.client import Latebin
@@ -225,8 +226,8 @@ async def test_twisted(latebin):
 
 
 def test_event_loops(tmp_path: Path) -> None:
-    """The fixtures serve asyncio, anyio, trio and Twisted when tests of all are in one project."""
-    options = ("-p", "no:xdist", "-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
+    """The fixtures serve asyncio, anyio, trio and Twisted when these share a project."""
+    options = ("-p", "no:xdist", "-o", "asyncio_default_fixture_loop_scope=function")
     folder = project(tmp_path, test_asyncio=ASYNCIO, test_anyio=ANYIO, test_twisted=TWISTED)
     assert "4 passed" in passed(run(folder, *options))
 
