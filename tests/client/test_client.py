@@ -156,6 +156,34 @@ def test_sequence(latebin: Latebin) -> None:
     assert latebin.turn() == 0
 
 
+def test_journal(latebin: Latebin, threads: ThreadPoolExecutor) -> None:
+    """The journal has the requests of a key and their summary when these have ended."""
+    url = latebin.url(delay=0, status="503*1,200")
+    assert [status(url), status(url)] == [503, 200]
+    journal = latebin.journal(ended=2, timeout=BOUND)
+    assert [(each.n, each.status, each.ended) for each in journal.requests] == [
+        (1, 503, "answered"),
+        (2, 200, "answered"),
+    ]
+    assert journal.requests[0].id
+    assert journal.requests[1].gap_ms is not None
+    assert (journal.summary.attempts, journal.complete) == (2, True)
+    with pytest.raises(ProblemError) as caught:
+        latebin.journal(ended=3, timeout=0.001)
+    assert caught.value.status == 408
+    with latebin.gate() as gate:
+        threads.submit(status, latebin.url(delay=0, gate=gate))
+        gate.wait_for(1, timeout=BOUND)
+        assert latebin.journal().requests[2].ended is None
+
+
+def test_journal_of_a_newer_service() -> None:
+    """A journal is read when it has members that are unknown, or lacks some."""
+    members = {"requests": [{"n": 1, "new": 2}], "summary": {"attempts": 1, "new": 2}, "complete": False, "new": 2}
+    journal = Journal.read(members)
+    assert (journal.requests[0].n, journal.summary.attempts, journal.complete) == (1, 1, False)
+
+
 def test_gate(latebin: Latebin, threads: ThreadPoolExecutor) -> None:
     """Answers wait at a gate until the test lets them go."""
     gate = latebin.gate("late")
