@@ -12,7 +12,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from latebin.client import Latebin, ProblemError, Scenario, UnreachableError
+from latebin.client import Journal, Latebin, ProblemError, Scenario, UnreachableError
 from latebin.testing.process import ServiceProcess, serving, started
 from tests.support.process import BOUND, ports
 
