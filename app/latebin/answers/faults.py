@@ -92,6 +92,16 @@ def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: floa
     return Deferred(lambda _: given_up.cancel() if given_up.active() else None)
 
 
+ENDS: Final[dict[str, Fault]] = {
+    "reset": _reset,
+    "close": _close,
+    "truncate": _close,
+    "garbage": _garbage,
+    "badchunk": _badchunk,
+    "hang": _hang,
+}
+"""The last step of each fault: its effect behind the part of the body that is sent."""
+
 FAULTS: Final[dict[str, Fault]] = {
     "reset": _at_place(_reset),
     "close": _at_place(_close),

@@ -304,5 +304,7 @@ def sender(
         place: the part of the body to write; None for all of it.
     """
     if plan.stream is None:
-        return Delivery(request, plan, clock, None if place is None else place.amount)
+        # Before an upstream, the place is one of the upstream's body, and a refusal by chance can be shorter.
+        size = None if place is None or plan.body is None else min(place.amount, plan.body.size)
+        return Delivery(request, plan, clock, size)
     return EventStream(request, cast("PendingAnswer", request.pending_answer), clock, place)

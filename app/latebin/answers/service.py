@@ -362,6 +362,7 @@ class Service:
             clock=self.clock,
             settings=self.settings,
             timing=header,
+            plan=answer.plan,
         )
         return ForwardedAnswer(request, sent, self.pending.forwarding, answer.number).start()
 

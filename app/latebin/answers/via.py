@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
@@ -10,8 +10,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from latebin.answers.faults import ENDS
 from latebin.answers.interfaces import ServedRequest, abort, request_id
 from latebin.answers.request_body import StreamedBody
+from latebin.answers.throttle import Throttle
 from latebin.answers.upstream_connection import SWITCHING, Question, UpstreamError
 from latebin.core.http import upstream_headers as rules
 from latebin.core.http.cors import OURS
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from latebin.answers.upstream_connection import Upstream
     from latebin.answers.upstreams import Asker
     from latebin.core.http.upstream_response import Field, Head
+    from latebin.core.plan import Plan
     from latebin.core.settings import Settings
 
 log = Logger()
@@ -44,6 +47,7 @@ def forward(
     clock: IReactorTime,
     settings: "Settings",
     timing: tuple[bytes, bytes],
+    plan: "Plan",
 ) -> Deferred[bytes]:
     """Pass a request on, and its answer back.
 
@@ -54,6 +58,7 @@ def forward(
         clock: the clock of the timeout.
         settings: the timeout, and whether the client's `Host` is kept.
         timing: the `Server-Timing` header of this service.
+        plan: the rate of the answer's body, and a fault in its middle.
 
     Returns:
         A Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it fails
@@ -64,7 +69,8 @@ def forward(
     if rules.forwards_left(request.method, _values(request, b"Max-Forwards")) == 0:
         _close_body(request)
         return succeed(_as_last(request).start(request))
-    return Forward(request, target, upstreams=upstreams, clock=clock, settings=settings, timing=timing).start()
+    asked = Forward(request, target, upstreams=upstreams, clock=clock, settings=settings, timing=timing, plan=plan)
+    return asked.start()
 
 
 @implementer(IPushProducer)
@@ -81,6 +87,7 @@ class Forward:
         clock: the clock of the timeout.
         settings: the timeout, and whether the client's `Host` is kept.
         timing: the `Server-Timing` header of this service.
+        plan: the rate of the answer's body, and a fault in its middle.
     """
 
     def __init__(
@@ -92,8 +99,14 @@ class Forward:
         clock: IReactorTime,
         settings: "Settings",
         timing: tuple[bytes, bytes],
+        plan: "Plan",
     ) -> None:
         self._request = request
+        self._plan = plan
+        self._longest = settings.max_delay
+        self._room = None if plan.place is None or plan.fault is None else plan.place.amount
+        self._throttle: Throttle | None = None
+        self._fault: Deferred[bytes] | None = None
         self._timing = timing
         self._upstreams = upstreams
         self._clock = clock
@@ -124,7 +137,7 @@ class Forward:
 
     def _expired(self) -> None:
         starved = isinstance(self._body, StreamedBody) and self._body.starved
-        if starved or self._paused:
+        if starved or self._paused or self._throttle:
             # The client is waited for, and has timeouts of its own.
             self._call = self._clock.callLater(self._timeout, self._expired)
             return
@@ -185,14 +198,38 @@ class Forward:
             self._switch(head)
 
     def came(self, data: bytes) -> None:
-        self._request.write(data)
+        if self._room is not None and not self._tunnel:
+            data, self._room = data[: self._room], max(self._room - len(data), 0)
+        if self._plan.rate is None or self._tunnel:
+            self._request.write(data)
+        else:
+            self._slowly(data, self._plan.rate)
+        if self._room == 0:
+            self._give_up()
+            self.ended(())
+
+    def _slowly(self, data: bytes, rate: int) -> None:
+        if self._throttle is None:
+            self._throttle = Throttle(rate, self._clock, self._request.write, self._drained)
+            if self._paused:
+                self._throttle.pause()
+        self._throttle.take(data)
+        if self._asking is not None:
+            self._asking.pause()
+
+    def _drained(self) -> None:
+        if self._ended:
+            self._finish()
+        elif self._asking is not None and not self._paused:
+            self._moved()
+            self._asking.resume()
 
     def ended(self, trailers: "tuple[Field, ...]") -> None:
         self._asking = None
         self._stop_timeout()
         self._ended = True
         self._trailers = trailers
-        if not self._paused:
+        if not self._paused and not self._throttle:
             self._finish()
 
     def failed(self, error: UpstreamError) -> None:
@@ -227,13 +264,17 @@ class Forward:
 
     def pauseProducing(self) -> None:
         self._paused = True
+        if self._throttle is not None:
+            self._throttle.pause()
         if self._asking is not None:
             self._asking.pause()
 
     def resumeProducing(self) -> None:
         self._paused = False
         self._moved()
-        if self._ended:
+        if self._throttle:
+            self._throttle.resume()
+        elif self._ended:
             self._finish()
         elif self._asking is not None:
             self._asking.resume()
@@ -251,9 +292,19 @@ class Forward:
         if sent is None:
             return
         self._unregister()
+        self._throttle = None
+        if self._room == 0:
+            self._break(sent, str(self._plan.fault))
+            return
         if self._trailers and not self._tunnel:
             _send_trailers(self._request, rules.trailers(self._trailers))
         sent.callback(b"")
+
+    def _break(self, sent: Deferred[bytes], fault: str) -> None:
+        """End the answer with a fault, which the client's disconnect cancels."""
+        self._sent = sent
+        self._fault = ENDS[fault](self._request, self._plan, self._clock, self._longest)
+        self._fault.addErrback(lambda failure: failure.trap(CancelledError))
 
     def _break_off(self) -> None:
         self._sent = None
@@ -264,6 +315,12 @@ class Forward:
     def _cancelled(self) -> None:
         self._sent = None
         self._ended = True
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            fault.cancel()
+        if self._throttle is not None:
+            self._throttle.stop()
+            self._throttle = None
         self._stop_timeout()
         self._unregister()
         self._give_up()

@@ -648,6 +648,7 @@ DELAYED: Final = (
         example="64k",
         read=_rate,
         schema={"type": "string", "format": "rate", "pattern": "^[0-9]{1,15}[bkm]?$"},
+        via=True,
     ),
     Parameter(
         name="framing",

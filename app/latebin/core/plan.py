@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
-from itertools import accumulate, islice
+from itertools import accumulate, islice, product
 from typing import Any, Final, cast
 
 import attrs
@@ -362,11 +362,12 @@ def _draw_plan(
         gap=draws.gap(arguments.get("every")),
         rate=arguments.get("rate"),
         stream=None if status in EMPTY else events,
-        forwarded=upstream and drawn is None and kind is None,
+        # A fault with a place happens in the upstream's own body.
+        forwarded=upstream and drawn is None and (kind is None or place is not None),
         turn=None if "seed" not in arguments or "key" in arguments else draws.n,
         extra=_grouped(arguments.get("header", ())),
     )
-    _check_pieces(arguments, plan, settings)
+    _check_pieces(arguments, plan, settings, upstream=upstream)
     return plan
 
 
@@ -378,13 +379,13 @@ def check(arguments: Arguments, settings: Settings) -> None:
     Raises:
         Refused: 400, as in `read_arguments`.
     """
-    # No chance hits, except a certain one: then the body is there, and the number of its pieces is checked.
+    # Every chance hits, and none does except a certain one: then the body is there, with its pieces and its place.
     steer(arguments, settings)
     _check_number(arguments)
     without_draws = {name: value for name, value in arguments.items() if name not in {"answer", "n", "seed"}}
     answers = arguments["answer"].variants if "answer" in arguments else [(1.0, {})]
-    for _, own in answers:
-        _draw_plan({**without_draws, **own}, settings, lambda: 1 - 2.0**-draw.BITS, 1, 1)
+    for (_, own), number in product(answers, (2.0**-draw.BITS, 1 - 2.0**-draw.BITS)):
+        _draw_plan({**without_draws, **own}, settings, partial(float, number), 1, 1, upstream="upstream" in arguments)
 
 
 def _body(arguments: Arguments, events: Stream | None) -> Body:
@@ -421,7 +422,7 @@ def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, tuple
     return tuple((name, tuple(values)) for name, values in found.items())
 
 
-def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings) -> None:
+def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings, *, upstream: bool) -> None:
     """Refuse parameters of the body's pieces that contradict each other or the body.
 
     Raises:
@@ -431,7 +432,8 @@ def _check_pieces(arguments: Arguments, plan: Plan, settings: Settings) -> None:
         for other in others & arguments.keys() if name in arguments else ():
             detail = f"{name} and {other} contradict each other."
             raise wrong(detail, name, str(arguments[name]), f"{name} or {other}, not both")
-    (_check_bytes if plan.stream is None else _check_events)(arguments, plan)
+    if not upstream:
+        (_check_bytes if plan.stream is None else _check_events)(arguments, plan)
     if plan.rate is not None and plan.body is not None and plan.body.size > plan.rate * settings.max_delay:
         detail = f"The body would take longer than the longest delay, {render(settings.max_delay)}."
         raise wrong(detail, "rate", render_size(plan.rate), "a higher rate")
