@@ -67,6 +67,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--scenarios": (str(TRACE.with_name("scenarios.toml")), {"scenarios": {"slowest": {"delay": "3s"}}}),
     "--default-scenario": ("slow", {"default_scenario": "slow"}),
     "--scenario-listen": ("slow=tcp:9001", {"scenario_listen": (("slow", "tcp:9001"),)}),
+    "--state-lifetime": ("10m", {"state_lifetime": 600.0}),
     "--cors": ("https://shop.example", {"cors": ("https://shop.example",)}),
     "--control": ("open", {"control": "open"}),
     "--control-token-file": (str(TRACE.with_name("token.txt")), {"control_token": "a-token"}),
