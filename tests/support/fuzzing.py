@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 from latebin.core import faults
 from latebin.core.language import duration, variants
-from latebin.core.parameters import DELAY, DRIP, PREDICT, SCENARIO, SECONDS
+from latebin.core.parameters import DELAY, DRIP, SCENARIO, SECONDS
 from latebin.core.scenarios import MATCHERS
 
 MAX_BODY = 10_000
 
 BESIDE = {parameter.name: parameter.beside for parameter in (*DRIP, *SCENARIO)}
 
-PREDICTED = {parameter.name: parameter.beside for parameter in PREDICT}
+PREDICTED = {name: {"rate": "200"} for name in ("servers", "queue", "seed")}
 """The same for `/predict`, where `rate` and `seed` mean something else."""
 
-FAULT = re.compile(rf"({'|'.join(faults.KINDS)})([:@].*)?")
+FAULT = re.compile("|".join(faults.KINDS))
 
 short = st.integers(0, 5000).map(lambda microseconds: microseconds / 1e6)
 
@@ -73,7 +73,7 @@ def map_case(context: Any, case: Any) -> Any:
 
     A fault gets a share of 0: it would leave no answer to check, and has tests of its own.
     """
-    _harmless(case.query)
+    case.query.update(_harmless(case.query))
     if case.meta.generation.mode.is_positive:
         if case.path.endswith("/predict"):
             _add_beside(case.query, PREDICTED)
@@ -97,10 +97,8 @@ def _change(case: Any) -> None:
         case.body["rule"] = [{name: rule[name] for name in rule if name in {*MATCHERS, "delay"}} for rule in rules]
 
 
-def _harmless(query: dict[str, Any]) -> None:
-    kind = FAULT.fullmatch(str(query.get("fault")))
-    if kind:
-        query["fault"] = f"{kind[1]}:0"
+def _harmless(query: dict[str, Any]) -> dict[str, str]:
+    return {"fault": "reset:0"} if FAULT.search(str(query.get("fault"))) else {}
 
 
 def _complete(query: dict[str, Any]) -> None:

@@ -147,7 +147,7 @@ def test_fixtures(tmp_path: Path) -> None:
     """The fixtures of the pytest plugin use the image when LATEBIN_URL names its container."""
     token = "c" * 40
     (tmp_path / "test_it.py").write_text(TESTS)
-    plugins = ("-p", "latebin.testing.plugin", "-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
+    plugins = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
     with running(f"--env=LATEBIN_CONTROL_TOKEN={token}") as service:
         variables = {"LATEBIN_URL": f"http://127.0.0.1:{service.port}", "LATEBIN_CONTROL_TOKEN": token}
         command = [sys.executable, "-m", "pytest", "-q", *plugins]

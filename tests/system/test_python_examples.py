@@ -21,7 +21,7 @@ def test_examples(tmp_path: Path) -> None:
             tests += len(re.findall(r"^def test_", block, re.MULTILINE))
             (tmp_path / f"test_{page.stem}_{number}.py").write_text(block)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "latebin.testing.plugin", *WITHOUT],
+        [sys.executable, "-m", "pytest", "-q", "-W", "error", *WITHOUT],
         cwd=tmp_path,
         env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,

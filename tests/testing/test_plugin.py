@@ -12,8 +12,6 @@ from latebin.testing.process import StartError, serving
 from latebin.testing.server import fresh_key, server
 from tests.support.process import BOUND, environment, ports, refused
 
-PLUGIN = "latebin.testing.plugin"
-
 
 def project(folder: Path, **modules: str) -> Path:
     """Write the modules of a project whose own package is called `app`."""
@@ -26,12 +24,15 @@ def project(folder: Path, **modules: str) -> Path:
 
 
 def run(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run the tests of a project."""
-    command = (sys.executable, "-m", "pytest", "-q", "-p", PLUGIN, "-p", "no:cacheprovider", "-p", "no:schemathesis")
+    """Run the tests of a project, as from a terminal."""
+    inherited = environment(PYTHONDONTWRITEBYTECODE="1", **variables)
+    # A worker of xdist says so to the processes that it starts.
+    own = {name: value for name, value in inherited.items() if not name.startswith("PYTEST_")}
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
     return subprocess.run(
         [*command, *options],
         cwd=folder,
-        env=environment(PYTHONDONTWRITEBYTECODE="1", **variables),
+        env=own,
         capture_output=True,
         text=True,
         timeout=BOUND,

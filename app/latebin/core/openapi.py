@@ -600,8 +600,13 @@ def _parameter(endpoint: Endpoint, parameter: Parameter, settings: Settings) -> 
         "description": with_values("\n".join(filter(None, lines)), settings),
         "schema": parameter.schema,
         # All examples together are a request, too.
-        **({} if parameter.name in EXCLUSIVE else {"example": _example(parameter)}),
+        **({} if _excludes(endpoint, parameter) else {"example": _example(parameter)}),
     }
+
+
+def _excludes(endpoint: Endpoint, parameter: Parameter) -> bool:
+    """Return whether a parameter excludes another of the same endpoint."""
+    return bool(EXCLUSIVE.get(parameter.name, set()) & {each.name for each in endpoint.parameters})
 
 
 def _example(parameter: Parameter) -> object:
