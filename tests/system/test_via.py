@@ -6,13 +6,17 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from secrets import token_hex
 from threading import Thread
 from time import monotonic
 from typing import Any
 
+import flask
 import pytest
+from markupsafe import escape
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from latebin.core.endpoints import PREFIXES
 from latebin.testing.process import ServiceProcess, serving
@@ -49,12 +53,40 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class Silent(WSGIRequestHandler):
+    """A server of an application that writes no log."""
+
+    def log(self, *arguments: object) -> None:
+        pass
+
+
 def site(folder: Path) -> ThreadingHTTPServer:
     (folder / "docs").mkdir(parents=True)
     (folder / "index.html").write_text('<title>home</title><link rel=stylesheet href=a.css><a href="docs">docs</a>')
     (folder / "a.css").write_text("a { color: rgb(1, 2, 3) }")
     (folder / "docs" / "index.html").write_text('<title>docs</title><a href="../">home</a>')
     return ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+
+
+def application() -> flask.Flask:
+    """Make an application with a form, a session and redirects, all by absolute paths."""
+    app = flask.Flask("shop")
+    app.secret_key = token_hex()
+
+    @app.get("/")
+    def home() -> Any:
+        if "name" not in flask.session:
+            return flask.redirect(flask.url_for("login"))
+        return f"<title>home</title><p id=name>{escape(flask.session['name'])}</p>"
+
+    @app.route("/login", methods=["GET", "POST"])
+    def login() -> Any:
+        if flask.request.method == "GET":
+            return "<title>login</title><form method=post><input name=name id=field><button id=go>go</button></form>"
+        flask.session["name"] = flask.request.form["name"]
+        return flask.redirect(flask.url_for("home"))
+
+    return app
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +99,33 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    demanding = site(folder / "demanding")
+    mutual = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    mutual.load_cert_chain(pem)
+    mutual.load_verify_locations(pem)
+    mutual.verify_mode = ssl.CERT_REQUIRED
+    demanding.socket = mutual.wrap_socket(demanding.socket, server_side=True)
+    shop = make_server("127.0.0.1", 0, application(), threaded=True, request_handler=Silent)
     sockets = serve(echo, "127.0.0.1", 0, max_size=None)
-    with running(site(folder / "plain")) as plain, running(secure) as tls, running(sockets) as ws:
+    with (
+        running(site(folder / "plain")) as plain,
+        running(secure) as tls,
+        running(demanding) as mutual_tls,
+        running(shop) as flask_port,
+        running(sockets) as ws,
+    ):
         upstreams = {
             "ws": f"http://127.0.0.1:{ws}",
             "site": f"http://127.0.0.1:{plain}",
             "named": f"https://localhost:{tls}",
             "numbered": f"https://127.0.0.1:{tls}",
             "unchecked": f"https://127.0.0.1:{tls}",
+            "known": f"https://localhost:{mutual_tls}",
+            "unknown": f"https://localhost:{mutual_tls}",
+            "shop": f"http://127.0.0.1:{flask_port}",
         }
         options = [each for name, url in upstreams.items() for each in ("--upstream", f"{name}={url}")]
-        trust = ("--upstream-ca", str(pem), "--upstream-insecure", "unchecked")
+        trust = ("--upstream-ca", str(pem), "--upstream-insecure", "unchecked", "--upstream-cert", f"known={pem}")
         with serving(*options, *trust, "--default-delay", "0", log=folder / "log") as process:
             yield process
 
@@ -92,6 +140,12 @@ def test_websocket(service: ServiceProcess, prefix: str) -> None:
             socket.send(message)
             assert socket.recv(timeout=60) == message
         assert socket.ping().wait(60)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("known", 200), ("unknown", 502)])
+def test_client_certificate(service: ServiceProcess, prefix: str, name: str, expected: int) -> None:
+    """An upstream that demands a certificate gets the one that was given for it."""
+    assert status(service.port, f"{prefix}/via/{name}/") == expected
 
 
 @pytest.mark.parametrize(("name", "expected"), [("named", 200), ("numbered", 502), ("unchecked", 200)])
@@ -115,3 +169,20 @@ def test_site_in_a_browser(service: ServiceProcess, tmp_path: Path) -> None:
             assert driver.current_url == f"{page.base}/docs/"
             page.find("a").click()
             page.until(lambda: driver.title == "home")
+
+
+@pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing()))
+def test_application_in_a_browser(service: ServiceProcess, tmp_path: Path) -> None:
+    """A browser logs in to an application, whose redirects and cookies are mapped."""
+    with browser.running(tmp_path) as driver:
+        for prefix, name in zip(PREFIXES.values(), ("Ada", "Bob"), strict=True):
+            page = browser.Page(driver, f"http://127.0.0.1:{service.port}{prefix}/via/shop")
+            driver.get(f"{page.base}/")
+            page.until(lambda: driver.title == "login")
+            page.find("#field").send_keys(name)
+            page.find("#go").click()
+            page.until(lambda: driver.title == "home")
+            assert driver.current_url == f"{page.base}/"
+            assert page.find("#name").text == name
+            [cookie] = driver.get_cookies()
+            assert cookie["path"] == f"{prefix}/via/shop/"
