@@ -1,12 +1,14 @@
 """Real things behind `/via`: WebSocket, a private authority, a site in a browser."""
 
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import token_hex
+from socketserver import BaseRequestHandler, TCPServer, ThreadingTCPServer
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -21,8 +23,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from latebin.core.endpoints import PREFIXES
 from latebin.testing.process import ServiceProcess, serving
 from tests.support import browser
-from tests.support.certificate import certificate
-from tests.support.process import status
+from tests.support.certificate import certificate, listening
+from tests.support.process import BOUND, status
 
 DELAY = 0.2
 
@@ -37,7 +39,7 @@ def running(server: Any) -> Iterator[int]:
     finally:
         server.shutdown()
         thread.join()
-        if isinstance(server, ThreadingHTTPServer):
+        if isinstance(server, TCPServer):
             server.server_close()
 
 
@@ -66,6 +68,22 @@ def site(folder: Path) -> ThreadingHTTPServer:
     (folder / "a.css").write_text("a { color: rgb(1, 2, 3) }")
     (folder / "docs" / "index.html").write_text('<title>docs</title><a href="../">home</a>')
     return ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+
+
+class Talkative(BaseRequestHandler):
+    """An upstream that answers with an interim response, a long header, a body and trailers."""
+
+    ANSWER = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+        b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 60_000 + b"\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n"
+        b"2\r\nhi\r\n0\r\nX-Sum: 1\r\n\r\n"
+    )
+
+    def handle(self) -> None:
+        received = b""
+        while not received.endswith(b"\r\n\r\n") and (data := self.request.recv(65536)):
+            received += data
+        self.request.sendall(self.ANSWER)
 
 
 def application() -> flask.Flask:
@@ -112,6 +130,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         running(secure) as tls,
         running(demanding) as mutual_tls,
         running(shop) as flask_port,
+        running(ThreadingTCPServer(("127.0.0.1", 0), Talkative)) as talkative,
         running(sockets) as ws,
     ):
         upstreams = {
@@ -122,11 +141,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
             "unchecked": f"https://127.0.0.1:{tls}",
             "known": f"https://localhost:{mutual_tls}",
             "unknown": f"https://localhost:{mutual_tls}",
+            "talkative": f"http://127.0.0.1:{talkative}",
             "shop": f"http://127.0.0.1:{flask_port}",
         }
         options = [each for name, url in upstreams.items() for each in ("--upstream", f"{name}={url}")]
         trust = ("--upstream-ca", str(pem), "--upstream-insecure", "unchecked", "--upstream-cert", f"known={pem}")
-        with serving(*options, *trust, "--default-delay", "0", log=folder / "log") as process:
+        listen = ("--listen", "tcp:0:interface=127.0.0.1", "--listen", listening(folder / "service.pem"))
+        with serving(*options, *trust, *listen, "--default-delay", "0", log=folder / "log") as process:
             yield process
 
 
@@ -140,6 +161,19 @@ def test_websocket(service: ServiceProcess, prefix: str) -> None:
             socket.send(message)
             assert socket.recv(timeout=60) == message
         assert socket.ping().wait(60)
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_interim_and_trailers(service: ServiceProcess, prefix: str, version: str) -> None:
+    """An interim response, a long header and trailers reach a client of each HTTP version."""
+    command = ["curl", "--no-progress-meter", "--insecure", "-i", version, "-H", "TE: trailers"]
+    url = f"{service.urls[1]}{prefix}/via/talkative/"
+    done = subprocess.run([*command, url], capture_output=True, text=True, check=True, timeout=BOUND)
+    text = done.stdout.lower()
+    assert f"link: <{prefix}/via/talkative/a.css>; rel=preload" in text
+    assert f"x-long: {'x' * 60_000}" in text
+    assert text.rstrip().endswith("x-sum: 1")
+    assert " 103" in text.split("\n", 1)[0]
 
 
 @pytest.mark.parametrize(("name", "expected"), [("known", 200), ("unknown", 502)])
