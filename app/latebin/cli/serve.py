@@ -112,27 +112,24 @@ class UpstreamType(click.ParamType[tuple[str, str]]):
 
 
 class UpstreamFileType(click.ParamType[tuple[str, str]]):
-    """NAME=FILE: an upstream and a file for it."""
+    """NAME=FILE: an upstream and a file for it.
+
+    Args:
+        file: the checks of the file.
+        example: the name of a file, for refusals.
+    """
 
     name = "NAME=FILE"
+
+    def __init__(self, file: click.Path, example: str) -> None:
+        self._file = file
+        self._example = example
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         name, _, path = str(value).partition("=")
         if not name or not path:
-            self.fail(f"{value!r} is not NAME=FILE such as api=client.pem.", param, ctx)
-        return name, str(READABLE.convert(path, param, ctx))
-
-
-class RecordType(click.ParamType[tuple[str, str]]):
-    """NAME=FILE: an upstream and a file to write."""
-
-    name = "NAME=FILE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
-        name, _, path = str(value).partition("=")
-        if not name or not path:
-            self.fail(f"{value!r} is not NAME=FILE such as api=api.trace.", param, ctx)
-        return name, str(WRITABLE.convert(path, param, ctx))
+            self.fail(f"{value!r} is not NAME=FILE such as api={self._example}.", param, ctx)
+        return name, str(self._file.convert(path, param, ctx))
 
 
 class NetworkType(click.ParamType[networks.Network]):
@@ -184,13 +181,13 @@ KINDS: Final = {
     "origin": Kind(OriginType()),
     "pending": Kind(PendingType(), lambda most: "auto" if most is None else str(most)),
     "port": Kind(WholeType(0, 65535)),
-    "record": Kind(RecordType()),
+    "record": Kind(UpstreamFileType(WRITABLE, "api.trace")),
     "scenario endpoint": Kind(ScenarioEndpointType()),
     "size": Kind(SizeType(), size.render),
     "stack": Kind(click.Choice(STACKS)),
     "trace": TRACE,
     "upstream": Kind(UpstreamType()),
-    "upstream file": Kind(UpstreamFileType()),
+    "upstream file": Kind(UpstreamFileType(READABLE, "client.pem")),
     "upstream host": Kind(click.Choice(HOSTS)),
     "workers": Kind(WorkersType()),
 }
