@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from latebin.answers.interfaces import ServedRequest, abort, is_ending
 from latebin.answers.producer import sender
 from latebin.core.faults import GARBAGE, HALF_CHUNK, Place
-from latebin.core.plan import Plan
+from latebin.core.plan import HALVES, Plan
 
 Fault = Callable[[ServedRequest, Plan, IReactorTime, float], Deferred[bytes]]
 
@@ -102,12 +102,5 @@ ENDS: Final[dict[str, Fault]] = {
 }
 """The last step of each fault: its effect behind the part of the body that is sent."""
 
-FAULTS: Final[dict[str, Fault]] = {
-    "reset": _at_place(_reset),
-    "close": _at_place(_close),
-    "truncate": _behind(_close),
-    "garbage": _at_place(_garbage),
-    "badchunk": _behind(_badchunk),
-    "hang": _at_place(_hang),
-}
+FAULTS: Final = {kind: (_behind if kind in HALVES else _at_place)(end) for kind, end in ENDS.items()}
 """The function for each of `latebin.core.faults.KINDS`, on a connection of HTTP/1.1 or a stream of HTTP/2."""
