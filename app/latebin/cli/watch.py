@@ -1,7 +1,6 @@
 """The `watch` command: whether a stream comes as it leaves."""
 
 import json
-import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latebin.cli.options import DurationType
+from latebin.load.target import tls_context
 from latebin.load.watch import Watched, WatchError, watch
 
 ROWS: Final = 40
@@ -35,7 +35,7 @@ def watch_command(*, url: str, longest: float, events: int, insecure: bool, as_j
     there is nothing to watch.
     """
     try:
-        found = watch(url, longest=longest, most=events, context=_unchecked() if insecure else None)
+        found = watch(url, longest=longest, most=events, context=tls_context(insecure=True) if insecure else None)
     except WatchError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -45,12 +45,6 @@ def watch_command(*, url: str, longest: float, events: int, insecure: bool, as_j
         console.print(_table(found))
         console.print(verdict(found))
     raise SystemExit(0 if found.burst() is None else 1)
-
-
-def _unchecked() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
 
 
 def verdict(found: Watched) -> str:

@@ -5,7 +5,6 @@ import multiprocessing
 import resource
 import signal
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -111,11 +110,8 @@ def _tls(aim: target.Target, insecure: bool) -> Tls | None:  # noqa: FBT001  # o
     """Make the TLS of a run, which trusts the certificates of the system, or all."""
     if not aim.secure:
         return None
-    context = ssl.create_default_context()
+    context = target.tls_context(insecure=insecure)
     context.set_alpn_protocols(["http/1.1"])
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
     return Tls(context, aim.host)
 
 

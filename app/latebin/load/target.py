@@ -1,5 +1,6 @@
 """The target of a load run: the server's address and the bytes of a request."""
 
+import ssl
 from decimal import Decimal
 from typing import Final
 from urllib.parse import quote, urlsplit
@@ -15,6 +16,15 @@ PORTS: Final = {"http": 80, "https": 443}
 """The port of each scheme that a URL without a port has."""
 
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
+
+
+def tls_context(*, insecure: bool) -> ssl.SSLContext:
+    """Make a context that trusts the certificates of the system, or all."""
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @attrs.frozen(kw_only=True)
