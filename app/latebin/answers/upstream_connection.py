@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
-from latebin.core.http.upstream_response import End, Field, Head, ResponseError, ResponseParser
+from latebin.core.http.upstream_headers import Field
+from latebin.core.http.upstream_response import End, Head, ResponseError, ResponseParser
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from latebin.answers.upstream_connection import Upstream
     from latebin.answers.upstreams import Asker
-    from latebin.core.http.upstream_response import Field, Head
+    from latebin.core.http.upstream_headers import Field
+    from latebin.core.http.upstream_response import Head
     from latebin.core.plan import Plan
     from latebin.core.settings import Settings
 

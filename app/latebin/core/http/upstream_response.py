@@ -10,6 +10,8 @@ from typing import Final
 
 import attrs
 
+from latebin.core.http.upstream_headers import Field, tokens
+
 MAX_HEAD: Final = 256 * 1024
 """Bytes of a status line with its headers, and of a trailer section."""
 
@@ -21,8 +23,6 @@ MAX_INTERIM: Final = 100
 
 MAX_CHUNK_LINE: Final = 4096
 """Bytes of the line before a chunk."""
-
-Field = tuple[bytes, bytes]
 
 _START: Final = b"HTTP/1."
 
@@ -74,8 +74,7 @@ class Head:
 
     def tokens(self, name: bytes) -> list[bytes]:
         """Return the members of a list in headers of this name, in lower case."""
-        members = b",".join(self.values(name)).lower().split(b",")
-        return [member.strip() for member in members if member.strip()]
+        return tokens(self.values(name))
 
     @property
     def persists(self) -> bool:
