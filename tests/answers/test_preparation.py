@@ -59,6 +59,8 @@ def steps(work: Generator[None, None, Any]) -> Iterator[int]:
 def test_pieces(form: str) -> None:
     """Every piece of work makes few calls when a form takes long to read."""
     content_type, body = FORMS[form]
+    # The first form of a process imports what reads it.
+    list(steps(reading(content_type, body)))
     made = list(steps(reading(content_type, body)))
     assert max(made) < 5000
     assert len(made) > 50
