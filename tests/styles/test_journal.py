@@ -114,6 +114,51 @@ def test_retries(bench: Bench) -> None:
     }
 
 
+class SlowWire(Wire):
+    """A connection whose client has each byte, and each cut, before the service goes on."""
+
+    left = 0.0
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self._pass()
+
+    def loseConnection(self) -> None:
+        super().loseConnection()
+        self._pass()
+
+    def _pass(self) -> None:
+        self.left = self._clock.seconds()
+        self._clock.rightNow += 0.125
+
+
+@pytest.mark.parametrize("style", sorted(PREFIXES))
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/delayed?delay=1s&size=100",
+        "/delayed?delay=1s&size=100&chunks=2&over=1s",
+        "/delayed?delay=1s&fault=reset",
+        "/delayed?delay=1s&fault=close",
+        "/delayed?delay=1s&size=100&fault=truncate@50",
+        "/drip?delay=1&numbytes=2&duration=1",
+        "/sse?delay=1s&count=2&duration=1s",
+        "/delayed?gate=g&within=1s&delay=0",
+    ],
+)
+def test_gap_is_not_shorter(bench: Bench, style: str, target: str) -> None:
+    """A gap is not shorter than the wait of the client when the service is late."""
+    wire = SlowWire(bench.site, bench.clock)
+    wire.send(f"GET {PREFIXES[style]}{target}&key=a HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    for _ in range(16):
+        bench.clock.advance(0.25)
+    (first,) = kept(bench)
+    assert first["ended"] in {"answered", "fault"}
+    slept = (bench.clock.seconds() - wire.left) * 1000
+    bench.ask("/delayed?key=a")
+    assert kept(bench)[1]["gap_ms"] >= slept
+
+
 @pytest.mark.parametrize(("error", "ended", "left_by"), [(None, "left", "FIN"), (ConnectionLost(), "reset", "RST")])
 def test_leaving(bench: Bench, error: Exception | None, ended: str, left_by: str) -> None:
     """The journal has FIN or RST when a client leaves, also during a hang."""

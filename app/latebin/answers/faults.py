@@ -6,7 +6,7 @@ from typing import Final
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
-from latebin.answers.interfaces import ServedRequest, abort, is_ending
+from latebin.answers.interfaces import ServedRequest, abort, is_ending, note_write
 from latebin.answers.producer import sender
 from latebin.core.faults import GARBAGE, HALF_CHUNK, Place
 from latebin.core.plan import HALVES, Plan
@@ -47,9 +47,14 @@ def _half(plan: Plan) -> Place:
     return Place(0 if plan.body is None else plan.body.size // 2, unitless=False)
 
 
+def _cut(request: ServedRequest) -> None:
+    note_write(request)
+    request.loseConnection()
+
+
 def _until_gone(request: ServedRequest) -> Deferred[bytes]:
     """Close the connection; the Deferred never fires, and the disconnect cancels it."""
-    request.loseConnection()
+    _cut(request)
     return Deferred()
 
 
@@ -85,7 +90,7 @@ def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: floa
     def give_up() -> None:
         if request.pending_answer is not None:
             request.pending_answer.hanging = False
-        request.loseConnection()
+        _cut(request)
 
     # A service that stops waits for no answer that hangs.
     given_up = clock.callLater(0 if is_ending(request) else longest, give_up)

@@ -191,7 +191,16 @@ def dismiss(request: ServedRequest, reply: "Reply", end: "End" = "aborted") -> N
     request.finish()
 
 
+def note_write(request: ServedRequest) -> None:
+    """Note that bytes of an answer leave now, or that its connection is cut."""
+    # Under a plain `Site` the request is Twisted's own, which has the attribute from its acceptance on.
+    answer = getattr(request, "pending_answer", None)
+    if answer is not None:
+        answer.writes()
+
+
 def abort(request: ServedRequest) -> None:
     """Reset the connection of a request, or its stream over HTTP/2."""
+    note_write(request)
     # Over HTTP/2 a request has no transport, and its channel is the stream.
     cast("ITCPTransport", request.transport or request.channel).abortConnection()

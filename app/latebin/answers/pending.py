@@ -183,6 +183,9 @@ class PendingAnswer:
         self.measured = now - self.accepted
         return self.measured
 
+    def writes(self) -> None:
+        """Note that bytes of the answer leave now, or that its connection is cut."""
+
     def release(self) -> None:
         """Let the answer go now, as planned."""
         self._waiting().cancel()

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from latebin.answers.interfaces import ServedRequest
+from latebin.answers.interfaces import ServedRequest, note_write
 from latebin.core.faults import Place
 from latebin.core.plan import Plan
 from latebin.core.stream import COMMENT
@@ -125,6 +125,7 @@ class TimedProducer(ABC):
                 # While it writes, more may become due, without an end.
                 self._go_on()
                 return
+            note_write(self._request)
             self._write()
             number += 1
 

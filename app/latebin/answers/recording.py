@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from time import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionAborted, ConnectionDone
@@ -11,7 +11,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from latebin.answers.interfaces import ServedRequest
-from latebin.answers.pending import PendingAnswer
+from latebin.answers.steered import SteeredAnswer
 from latebin.core.http.reply import Problem
 from latebin.core.journal import MAX_TEXT, Asked, End, Ended, LeftBy
 from latebin.core.parameters import split_query
@@ -20,6 +20,10 @@ from latebin.state.interfaces import Journal, Record
 
 if TYPE_CHECKING:
     from latebin.core.ends import End as CauseOfEnd
+
+
+_OURS: Final = {"answered", "refused", "fault"}
+"""The ends that the service decides, not the client."""
 
 
 def begin(request: ServedRequest, style: str, journal: Journal, key: str, accepted: float) -> Record:
@@ -38,8 +42,11 @@ def begin(request: ServedRequest, style: str, journal: Journal, key: str, accept
     return journal.begin(key, asked, getattr(request, "connection", request.channel))
 
 
-def watch(request: ServedRequest, answer: PendingAnswer, record: Record, clock: IReactorTime) -> None:
+def watch(request: ServedRequest, answer: SteeredAnswer, record: Record, clock: IReactorTime) -> None:
     """Note the end of a request when it comes.
+
+    An answer ends before its last bytes are written. So the gap to the next request is never shorter than the time that
+    the client waited between the two.
 
     An answer that is dismissed for another ends twice: first by a `CancelledError`, and then as it is finished.
     """
@@ -47,7 +54,9 @@ def watch(request: ServedRequest, answer: PendingAnswer, record: Record, clock: 
     def end(ended: Ended, left_by: LeftBy | None = None) -> None:
         measured = None if answer.measured is None else round(answer.measured * 1000, 3)
         status = request.code if request.startedWriting else None
-        record.end(End(ended, clock.seconds(), status, measured, left_by))
+        ours = ended in _OURS or getattr(request, "broken", False)
+        at = answer.written if ours and answer.written else clock.seconds()
+        record.end(End(ended, at, status, measured, left_by))
 
     def finished(_: None) -> None:
         end("refused" if answer.measured is None else "answered")
@@ -80,7 +89,7 @@ def given_key(fields: Sequence[tuple[str, str]], query: bytes) -> str | None:
     return keys[0] if len(keys) == 1 and KEY.fullmatch(keys[0]) else None
 
 
-def _lost(request: ServedRequest, answer: PendingAnswer, failure: Failure) -> tuple[Ended, LeftBy | None]:
+def _lost(request: ServedRequest, answer: SteeredAnswer, failure: Failure) -> tuple[Ended, LeftBy | None]:
     """Return how a request ended whose connection was lost, and how its client left."""
     # Under a plain `Site` the request is Twisted's own, which has neither attribute.
     cause = cast("CauseOfEnd", getattr(request, "end", "left"))

@@ -38,11 +38,13 @@ class SteeredAnswer(PendingAnswer):
         prepared: the arguments of the request, and what they ask for.
         state: the keys, the gates and the pools.
         turn: the number of the request among those of its key, or else of its seed; None without either.
+        written: when bytes of the answer last left, in seconds of the clock; 0 before the answer.
     """
 
     prepared: Prepared = attrs.field(kw_only=True)
     state: State = attrs.field(kw_only=True)
     turn: int | None = attrs.field(default=None, init=False)
+    written: float = attrs.field(default=0.0, init=False)
     _waits_for: For = attrs.field(default="turn", init=False)
     _n: int = attrs.field(default=1, init=False)
     _taking: Deferred[None] | None = attrs.field(default=None, init=False)
@@ -119,8 +121,12 @@ class SteeredAnswer(PendingAnswer):
             # It was let go before its turn came.
             self._note(now)
             self._wait_for("delay")
+        self.written = now
         self.measured = now - self._since
         return self.measured
+
+    def writes(self) -> None:
+        self.written = self.clock.seconds()
 
     def passed(self) -> None:
         """Go on behind the gate or the line."""

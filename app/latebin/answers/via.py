@@ -11,7 +11,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from latebin.answers.faults import ENDS
-from latebin.answers.interfaces import ServedRequest, abort, request_id
+from latebin.answers.interfaces import ServedRequest, abort, note_write, request_id
 from latebin.answers.request_body import StreamedBody
 from latebin.answers.throttle import Throttle
 from latebin.answers.upstream_connection import SWITCHING, Question, UpstreamError
@@ -179,6 +179,7 @@ class Forward:
 
     def began(self, head: "Head") -> None:
         self._begun = True
+        note_write(self._request)
         request, headers = self._request, self._request.responseHeaders
         request.setResponseCode(head.status, head.reason)
         request.defaultContentType = None  # an answer without a Content-Type stays without one
@@ -202,16 +203,20 @@ class Forward:
         if self._room is not None and not self._tunnel:
             data, self._room = data[: self._room], max(self._room - len(data), 0)
         if self._plan.rate is None or self._tunnel:
-            self._request.write(data)
+            self._write(data)
         else:
             self._slowly(data, self._plan.rate)
         if self._room == 0:
             self._give_up()
             self.ended(())
 
+    def _write(self, data: bytes) -> None:
+        note_write(self._request)
+        self._request.write(data)
+
     def _slowly(self, data: bytes, rate: int) -> None:
         if self._throttle is None:
-            self._throttle = Throttle(rate, self._clock, self._request.write, self._drained)
+            self._throttle = Throttle(rate, self._clock, self._write, self._drained)
             if self._paused:
                 self._throttle.pause()
         self._throttle.take(data)
@@ -241,6 +246,7 @@ class Forward:
         if self._sent is None or self._request.channel is None:
             return
         self._ended = True
+        note_write(self._request)
         reason = f"{error} ({error.detail})" if error.detail else str(error)
         if self._begun:
             log.warn(

@@ -75,7 +75,7 @@ class End:
 
     Attributes:
         ended: its kind, one of ENDED.
-        at: when it ended, in seconds of the service's clock.
+        at: when it ended, in seconds of the service's clock: for an answer, before its last bytes left.
         status: the status that was sent; None if none was.
         measured_ms: the measured delay; None if the request ended before its answer.
         left_by: the way in which the client left, one of LEFT_BY; None if it did not, or if the transport hides it.
