@@ -147,7 +147,7 @@ class SlowWire(Wire):
     ],
 )
 def test_gap_is_not_shorter(bench: Bench, style: str, target: str) -> None:
-    """A gap is not shorter than the wait of the client when the service is late."""
+    """A gap is not shorter than the wait of the client, however late the service."""
     wire = SlowWire(bench.site, bench.clock)
     wire.send(f"GET {PREFIXES[style]}{target}&key=a HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     for _ in range(16):
