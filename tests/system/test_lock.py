@@ -10,7 +10,11 @@ from tests.support.process import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-ASKED = {"service": PROJECT["project"]["dependencies"], "build": PROJECT["build-system"]["requires"]}
+ASKED = {
+    # The image keeps its state in Redis where --state says so.
+    "service": [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["redis"]],
+    "build": PROJECT["build-system"]["requires"],
+}
 
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9.]+)( ; [^\\\n]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+\n")
 

@@ -1,0 +1,70 @@
+"""The address of the state that several processes have in common."""
+
+import re
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import attrs
+
+FORM: Final = "redis://HOST:PORT/DB, with USER:PASSWORD@ before the host if needed, or rediss:// for TLS"
+
+PORT: Final = 6379
+"""The port of Redis where a URL has none."""
+
+MOST_DATABASE: Final = 1_000_000
+
+_DATABASE: Final = re.compile("/?|/[0-9]{1,7}", re.ASCII)
+
+
+@attrs.frozen
+class StateUrl:
+    """The address of a Redis or Valkey.
+
+    Attributes:
+        host: a name or an address, without brackets.
+        port: its TCP port.
+        database: the number of the database.
+        secure: whether it is reached over TLS.
+        user: the name of the user; None for the default one.
+        password: the password; None without one. It is in no text that is made of this value.
+    """
+
+    host: str
+    port: int = PORT
+    database: int = 0
+    secure: bool = False
+    user: str | None = None
+    password: str | None = attrs.field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"redis{'s' * self.secure}://{host}:{self.port}/{self.database}"
+
+
+def parse(text: str) -> StateUrl:
+    """Read a URL such as `redis://:PASSWORD@HOST:PORT/DB`.
+
+    User and password are percent-decoded.
+
+    Raises:
+        ValueError: the text is not such a URL; the message has nothing of it, as a password may be anywhere.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"expected {FORM}") from error
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or not _is_plain(parts):
+        raise ValueError(f"expected {FORM}")
+    if parts.username and parts.password is None:
+        raise ValueError(f"a user needs a password: expected {FORM}")
+    database = int(parts.path[1:] or 0)
+    if database > MOST_DATABASE:
+        raise ValueError(f"the number of the database is above {MOST_DATABASE}")
+    user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
+    return StateUrl(parts.hostname, PORT if port is None else port, database, parts.scheme == "rediss", user, password)
+
+
+def _is_plain(parts: SplitResult) -> bool:
+    """Return whether a URL has nothing beside what its form has."""
+    return not parts.query and not parts.fragment and parts.port != 0 and _DATABASE.fullmatch(parts.path) is not None

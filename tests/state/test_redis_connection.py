@@ -1,0 +1,222 @@
+"""The connections to Redis: replies, losses and messages, tried with a real one."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+pytest.importorskip("txredisapi")
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError, gatherResults
+
+from latebin.core.http.reply import Refused
+from latebin.core.state_url import StateUrl
+from latebin.state.redis import connection
+from latebin.state.redis.connection import Script, StateError, Store, alive
+from tests.support.process import ports
+from tests.support.redis import RedisServer, needed, running
+from tests.support.sockets import asynchronous, until
+
+pytestmark = needed
+
+COUNT = Script("return redis.call('INCR', KEYS[1])")
+ECHO = Script("return {ARGV[1], #KEYS, false, ARGV[2]}")
+BROKEN = Script("return redis.call('INCR', 'latebin:alive', 1)")
+PUBLISH = Script("return redis.call('PUBLISH', KEYS[1], ARGV[1])")
+
+REACTOR = cast("Any", reactor)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+class Seen:
+    """The metrics of a store, as lists."""
+
+    def __init__(self) -> None:
+        self.ups: list[bool] = []
+        self.seconds: list[float] = []
+        self.failures = 0
+
+    def state_up(self, up: bool) -> None:  # noqa: FBT001  # as the interface has it
+        self.ups.append(up)
+
+    def state_answered(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+    def state_failed(self) -> None:
+        self.failures += 1
+
+
+@asynccontextmanager
+async def stored(url: StateUrl) -> AsyncIterator[Store]:
+    store = Store(REACTOR, REACTOR, url, Seen())
+    await store.start()
+    try:
+        yield store
+    finally:
+        await store.stop()
+
+
+async def refusal(store: Store) -> int:
+    with pytest.raises(Refused) as refused:
+        await store.run(COUNT, ["latebin:test"])
+    assert refused.value.problem.headers == ((b"Retry-After", b"1"),)
+    return refused.value.problem.status
+
+
+@asynchronous
+async def test_replies(server: RedisServer) -> None:
+    """Replies are bytes, integers and None in the order of the calls when scripts run."""
+    server.ask("FLUSHALL")
+    async with stored(server.url) as store:
+        assert await store.run(ECHO, ["a"], ["1.50", 0.1]) == [b"1.50", 1, None, b"0.1"]
+        counts = await gatherResults([store.run(COUNT, ["latebin:test"]) for _ in range(100)])
+        assert counts == list(range(1, 101))
+        assert server.ask("PTTL", alive(store.instance)) > 0
+        seen = cast("Seen", store.observer)
+        assert (seen.ups, len(seen.seconds), seen.failures) == ([True], 101, 0)
+
+
+@asynchronous
+async def test_forgotten_script(server: RedisServer) -> None:
+    """A script runs once when Redis has forgotten it."""
+    server.ask("FLUSHALL")
+    async with stored(server.url) as store:
+        await store.run(COUNT, ["latebin:test"])
+        server.ask("SCRIPT", "FLUSH")
+        assert await store.run(COUNT, ["latebin:test"]) == 2
+
+
+@asynchronous
+async def test_cancelled(server: RedisServer) -> None:
+    """The next reply is not mistaken for the one before when that is cancelled."""
+    server.ask("FLUSHALL")
+    async with stored(server.url) as store:
+        first, second = (store.run(COUNT, ["latebin:test"]) for _ in range(2))
+        first.cancel()
+        assert await second == 2
+        with pytest.raises(CancelledError):
+            await first
+
+
+@asynchronous
+async def test_defect(server: RedisServer) -> None:
+    """A script fails with the error of Redis, unrefused, when Redis rejects the script."""
+    async with stored(server.url) as store:
+        with pytest.raises(Exception, match="rong number of arg") as failed:
+            await store.run(BROKEN, [])
+        assert not isinstance(failed.value, Refused)
+
+
+@asynchronous
+async def test_messages(server: RedisServer) -> None:
+    """A message reaches every subscription of its channel until it stops."""
+    async with stored(server.url) as store:
+        heard: list[tuple[int, bytes]] = []
+        again: list[int] = []
+        one, two = (
+            store.listen("latebin:here", lambda text, n=n: heard.append((n, text)), lambda n=n: again.append(n))  # type: ignore[misc]  # mypy takes no defaults
+            for n in range(2)
+        )
+        await until(lambda: len(again) == 2)
+        assert await store.run(PUBLISH, ["latebin:here"], [b"a\xff"]) == 1
+        await until(lambda: len(heard) == 2)
+        one.stop()
+        one.stop()
+        await store.run(PUBLISH, ["latebin:here"], ["b"])
+        await until(lambda: len(heard) == 3)
+        assert heard == [(0, b"a\xff"), (1, b"a\xff"), (1, b"b")]
+        two.stop()
+        # The connection is in order behind the end of its last subscription.
+        last = store.listen("latebin:here", lambda text: heard.append((2, text)), lambda: again.append(2))
+        await until(lambda: again == [0, 1, 2])
+        last.stop()
+
+
+@asynchronous
+async def test_killed(tmp_path: Path) -> None:
+    """Scripts fail at once while Redis is away, and run again when it is back."""
+    with running(tmp_path) as server:
+        async with stored(server.url) as store:
+            again: list[bool] = []
+            store.listen("latebin:here", lambda _: None, lambda: again.append(store.connected))
+            await until(lambda: len(again) == 1)
+            await store.run(COUNT, ["latebin:test"])
+            os.kill(server.pid, signal.SIGSTOP)
+            waiting = [store.run(COUNT, ["latebin:test"]) for _ in range(3)]
+            server.kill()
+            for each in waiting:
+                with pytest.raises(Refused):
+                    await each
+            await until(lambda: not store.connected)
+            refused = store.run(COUNT, ["latebin:test"])
+            assert refused.called
+            with pytest.raises(Refused):
+                await refused
+            server.start()
+            await until(lambda: len(again) > 1)
+            assert all(again)
+            assert await store.run(COUNT, ["latebin:test"]) == 2
+            assert cast("Seen", store.observer).ups == [True, False, True]
+
+
+@asynchronous
+async def test_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script is refused when Redis is silent for the time of a reply."""
+    monkeypatch.setattr(connection, "PATIENCE", 0.05)
+    with running(tmp_path) as server:
+        async with stored(server.url) as store:
+            os.kill(server.pid, signal.SIGSTOP)
+            assert await refusal(store) == 503
+            os.kill(server.pid, signal.SIGCONT)
+            await until(lambda: store.connected)
+
+
+@asynchronous
+async def test_full(tmp_path: Path) -> None:
+    """A script is refused when Redis has no memory for it."""
+    with running(tmp_path) as server:
+        async with stored(server.url) as store:
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            assert await refusal(store) == 503
+
+
+@asynchronous
+async def test_user(tmp_path: Path) -> None:
+    """A store uses the user, the password and the database of its URL."""
+    with running(tmp_path, "--user", "late", "on", ">s3/cret", "~latebin:*", "&latebin:*", "+@all") as server:
+        url = StateUrl("127.0.0.1", server.port, 3, user="late", password="s3/cret")  # noqa: S106  # a test's own
+        async with stored(url) as store:
+            await store.run(COUNT, ["latebin:test"])
+        server.ask("SELECT", 3)
+        assert b"db3:keys=2" in server.ask("INFO", "keyspace")
+
+
+@asynchronous
+@pytest.mark.parametrize("password", [None, "wrong"])
+async def test_refused_at_start(tmp_path: Path, password: str | None) -> None:
+    """The start fails with the error of Redis when it refuses the connection."""
+    with running(tmp_path, "--requirepass", "s3cret") as server:
+        store = Store(REACTOR, REACTOR, StateUrl("127.0.0.1", server.port, password=password))
+        with pytest.raises(StateError, match=rf"cannot reach redis://127.0.0.1:{server.port}/0: (NOAUTH|WRONGPASS)"):
+            await store.start()
+        await store.stop()
+
+
+@asynchronous
+async def test_away_at_start() -> None:
+    """The start fails with an error that names the address when nothing listens there."""
+    [port] = ports(1)
+    store = Store(REACTOR, REACTOR, StateUrl("127.0.0.1", port))
+    with pytest.raises(StateError, match=rf"^cannot reach redis://127.0.0.1:{port}/0: .*refused"):
+        await store.start()
+    await store.stop()
