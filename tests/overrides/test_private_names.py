@@ -22,7 +22,7 @@ USED = {
         _dataBuffer _handlingRequest _networkProducer _savedTimeOut _send100Continue _waitingForTransport
     """,
     "channel_head.py": """
-        _buffer _command _finishRequestBody _path _receivedHeaderCount _receivedHeaderSize _send100Continue
+        _buffer _command _finishRequestBody _path _rawHeaders _receivedHeaderCount _receivedHeaderSize _send100Continue
         _transferDecoder _version twisted.web.http._IdentityTransferDecoder
     """,
     "channel_limits.py": """

@@ -1,5 +1,7 @@
 """The delivery of an answer: headers, timed pieces of the body, and faults."""
 
+from http import HTTPStatus
+
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
@@ -7,7 +9,7 @@ from latebin.answers.faults import FAULTS
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.answers.producer import SMALL, sender
 from latebin.core.http.reply import BROKEN
-from latebin.core.http.status import PROTOCOL, is_upgrade
+from latebin.core.http.status import PROTOCOL
 from latebin.core.plan import Plan
 
 
@@ -20,15 +22,17 @@ def begin(request: ServedRequest, plan: Plan, measured: float | None, held: str 
         measured: seconds from the request to the answer, by the service's own clock; None before the wait.
         held: the time at a gate and in a line, as `timing` takes it.
     """
+    timed = timing(plan, measured, held)
     request.setResponseCode(plan.status)
     for name, value in plan.headers:
         request.setHeader(name, value)
-    if is_upgrade(plan.status, request.clientproto):
+    # HTTP/2 has no such header (RFC 9113, section 8.2.2).
+    if plan.status == HTTPStatus.UPGRADE_REQUIRED and request.clientproto != b"HTTP/2":
         request.setHeader(b"Upgrade", PROTOCOL)
         request.responseHeaders.addRawHeader(b"Connection", b"Upgrade")
     for name, values in plan.extra:
         request.responseHeaders.setRawHeaders(name, values)
-    request.setHeader(*timing(plan, measured, held))
+    request.setHeader(*timed)
 
 
 def timing(plan: Plan, measured: float | None, held: str = "") -> tuple[bytes, bytes]:
@@ -64,7 +68,8 @@ def deliver(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: fl
     if body is None:
         return succeed(b"")
     if plan.chunks == 1 and body.size <= SMALL and plan.stream is None and plan.rate is None:
-        return succeed(body.piece(0, body.size))
+        # A body of its own size is nothing but its head.
+        return succeed(body.head if len(body.head) == body.size else body.piece(0, body.size))
     if plan.rate is not None:
         # The first piece takes its time, the headers do not.
         request.write(b"")

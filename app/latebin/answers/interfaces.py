@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
 
 class BodySink(Protocol):
-    """A file that a request's body is written to, with a limit.
+    """A file that a request's body is written to, with a limit."""
 
-    Attributes:
-        announced: bytes that the body will have; None where the client does not say.
-    """
-
-    announced: int | None
+    @property
+    def announced(self) -> int | None:
+        """The bytes that the body will have; None where the client does not say."""
+        ...
 
     @property
     def full(self) -> bool:

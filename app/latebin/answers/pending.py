@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -31,19 +32,14 @@ class Capacity:
     """The number of answers that may be pending at once, in all styles together.
 
     Attributes:
-        most: the limit; None for no limit.
+        most: the limit; infinite for no limit.
         taken: how many answers are pending.
         ids: the ids of the answers, which no two have in common.
     """
 
-    most: int | None = None
+    most: float = inf
     taken: int = attrs.field(default=0, init=False)
     ids: "Iterator[int]" = attrs.field(factory=lambda: count(1), init=False)
-
-    @property
-    def full(self) -> bool:
-        """Whether the service can accept no other request."""
-        return self.most is not None and self.taken >= self.most
 
 
 @attrs.define(eq=False)

@@ -176,8 +176,17 @@ class DroppedBody:
         """Do nothing: no bytes were kept."""
 
 
-NO_BODY: Final = DroppedBody(0, 0)
-"""The sink of a request without a body, as nearly all are."""
+class NoBody(BytesIO):
+    """The file of a request without a body, as nearly all are.
+
+    Attributes:
+        announced: bytes that it has.
+        full: whether it is over the limit.
+    """
+
+    __slots__ = ()
+    announced = 0
+    full = False
 
 
 class KeptBody(DroppedBody):

@@ -117,7 +117,7 @@ class Service:
         """
         accepted = self.clock.seconds()
         # Before anything is planned: a request that is refused for want of capacity takes no draw from the others.
-        if self.capacity.full:
+        if self.capacity.taken >= self.capacity.most:
             self._note(request, endpoint, argument, accepted, FULL)
             raise Refused(FULL)
         try:

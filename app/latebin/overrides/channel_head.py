@@ -13,14 +13,17 @@ from latebin.core.http.chunked import ChunkedBody
 from latebin.core.http.reply import Problem, Refused, too_large
 from latebin.core.http.request_head import (
     CURRENT,
+    OLDER,
+    bad_field,
+    bad_line,
     begins_a_request,
     examine,
     is_unfinished,
     malformed,
+    match_field,
+    match_line,
     options,
-    read_field,
     read_length,
-    read_line,
 )
 from latebin.overrides.channel_limits import LARGE_HEADERS, LimitedChannel
 
@@ -102,7 +105,7 @@ class HeadChannel(LimitedChannel):
             if not hasattr(self, "_version"):
                 self._begin(line)
             elif line:
-                self._add(*read_field(line))
+                self._add(line)
             else:
                 self._read_on()
         except Refused as error:
@@ -123,7 +126,8 @@ class HeadChannel(LimitedChannel):
         request: Any = self.requests[-1]
         self.persistent = self.checkPersistence(request, self._version)
         request.gotLength(self.length)
-        if self._version == CURRENT and options(request.given(b"Expect")):
+        expected = request.given(b"Expect")
+        if expected is not None and self._version == CURRENT and options(expected):
             self._send100Continue()
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: ANN401  # any request; Twisted declares no types
@@ -173,11 +177,18 @@ class HeadChannel(LimitedChannel):
             self._blank = False
         request: Any = self.requestFactory(self)
         self.requests.append(request)
-        self._command, self._path, self._version = read_line(line)
+        parts = match_line(line)
+        if parts is None or parts[3] != b"1":
+            raise bad_line(line)
+        self._command, self._path, _, minor = parts.groups()
+        self._version = OLDER if minor == b"0" else CURRENT
 
-    def _add(self, name: bytes, value: bytes) -> None:
+    def _add(self, line: bytes) -> None:
+        parts = match_field(line)
+        if parts is None:
+            raise bad_field(line)
         request: Any = self.requests[-1]
-        request.requestHeaders.addRawHeader(name, value)
+        request.requestHeaders.addRawHeader(parts[1], parts[2].strip(b" \t"))
         self._receivedHeaderCount += 1
         if self._receivedHeaderCount > self.maxHeaders:
             raise Refused(LARGE_HEADERS)
@@ -185,8 +196,9 @@ class HeadChannel(LimitedChannel):
     def _read_on(self) -> None:
         """Go on behind the headers: with the answer, or with the body."""
         request: Any = self.requests[-1]
-        self.length = length = read_length(self._version, request.given)
-        target = examine(self._command, self._path, self._version, request.given)
+        given = request.requestHeaders._rawHeaders.get  # noqa: SLF001  # as `request.given`, of which it spares the calls
+        self.length = length = read_length(self._version, given)
+        target = examine(self._command, self._path, self._version, given)
         if target is not None:
             self._path = target.path
             request.requestHeaders.setRawHeaders(b"Host", [target.host])

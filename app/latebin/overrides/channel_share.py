@@ -91,7 +91,8 @@ class SharingChannel(Channel):
         if self._handlingRequest and self._buffer:
             self._waiting().front = self.clearLineBuffer()
         super().requestDone(request)
-        self._resume()
+        if self._backlog is not None:
+            self._resume()
 
     def _came_early(self) -> bytes:
         backlog = self._backlog

@@ -25,7 +25,7 @@ from zope.interface import provider
 
 from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
-from latebin.answers.request_body import NO_BODY, DroppedBody, StreamedBody
+from latebin.answers.request_body import DroppedBody, NoBody, StreamedBody
 from latebin.core.http.reply import too_large
 from latebin.core.http.request_head import MISDIRECTED
 from latebin.core.http.request_id import HEADER, PARENT
@@ -230,7 +230,7 @@ class Request(LeanRequest):
         """
         channel: Any = self.channel
         host: Host = channel.site
-        self.content = NO_BODY if length == 0 else host.body(self._parts()[1], length)
+        self.content = NoBody() if length == 0 else host.body(self._parts()[1], length)
 
     def expect_body(self, source: BodySource) -> None:
         """Pass the body on as it comes if the target asks for it.

@@ -11,7 +11,7 @@ from twisted.web import server
 from twisted.web.resource import IResource, getChildForRequest
 
 from latebin.answers.interfaces import BodySink, ServedRequest
-from latebin.answers.request_body import NO_BODY, DroppedBody, KeptBody
+from latebin.answers.request_body import DroppedBody, KeptBody, NoBody
 from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
 from latebin.core.http.reply import Refused, Reply, allow, too_large
@@ -162,7 +162,7 @@ class StockSite(ServiceSite):
         Twisted's request asks by the length alone, which is None for an unknown one.
         """
         if length == 0:
-            return NO_BODY
+            return NoBody()
         most = self.settings.max_body
         return KeptBody(most, length, most, SpooledTemporaryFile(IN_MEMORY))
 

@@ -1,6 +1,7 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the common pages."""
 
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -275,7 +276,7 @@ def root(
     worker: int = 0,
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
-    capacity = Capacity(settings.max_pending)
+    capacity = Capacity(inf if settings.max_pending is None else settings.max_pending)
     shared = partial(Service, clock, settings, upstreams=upstreams, capacity=capacity, budget=TurnBudget(clock))
     scenarios, state = Scenarios(settings), make_state(settings, clock)
     klein, resource = (shared(scenarios=scenarios, state=state, style=style) for style in PREFIXES)

@@ -99,7 +99,7 @@ class SharingWrapper(ProtocolWrapper):
     def _is_piece(self, data: bytes) -> bool:
         """Return whether bytes can be passed on as they are: nearly all can."""
         alone = len(data) <= PIECE and data.find(_END, 0, -1) < 0
-        return alone and not self.requests and not self._multiplexed
+        return alone and not self._multiplexed and not self.requests
 
     def _go_on(self, most: int | None = None) -> None:
         taken = 0

@@ -26,11 +26,13 @@ _TCHAR: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 # Visible ASCII, and those beyond it that Twisted takes as well.
 _TARGET: Final = rb"[!-~\x80-\xb0]"
 
-_LINE: Final = re.compile(rb"(%b+) (%b+) HTTP/([0-9])\.([0-9])" % (_TCHAR, _TARGET)).fullmatch
+match_line: Final = re.compile(rb"(%b+) (%b+) HTTP/([0-9])\.([0-9])" % (_TCHAR, _TARGET)).fullmatch
+"""Matches a request line without its end: method, target, and the two digits of the version."""
 
 _BEGINNING: Final = re.compile(rb"(?:%b+(?: (?:%b+(?: [HTP/0-9.]{0,8})?)?)?)?\r?" % (_TCHAR, _TARGET)).fullmatch
 
-_FIELD: Final = re.compile(rb"(%b+):([^\0\r\n]*)" % _TCHAR).fullmatch
+match_field: Final = re.compile(rb"(%b+):([^\0\r\n]*)" % _TCHAR).fullmatch
+"""Matches a header line without its end: the name as written, and the value with the spaces around it."""
 
 _UNFINISHED: Final = re.compile(rb"[^\r\n]*\r?").fullmatch
 
@@ -84,43 +86,31 @@ def is_unfinished(data: bytes) -> bool:
     return _UNFINISHED(data) is not None
 
 
-def read_line(line: bytes) -> tuple[bytes, bytes, bytes]:
-    """Read a request line, without its end.
+def bad_line(line: bytes) -> Refused:
+    """Make the refusal of a request line of another form, or another major version.
 
-    Returns:
-        The method, the target, and the version: `OLDER` or `CURRENT`.
-
-    Raises:
-        Refused: 400, or 505 for another major version of HTTP.
+    Args:
+        line: the line without its end.
     """
-    parts = _LINE(line)
+    parts = match_line(line)
     if parts is None:
-        raise malformed("the request line is malformed", "METHOD TARGET HTTP/1.1, with one space between them")
-    method, target, major, minor = parts.groups()
-    if major == b"1":
-        return method, target, OLDER if minor == b"0" else CURRENT
-    if method == b"PRI":
-        raise malformed("HTTP/2 begins in TLS here")
-    raise Refused(Problem(505, "This version of HTTP is not spoken here.", accepted="HTTP/1.0 and HTTP/1.1"))
+        return malformed("the request line is malformed", "METHOD TARGET HTTP/1.1, with one space between them")
+    if parts[1] == b"PRI":
+        return malformed("HTTP/2 begins in TLS here")
+    return Refused(Problem(505, "This version of HTTP is not spoken here.", accepted="HTTP/1.0 and HTTP/1.1"))
 
 
-def read_field(line: bytes) -> tuple[bytes, bytes]:
-    """Read a header line, without its end.
+def bad_field(line: bytes) -> Refused:
+    """Make the refusal of a header line that has another form.
 
-    Returns:
-        The name as written, and the value without the spaces around it.
-
-    Raises:
-        Refused: 400, for a malformed line.
+    Args:
+        line: the line without its end.
     """
-    parts = _FIELD(line)
-    if parts is not None:
-        return parts[1], parts[2].strip(b" \t")
     if line[:1] in {b" ", b"\t"}:
-        raise malformed(FOLDED)
+        return malformed(FOLDED)
     if any(byte in line for byte in (b"\0", b"\r", b"\n")):
-        raise malformed("a header line has a NUL, CR or LF in it")
-    raise malformed("a header line has no name before its colon", "Name: value, without a space before the colon")
+        return malformed("a header line has a NUL, CR or LF in it")
+    return malformed("a header line has no name before its colon", "Name: value, without a space before the colon")
 
 
 def elements(values: Sequence[bytes] | None) -> list[bytes]:

@@ -22,7 +22,7 @@ _ALWAYS: Final[dict[int, Headers]] = {
 def required(status: int, size: int) -> Headers:
     """Return the headers that a status must have, beside those of the body.
 
-    The header of a 426 is not among them: it depends on the version of HTTP, as `is_upgrade` says.
+    The header of a 426 is not among them: it depends on the version of HTTP, and the delivery sets it.
 
     Args:
         status: of the answer.
@@ -33,8 +33,3 @@ def required(status: int, size: int) -> Headers:
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         return ((b"Content-Range", b"bytes */%d" % size),)
     return _ALWAYS.get(status, ())
-
-
-def is_upgrade(status: int, version: bytes) -> bool:
-    """Return whether an answer needs `Upgrade`, which HTTP/2 does not have (RFC 9113, section 8.2.2)."""
-    return status == HTTPStatus.UPGRADE_REQUIRED and version != b"HTTP/2"
