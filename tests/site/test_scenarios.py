@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from latebin.compare.contract import comparable
-from latebin.core.endpoints import PREFIXES
+from latebin.core.endpoints import ENDPOINTS, PREFIXES, Endpoint
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite, admin_site, scenario_site, site
 from tests.support.wire import Wire
@@ -57,6 +57,16 @@ def test_default(stack: str, target: str) -> None:
     assert ask(made, clock, "/delayed/10ms")[0] == 200
     assert ask(made, clock, "/healthz")[0] == 200
     assert ask(*service(), target)[0] in {400, 404}
+
+
+OTHERS = [each for each in ENDPOINTS if each.styled and each.path != "/as/{name}"]
+
+
+@pytest.mark.parametrize("endpoint", OTHERS, ids=lambda each: each.path)
+def test_default_and_endpoints(endpoint: Endpoint) -> None:
+    """A default scenario leaves the path of an endpoint alone, in either style."""
+    made, clock = service(default_scenario="payments", default_delay=0.0, max_delay=0.5)
+    assert [ask(made, clock, prefix + endpoint.example)[0] for prefix in PREFIXES.values()] == [200, 200]
 
 
 @pytest.mark.parametrize("stack", ["tuned", "stock"])

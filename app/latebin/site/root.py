@@ -12,7 +12,7 @@ from latebin.answers.pending import Capacity
 from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
 from latebin.answers.unread import UnreadAnswers
-from latebin.core.endpoints import PREFIXES
+from latebin.core.endpoints import ENDPOINTS, PREFIXES
 from latebin.core.http.control_access import Gate, names_of, public_gate
 from latebin.core.http.host import is_host
 from latebin.core.http.reply import NOT_FOUND, NOT_FOUND_BY_ADMIN, TWO_SLASHES, Problem, Reply
@@ -48,7 +48,7 @@ _OPEN: Final = frozenset({VIA, b"as"})
 """The endpoints below whose name every path is the client's own."""
 
 
-_KLEIN: Final = frozenset({b"delayed", b"delay", b"drip", b"via", b"as", b"predict"})
+_KLEIN: Final = _OPEN | {each.path.split("/")[1].encode("ascii") for each in ENDPOINTS if each.styled}
 """The first segments of the paths that Klein routes; a default scenario leaves them to it."""
 
 
