@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import ITCPTransport
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ class BodySource(Protocol):
     def release(self) -> None: ...
 
 
+class Notified(Protocol):
+    """The part of a Deferred that a request calls when it ends."""
+
+    def callback(self, result: None, /) -> object: ...
+    def errback(self, fail: Failure | BaseException, /) -> object: ...
+
+
 class ServedRequest(Protocol):
     """A request as styles, service and telemetry see it: Twisted's, with eight attributes of ours.
 
@@ -93,7 +101,7 @@ class ServedRequest(Protocol):
     chunked: int
     finished: int
     defaultContentType: bytes | None
-    notifications: "list[Deferred[None]]"
+    notifications: "list[Deferred[None] | Notified]"
     client: Any
     channel: Any
     site: Any

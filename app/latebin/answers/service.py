@@ -1,7 +1,7 @@
 """The service behind both styles, which accepts requests and answers them late."""
 
 import random
-from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -168,7 +168,7 @@ class Service:
         )
         if preparation is not None:
             preparation.refused = answer.end
-        key = answer.steering.key
+        key = None if prepared.steering is None else prepared.steering.key
         record = None if key is None else begin_record(request, self.style, self.state.journal, key, accepted)
 
         def planned() -> None:
@@ -200,7 +200,7 @@ class Service:
         """Write a refused request into the journal, if its key can be read."""
         if b"key" not in request.uri and request.getHeader(b"Latebin-Key") is None:
             return
-        fields = [*_fields(request)]
+        fields = _fields(request)
         if endpoint in {"as", "via"}:
             fields += split_name(argument or "")[1]
         key = given_key(fields, _query(request) if endpoint in _QUERIED else b"")
@@ -293,7 +293,7 @@ class Service:
 
     def _delayed(self, request: ServedRequest, path_delay: str | None) -> Prepared:
         """Read a URL, and remember its arguments for the same URL."""
-        query, fields = _query(request), list(_fields(request))
+        query, fields = _query(request), _fields(request)
         if fields:
             return self._prepared(plan.read_arguments(query, path_delay, self.settings, fields))
         return self._remembered((query, path_delay), lambda: plan.read_arguments(query, path_delay, self.settings))
@@ -398,8 +398,10 @@ def _resumed(request: ServedRequest, planned: Plan) -> Plan:
 
     A client that has all of it gets a 204, at which an EventSource stops (HTML, section 9.2.3).
     """
+    if planned.stream is None or planned.stream.kind != "sse":
+        return planned
     last = request.getHeader(b"Last-Event-ID")
-    if not last or planned.stream is None or planned.stream.kind != "sse":
+    if not last:
         return planned
     text = last.decode("latin-1")
     try:
@@ -461,13 +463,15 @@ def _server(request: ServedRequest) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _fields(request: ServedRequest) -> Iterator[tuple[str, str]]:
+def _fields(request: ServedRequest) -> list[tuple[str, str]]:
     """Find the parameters in request headers, with their names."""
-    for name, values in request.requestHeaders.getAllRawHeaders():
-        # Twisted spells every name in this way, however the client spelt it.
-        if name.startswith(b"Latebin-"):
-            for value in values:
-                yield name.decode("latin-1").lower().removeprefix(PREFIX), value.decode("latin-1")
+    # Twisted spells every name in this way, however the client spelt it.
+    return [
+        (name.decode("latin-1").lower().removeprefix(PREFIX), value.decode("latin-1"))
+        for name, values in request.requestHeaders.getAllRawHeaders()
+        if name.startswith(b"Latebin-")
+        for value in values
+    ]
 
 
 def _matched(request: ServedRequest, before: int) -> tuple[str, str, Callable[[str], list[str]]]:
@@ -488,9 +492,11 @@ def _start(request: ServedRequest, planned: Plan) -> None:
     Raises:
         Refused: 503, the body that is to be passed on was dropped already.
     """
-    if not planned.forwarded and isinstance(request.content, StreamedBody):
-        request.content.close()
-    if planned.forwarded and type(request.content) is DroppedBody and request.content.tell():
+    content = request.content
+    if not planned.forwarded:
+        if isinstance(content, StreamedBody):
+            content.close()
+    elif type(content) is DroppedBody and content.tell():
         # Its headers came while the scenario had no upstream. Without its body, the upstream would see another request.
         raise Refused(CHANGED_MEANWHILE)
     if planned.at == "body":

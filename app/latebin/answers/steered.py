@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from latebin.answers.pending import PendingAnswer
 from latebin.core.http.reply import BROKEN, Problem, Refused
 from latebin.core.plan import Plan, Prepared
-from latebin.core.steering import Steering
+from latebin.core.steering import GateWait, PoolWait, Steering
 from latebin.state.interfaces import Place, State, Taken
 
 log = Logger()
@@ -75,10 +75,11 @@ class SteeredAnswer(PendingAnswer):
         Raises:
             Refused: the arguments of the request contradict each other.
         """
-        if isinstance(taken, Deferred):
-            self._taking = taken.addCallback(self._plan_later, planned).addErrback(self._refused)
-        else:
+        # A Deferred is an Awaitable, whose abstract class takes long to be asked for an instance.
+        if isinstance(taken, tuple):
             self._plan(taken, planned)
+        else:
+            self._taking = taken.addCallback(self._plan_later, planned).addErrback(self._refused)
 
     def _plan(self, taken: tuple[int, int], planned: Callable[[], object]) -> None:
         turn, self._n = taken
@@ -90,7 +91,7 @@ class SteeredAnswer(PendingAnswer):
         self._taking = None
         self._plan(taken, planned)
         if self._go is not None:
-            self._start()
+            self._start(self.clock.seconds())
 
     def _refused(self, failure: Failure) -> None:
         """End the answer whose turn could not be taken."""
@@ -111,7 +112,7 @@ class SteeredAnswer(PendingAnswer):
         if self.refusal is not None:
             self._end_soon(self.refusal)
         elif self._taking is None:
-            self._start()
+            self._start(self.accepted)
         else:
             self._wait(inf, self._due)
         return self
@@ -120,7 +121,7 @@ class SteeredAnswer(PendingAnswer):
         if self._waits_for in {"gate", "queue"}:
             # It was let go before its turn came.
             self._note(now)
-            self._wait_for("delay")
+            self._waits_for, self._since = "delay", now
         self.written = now
         self.measured = now - self._since
         return self.measured
@@ -130,19 +131,20 @@ class SteeredAnswer(PendingAnswer):
 
     def passed(self) -> None:
         """Go on behind the gate or the line."""
-        at_gate = self._waits_for == "gate"
-        self._note(self.clock.seconds())
-        if at_gate:
-            self._come_to_pool()
-        else:
-            self._begin_delay()
+        self._go_on(self.clock.seconds())
 
-    def _start(self) -> None:
-        gate = self.steering.gate
-        if gate is None:
-            self._come_to_pool()
-            return
-        self._wait_for("gate")
+    def _start(self, now: float) -> None:
+        """Begin to wait, with the turn that is taken at last."""
+        steering = self.steering
+        if steering.gate is not None:
+            self._come_to_gate(steering.gate, now)
+        elif steering.pool is not None:
+            self._come_to_pool(steering.pool, now)
+        else:
+            self._begin_delay(now)
+
+    def _come_to_gate(self, gate: GateWait, now: float) -> None:
+        self._waits_for, self._since = "gate", now
         try:
             self._place = self.state.gates.arrive(gate, self, self._n)
         except Refused as error:
@@ -151,19 +153,22 @@ class SteeredAnswer(PendingAnswer):
         if self._place.waiting:
             self._wait(gate.within, self._expired)
         else:
-            self.passed()
+            self._go_on(now)
 
     def _expired(self) -> None:
         """Go on without the gate."""
-        self._note(self.clock.seconds(), ';desc="expired"')
-        self._come_to_pool()
+        self._go_on(self.clock.seconds(), ';desc="expired"')
 
-    def _come_to_pool(self) -> None:
-        pool = self.steering.pool
+    def _go_on(self, now: float, how: str = "") -> None:
+        pool = self.steering.pool if self._waits_for == "gate" else None
+        self._note(now, how)
         if pool is None:
-            self._begin_delay()
-            return
-        self._wait_for("queue")
+            self._begin_delay(now)
+        else:
+            self._come_to_pool(pool, now)
+
+    def _come_to_pool(self, pool: PoolWait, now: float) -> None:
+        self._waits_for, self._since = "queue", now
         try:
             self._place = self.state.pools.arrive(pool, self)
         except Refused as error:
@@ -172,15 +177,11 @@ class SteeredAnswer(PendingAnswer):
         if self._place.waiting:
             self._wait(inf, self._due)
         else:
-            self.passed()
+            self._go_on(now)
 
-    def _begin_delay(self) -> None:
-        self._wait_for("delay")
+    def _begin_delay(self, now: float) -> None:
+        self._waits_for, self._since = "delay", now
         self._wait(self.plan.wait, self._due)
-
-    def _wait_for(self, what: For) -> None:
-        self._waits_for = what
-        self._since = self.clock.seconds()
 
     def _wait(self, seconds: float, then: Callable[[], object]) -> None:
         if self._call is not None and self._call.active():
@@ -211,4 +212,5 @@ class SteeredAnswer(PendingAnswer):
         taking, self._taking = self._taking, None
         if taking is not None:
             taking.cancel()
-        self._leave_place()
+        if self._place is not None:
+            self._leave_place()

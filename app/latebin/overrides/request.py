@@ -52,13 +52,14 @@ SPELT: Final = frozenset(
         b"Content-Length",
         b"Content-Type",
         b"Date",
+        b"Latebin-Turn",
         b"Server",
         b"Server-Timing",
         b"X-Content-Type-Options",
         b"X-Request-Id",
     }
 )
-"""Names of headers that most answers have, each as Twisted would spell it."""
+"""Names of headers that answers often have, each as Twisted would spell it."""
 
 
 @lru_cache(maxsize=2)
@@ -294,4 +295,4 @@ class Request(LeanRequest):
             # Either side may end what came after a 101: the answer is whole.
             self.site.log(self)
         else:
-            cast("Host", self.site).left(self)
+            cast("Host", self.site).left(cast("ServedRequest", self))

@@ -49,16 +49,13 @@ class _Journal:
     def begin(self, asked: Asked, connection: object) -> Entry:
         before = self.entries[-1].end if self.entries else None
         gap_ms = None if before is None else round((asked.accepted - before.at) * 1000, 3)
-        entry = Entry(asked, self.pending, gap_ms, self._number(connection))
-        self.entries.append(entry)
-        self.pending += 1
-        return entry
-
-    def _number(self, connection: object) -> int:
         # Most requests come on the connection of the one before; the dictionary takes ten times as long.
         if self.latest() is not connection:
             self.latest, self.number = ref(connection), self._find_number(connection)
-        return self.number
+        entry = Entry(asked, self.pending, gap_ms, self.number)
+        self.entries.append(entry)
+        self.pending += 1
+        return entry
 
     def _find_number(self, connection: object) -> int:
         found = self.connections.get(connection)
@@ -112,6 +109,8 @@ class MemoryJournal:
         self._clock = clock
         self._lifetime = lifetime
         self._journals: OrderedDict[str, _Journal] = OrderedDict()
+        # Before this moment no journal is too old.
+        self._old_at = -inf
         self._entries = 0
         # When a request was dropped whose key had no journal.
         self._lost = -inf
@@ -119,7 +118,8 @@ class MemoryJournal:
 
     def begin(self, key: str, asked: Asked, connection: object) -> Record:
         now = asked.accepted
-        self._forget_old(now)
+        if now >= self._old_at:
+            self._forget_old(now)
         journal = self._journals.get(key)
         if journal is None:
             if len(self._journals) >= MOST_JOURNALS:
@@ -175,9 +175,12 @@ class MemoryJournal:
     def _forget_old(self, now: float) -> None:
         # The journals are in the order of their last requests.
         journals = self._journals
+        self._old_at = now + self._lifetime
         while journals:
             first = next(iter(journals))
-            if journals[first].last + self._lifetime > now:
+            old_at = journals[first].last + self._lifetime
+            if old_at > now:
+                self._old_at = old_at
                 return
             self.forget(first)
 

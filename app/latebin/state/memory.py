@@ -7,6 +7,7 @@ import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+from math import inf
 from typing import Final
 
 import attrs
@@ -83,6 +84,8 @@ class MemoryKeys:
         self._clock = clock
         self._lifetime = lifetime
         self._keys: OrderedDict[str, _Key] = OrderedDict()
+        # Before this moment no key is too old.
+        self._old_at = -inf
         self._seeds: dict[str, SeedCounter] = {}
 
     def take(self, key: str | None, style: str, counted: Counted | None) -> tuple[int, int]:
@@ -91,7 +94,8 @@ class MemoryKeys:
                 return 1, 1
             return 1, self._seeds.setdefault(style, SeedCounter()).next(*counted)
         now = self._clock.seconds()
-        self._forget_old(now)
+        if now >= self._old_at:
+            self._forget_old(now)
         found = self._keys.get(key)
         if found is None:
             if len(self._keys) == MOST_KEYS:
@@ -123,9 +127,12 @@ class MemoryKeys:
     def _forget_old(self, now: float) -> None:
         # The keys are in the order of their last requests.
         keys = self._keys
+        self._old_at = now + self._lifetime
         while keys:
             first = next(iter(keys))
-            if keys[first].last + self._lifetime > now:
+            old_at = keys[first].last + self._lifetime
+            if old_at > now:
+                self._old_at = old_at
                 return
             del keys[first]
 

@@ -197,6 +197,8 @@ def scenario_name(uri: bytes) -> str | None:
 
 def split_name(segment: str) -> tuple[str, list[tuple[str, str]]]:
     """Split a segment such as `payments;key=t42` into the name and the parameters behind it."""
+    if ";" not in segment:
+        return segment, []
     name, *fields = segment.split(";")
     pairs = (field.partition("=") for field in fields)
     return name, [(field, value) for field, _, value in pairs]
