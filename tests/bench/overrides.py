@@ -1,9 +1,9 @@
 """The instructions of an answer with each override, and without it.
 
-    python -m tests.bench.overrides [--answers 300] [--only NAME ...]
+    python -m tests.bench.overrides [--answers 300] [--connections 1] [--only NAME ...]
 
 Each variant of the service runs in a process of its own, under valgrind's callgrind, which counts instructions of user
-space. A client outside of it asks for answers without a delay, one after the other, on one connection.
+space. A client outside of it asks for answers without a delay, one after the other, on each of its connections in turn.
 
 callgrind_control(1) reads the counter between batches of answers; the start of the service is not in the figures. The
 median of the batches counts: the service looks at itself four times a second, which is in more batches on a slower
@@ -16,9 +16,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -141,30 +141,36 @@ def instructions(pid: int) -> int:
     return sum(int(each.replace(",", "")) for each in threads)
 
 
-def ask(connection: socket.socket, target: str, answers: int) -> None:
+def ask(connections: Sequence[socket.socket], target: str, answers: int) -> None:
     request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    for _ in range(answers):
+    for connection in islice(cycle(connections), answers):
         connection.sendall(request)
         received = b""
         while not received.endswith(b"</html>"):
             received += connection.recv(65536)
 
 
-def measured(variant: str, answers: int) -> dict[str, float]:
-    """Return the instructions of one answer in each style."""
-    found = {}
-    with counted(variant) as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
-        for style, prefix in PREFIXES.items():
-            found[style] = cost(connection, pid, f"{prefix}/delayed?delay=0s", answers)
-    return found
+def measured(variant: str, answers: int, number: int) -> dict[str, float]:
+    """Return the instructions of one answer in each style, on so many connections."""
+    with counted(variant) as (port, pid), connected(port, number) as connections:
+        return {
+            style: cost(connections, pid, f"{prefix}/delayed?delay=0s", answers) for style, prefix in PREFIXES.items()
+        }
 
 
-def cost(connection: socket.socket, pid: int, target: str, answers: int) -> float:
+@contextmanager
+def connected(port: int, number: int) -> Iterator[list[socket.socket]]:
+    with ExitStack() as stack:
+        opened = (socket.create_connection(("127.0.0.1", port), timeout=600) for _ in range(number))
+        yield [stack.enter_context(each) for each in opened]
+
+
+def cost(connections: Sequence[socket.socket], pid: int, target: str, answers: int) -> float:
     """Return the instructions of one answer to a request target."""
-    ask(connection, target, WARM)
+    ask(connections, target, max(WARM, len(connections)))
     readings = [instructions(pid)]
     for _ in range(0, answers, BATCH):
-        ask(connection, target, BATCH)
+        ask(connections, target, BATCH)
         readings.append(instructions(pid))
     return median(after - before for before, after in pairwise(readings)) / BATCH
 
@@ -185,9 +191,10 @@ def table(results: dict[str, dict[str, float]]) -> Table:
 
 @click.command()
 @click.option("--answers", default=300, show_default=True, help="Answers that are counted, in each style.")
+@click.option("--connections", default=1, show_default=True, help="Connections that are open and used in turn.")
 @click.option("--only", multiple=True, type=click.Choice(list(VARIANTS)), help="Only these variants.")
 @click.option("--serve", "served", nargs=2, type=(click.Choice(list(VARIANTS)), int), hidden=True)
-def overrides(answers: int, only: tuple[str, ...], served: tuple[str, int] | None) -> None:
+def overrides(answers: int, connections: int, only: tuple[str, ...], served: tuple[str, int] | None) -> None:
     """Count the instructions of an answer, with each override and without it."""
     if served is not None:
         serve(*served)
@@ -196,7 +203,7 @@ def overrides(answers: int, only: tuple[str, ...], served: tuple[str, int] | Non
         raise click.ClickException("this needs valgrind")
     results = {}
     for variant in only or VARIANTS:
-        results[variant] = measured(variant, answers)
+        results[variant] = measured(variant, answers, connections)
         click.echo(f"{variant}: {results[variant]}", err=True)
     Console(width=120).print(table(results))
 

@@ -30,7 +30,7 @@ def scenarios(answers: int) -> None:
     with counted("tuned") as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
         for name, targets in PAIRS.items():
             for style, prefix in PREFIXES.items():
-                by_scenario, by_query = (cost(connection, pid, prefix + target, answers) for target in targets)
+                by_scenario, by_query = (cost([connection], pid, prefix + target, answers) for target in targets)
                 ratio = f"{by_scenario / by_query:.3f}"
                 shown.add_row(name, style, f"{by_query:,.0f}", f"{by_scenario:,.0f}", ratio)
     Console(width=120).print(shown)

@@ -30,7 +30,7 @@ def steering(answers: int) -> None:
         for style, prefix in PREFIXES.items():
             base = 0.0
             for use, query in QUERIES.items():
-                found = cost(connection, pid, f"{prefix}/delayed?delay=0s{query}", answers)
+                found = cost([connection], pid, f"{prefix}/delayed?delay=0s{query}", answers)
                 base = base or found
                 click.echo(f"{style:9} {use:11} {found:11,.0f} {found / base:.3f}")
 
