@@ -353,9 +353,9 @@ class Service:
         return found
 
     def _forward(self, request: ServedRequest, answer: PendingAnswer, header: tuple[bytes, bytes]) -> Deferred[bytes]:
-        from latebin.answers.via import forward  # noqa: PLC0415  # for services that have upstreams
+        from latebin.answers.via import Forward  # noqa: PLC0415  # for services that have upstreams
 
-        sent = forward(
+        asked = Forward(
             request,
             cast("Target", answer.target),
             upstreams=cast("Asker", self.upstreams),
@@ -364,7 +364,7 @@ class Service:
             timing=header,
             plan=answer.plan,
         )
-        return ForwardedAnswer(request, sent, self.pending.forwarding, answer.number).start()
+        return ForwardedAnswer(request, asked.start(), self.pending.forwarding, answer.number).start()
 
     def _target(self, request: ServedRequest, name: str, before: int) -> Target:
         """Return the place at an upstream that a request is passed on to.

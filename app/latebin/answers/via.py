@@ -40,40 +40,6 @@ _SENSITIVE: Final = frozenset({b"authorization", b"cookie", b"proxy-authorizatio
 """Headers that an answer to TRACE leaves out (RFC 9110, section 9.3.8)."""
 
 
-def forward(
-    request: ServedRequest,
-    target: Target,
-    *,
-    upstreams: "Asker",
-    clock: IReactorTime,
-    settings: "Settings",
-    timing: tuple[bytes, bytes],
-    plan: "Plan",
-) -> Deferred[bytes]:
-    """Pass a request on, and its answer back.
-
-    Args:
-        request: the request. The upstream's answer gets one value more in its `Server-Timing`.
-        target: the place at the upstream.
-        upstreams: what passes it on.
-        clock: the clock of the timeout.
-        settings: the timeout, and whether the client's `Host` is kept.
-        timing: the `Server-Timing` header of this service.
-        plan: the rate of the answer's body, and a fault in its middle.
-
-    Returns:
-        A Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it fails
-        with `Refused`, 502 or 504. If the answer breaks off, the client's connection is reset and the Deferred never
-        fires. Cancelling it closes the connection to the upstream.
-    """
-    request.setHeader(*timing)
-    if rules.forwards_left(request.method, _values(request, b"Max-Forwards")) == 0:
-        _close_body(request)
-        return succeed(_as_last(request).start(request))
-    asked = Forward(request, target, upstreams=upstreams, clock=clock, settings=settings, timing=timing, plan=plan)
-    return asked.start()
-
-
 @implementer(IPushProducer)
 class Forward:
     """A request that is passed on, and its answer that is passed back.
@@ -87,7 +53,7 @@ class Forward:
         upstreams: what passes it on.
         clock: the clock of the timeout.
         settings: the timeout, and whether the client's `Host` is kept.
-        timing: the `Server-Timing` header of this service.
+        timing: the `Server-Timing` header of this service, one value more beside those of the upstream.
         plan: the rate of the answer's body, and a fault in its middle.
     """
 
@@ -122,7 +88,17 @@ class Forward:
         self._begun = self._paused = self._ended = self._registered = self._tunnel = False
 
     def start(self) -> Deferred[bytes]:
-        """Ask the upstream."""
+        """Ask the upstream, unless the request may not go any further.
+
+        Returns:
+            A Deferred that fires with no bytes when the transport has taken the whole answer. Without an answer it
+            fails with `Refused`, 502 or 504. If the answer breaks off, the client's connection is reset and the
+            Deferred never fires. Cancelling it closes the connection to the upstream.
+        """
+        self._request.setHeader(*self._timing)
+        if rules.forwards_left(self._request.method, _values(self._request, b"Max-Forwards")) == 0:
+            _close_body(self._request)
+            return succeed(_as_last(self._request).start(self._request))
         sent = self._sent = Deferred(lambda _: self._cancelled())
         if isinstance(self._body, StreamedBody):
             self._body.moved = self._moved
