@@ -51,16 +51,6 @@ def read(pids: Iterable[int]) -> Footprint:
     Raises:
         RunError: a process of `pids` does not exist.
     """
-    family = _family(pids)
-    cpu = sum(map(_cpu, family))
-    try:
-        return Footprint(cpu=cpu, memory=sum(map(_proportional, family)), source="pss")
-    except PermissionError:
-        # Reading smaps_rollup takes the right to trace the process; statm can always be read.
-        return Footprint(cpu=cpu, memory=sum(map(_resident, family)), source="rss")
-
-
-def _family(pids: Iterable[int]) -> set[int]:
     family: set[int] = set()
     unread = list(pids)
     for pid in unread:
@@ -73,7 +63,12 @@ def _family(pids: Iterable[int]) -> set[int]:
             # Each thread has a list of its own: the children that it started.
             for children in (_PROC / str(pid) / "task").glob("*/children"):
                 unread.extend(map(int, _text(children).split()))
-    return family
+    cpu = sum(map(_cpu, family))
+    try:
+        return Footprint(cpu=cpu, memory=sum(map(_proportional, family)), source="pss")
+    except PermissionError:
+        # Reading smaps_rollup takes the right to trace the process; statm can always be read.
+        return Footprint(cpu=cpu, memory=sum(map(_resident, family)), source="rss")
 
 
 def _cpu(pid: int) -> float:

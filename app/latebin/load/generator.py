@@ -16,7 +16,7 @@ from typing import Final, Literal, Self
 import attrs
 
 from latebin.load.epoll_timer import BATCH, EpollTimer
-from latebin.load.response import SURPLUS, Answer, ProtocolError, ResponseParser
+from latebin.load.response import SURPLUS, ProtocolError, ResponseParser
 from latebin.load.schedule import Schedule
 
 Address = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
@@ -182,7 +182,14 @@ class Load:
             if self._stopped or _monotonic() > began + POOL_TIME:
                 return
             try:
-                sock = self._connect_blocking()
+                with ExitStack() as closing:
+                    sock = closing.enter_context(socket.socket(self._family, socket.SOCK_STREAM))
+                    sock.settimeout(_CONNECT_TIME)
+                    if self._tls is not None:
+                        sock = closing.enter_context(self._tls.wrap(sock, handshake=True))
+                    sock.connect(self._address)
+                    sock.settimeout(0)
+                    closing.pop_all()
             except OSError:
                 # Not counted: a request that then needs a connection fails with the same error, and is counted.
                 return
@@ -254,17 +261,6 @@ class Load:
             raise OSError(error, os.strerror(error))
         return self._register(sock)
 
-    def _connect_blocking(self) -> socket.socket:
-        with ExitStack() as closing:
-            sock = closing.enter_context(socket.socket(self._family, socket.SOCK_STREAM))
-            sock.settimeout(_CONNECT_TIME)
-            if self._tls is not None:
-                sock = closing.enter_context(self._tls.wrap(sock, handshake=True))
-            sock.connect(self._address)
-            sock.settimeout(0)
-            closing.pop_all()
-            return sock
-
     def _register(self, sock: socket.socket) -> _Connection:
         connection = _Connection(sock)
         self._connections[sock.fileno()] = connection
@@ -297,10 +293,8 @@ class Load:
                 # A read would go on with the handshake, after which no event would come for the request.
                 return
         # A write that failed has closed the socket: its number is then -1.
-        if events & ~select.EPOLLOUT and connection.socket.fileno() >= 0:
-            self._receive(connection)
-
-    def _receive(self, connection: _Connection) -> None:
+        if not events & ~select.EPOLLOUT or connection.socket.fileno() < 0:
+            return
         try:
             data = connection.socket.recv(_RECEIVED)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -325,23 +319,20 @@ class Load:
         if not connection.first_byte and (answer is not None or parser.begun):
             connection.first_byte = now
         if answer is not None:
-            self._judge(connection, answer, now)
+            if answer.surplus:
+                self.tally.errors[SURPLUS] += 1
+            elif answer.status not in _SUCCESS:
+                self.tally.errors[f"status {answer.status}"] += 1
+            else:
+                self.tally.answered += 1
+                self.tally.early += connection.first_byte - connection.sent < self._delay
+                if connection.measured:
+                    self.tally.lateness.append(now - connection.planned - self._delay)
             connection.busy = False
             if self._keep and answer.reusable and not answer.surplus and not connection.unsent:
                 self._idle[connection.socket.fileno()] = connection
             else:
                 self._close(connection)
-
-    def _judge(self, connection: _Connection, answer: Answer, now: float) -> None:
-        if answer.surplus:
-            self.tally.errors[SURPLUS] += 1
-        elif answer.status not in _SUCCESS:
-            self.tally.errors[f"status {answer.status}"] += 1
-        else:
-            self.tally.answered += 1
-            self.tally.early += connection.first_byte - connection.sent < self._delay
-            if connection.measured:
-                self.tally.lateness.append(now - connection.planned - self._delay)
 
     def _fail(self, connection: _Connection, kind: str) -> None:
         if connection.busy:

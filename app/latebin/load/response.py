@@ -135,7 +135,10 @@ class ResponseParser:
             if self._status not in _INTERIM:
                 fields = _fields(head)
                 self._body = _body(self._status, fields)
-                self._reusable = not self._body.ends_with_connection and _persists(line["minor"], fields)
+                # RFC 9112, section 9.3, says whether the connection is persistent.
+                options = _tokens(fields.get(b"connection", b""))
+                persistent = b"close" not in options and (line["minor"] == b"1" or b"keep-alive" in options)
+                self._reusable = persistent and not self._body.ends_with_connection
                 return rest
             self._held = rest
         if not self._held.startswith(_START[: len(self._held)]) or len(self._held) > MAX_HEAD:
@@ -233,12 +236,6 @@ def _body(status: int, fields: dict[bytes, bytes]) -> _Body:
     if lengths or not length.isdigit():
         raise ProtocolError(GARBAGE)
     return _Sized(int(length))
-
-
-def _persists(minor: bytes, fields: dict[bytes, bytes]) -> bool:
-    """Return whether the connection is persistent (RFC 9112, section 9.3)."""
-    options = _tokens(fields.get(b"connection", b""))
-    return b"close" not in options and (minor == b"1" or b"keep-alive" in options)
 
 
 def _tokens(value: bytes) -> list[bytes]:

@@ -95,24 +95,18 @@ def run(
     aim = target.parse(url, schedule.delay)
     pool = _pool_size(schedule)
     idle = footprint.read(pids) if pids else None
-    with Load(
-        _address(aim), aim.request(keep=connections == "keep"), schedule, connections, _tls(aim, insecure)
-    ) as load:
+    tls = None
+    if aim.secure:
+        context = target.tls_context(insecure=insecure)
+        context.set_alpn_protocols(["http/1.1"])
+        tls = Tls(context, aim.host)
+    with Load(_address(aim), aim.request(keep=connections == "keep"), schedule, connections, tls) as load:
         # A garbage collection in this process would be measured as lateness of the server.
         with _collector_off(), _stopped_by_sigint(load):
             load.open_pool(pool if connections == "keep" else 0)
             began = datetime.now(UTC)
             snapshots = _drive(load, schedule, grace, pids)
         return _report(load, snapshots, idle, url=url, schedule=schedule, connections=connections, began=began)
-
-
-def _tls(aim: target.Target, insecure: bool) -> Tls | None:  # noqa: FBT001  # of one call
-    """Make the TLS of a run, which trusts the certificates of the system, or all."""
-    if not aim.secure:
-        return None
-    context = target.tls_context(insecure=insecure)
-    context.set_alpn_protocols(["http/1.1"])
-    return Tls(context, aim.host)
 
 
 class Options(TypedDict, total=False):
@@ -168,14 +162,12 @@ def _address(aim: target.Target) -> Address:
     if len(addresses) == 1:
         # A probe would be one connection more than the run's own: without a choice it is left out.
         return addresses[0]
-    return next(filter(_accepts, addresses), addresses[0])
-
-
-def _accepts(address: Address) -> bool:
-    family, where = address
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(where) == 0
+    for family, where in addresses:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(where) == 0:
+                return family, where
+    return addresses[0]
 
 
 @contextmanager

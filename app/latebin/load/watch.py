@@ -3,7 +3,7 @@
 import http.client
 import json
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -82,19 +82,16 @@ class Watched:
         """Return the burst whose first event was held back longest; None without any."""
         held = self.held()
         worst: Burst | None = None
-        for start, stop in self._bursts():
+        start = 0
+        for stop in range(1, len(held) + 1):
+            if stop < len(held) and self.arrivals[stop].came - self.arrivals[stop - 1].came <= TOGETHER:
+                continue
             spread = self.arrivals[stop - 1].left - self.arrivals[start].left
             found = Burst(stop - start, max(held[start:stop]))
             if min(spread, found.held) >= HELD and (worst is None or found.held > worst.held):
                 worst = found
+            start = stop
         return worst
-
-    def _bursts(self) -> Iterator[tuple[int, int]]:
-        start = 0
-        for at in range(1, len(self.arrivals) + 1):
-            if at == len(self.arrivals) or self.arrivals[at].came - self.arrivals[at - 1].came > TOGETHER:
-                yield start, at
-                start = at
 
 
 def watch(
