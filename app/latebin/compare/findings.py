@@ -204,7 +204,15 @@ class Comparison:
     @property
     def rows(self) -> tuple[Row, ...]:
         """All figures with their ratios."""
-        return tuple(_row(figure, self.rounds) for figure in FIGURES)
+        rows = []
+        for figure in FIGURES:
+            both = [(figure.of(each.klein), figure.of(each.resource)) for each in self.rounds]
+            # Within a round: a change of the machine's speed between rounds then cancels out.
+            ratios = [klein / resource for klein, resource in both if klein is not None and resource]
+            klein = Spread.of(klein for klein, _ in both if klein is not None)
+            resource = Spread.of(resource for _, resource in both if resource is not None)
+            rows.append(Row(figure, klein, resource, Spread.of(ratios), len(ratios)))
+        return tuple(rows)
 
     @property
     def outcome(self) -> Outcome:
@@ -218,19 +226,6 @@ class Comparison:
         return Outcome.SAME if sound or not self.planned else Outcome.NO_VERDICT
 
 
-def _row(figure: Figure, rounds: tuple[Round, ...]) -> Row:
-    both = [(figure.of(each.klein), figure.of(each.resource)) for each in rounds]
-    # Within a round: a change of the machine's speed between rounds then cancels out.
-    ratios = [klein / resource for klein, resource in both if klein is not None and resource]
-    return Row(
-        figure,
-        Spread.of(klein for klein, _ in both if klein is not None),
-        Spread.of(resource for _, resource in both if resource is not None),
-        Spread.of(ratios),
-        len(ratios),
-    )
-
-
 def sentences(comparison: Comparison) -> tuple[str, ...]:
     """Write the conclusions of a comparison: on answers, on load, and on code.
 
@@ -240,12 +235,16 @@ def sentences(comparison: Comparison) -> tuple[str, ...]:
     Returns:
         A few sentences. Samples of a generator that was the bottleneck have no part in them.
     """
-    loaded = comparison.planned > 0
+    by_hand = {style: sum(getattr(duty, style).by == "hand" for duty in DUTIES) for style in ("klein", "resource")}
+    klein, resource = (
+        f"{comparison.lines[style]} lines of code, with {duties} of {len(DUTIES)} duties by hand"
+        for style, duties in by_hand.items()
+    )
     return (
         _answers(comparison.parity),
-        *(_flaws(comparison) if loaded else ()),
+        *(_flaws(comparison) if comparison.planned else ()),
         *(_ratio(row) for row in comparison.rows if row.figure.key in SUMMARY and row.ratio is not None),
-        _author(comparison),
+        f"Klein takes {klein}; raw resources take {resource}.",
     )
 
 
@@ -285,18 +284,6 @@ def _ratio(row: Row) -> str:
     ratio = ratio_text(row) if row.compared == 1 else f"Klein / raw is {ratio_text(row)}"
     name = row.figure.name[0].upper() + row.figure.name[1:]
     return f"{name}: {klein} with Klein, {resource} with raw resources; {ratio}."
-
-
-def _author(comparison: Comparison) -> str:
-    klein, resource = (
-        f"{comparison.lines[style]} lines of code, with {_by_hand(style)} of {len(DUTIES)} duties by hand"
-        for style in ("klein", "resource")
-    )
-    return f"Klein takes {klein}; raw resources take {resource}."
-
-
-def _by_hand(style: str) -> int:
-    return sum(getattr(duty, style).by == "hand" for duty in DUTIES)
 
 
 def number(figure: float) -> str:

@@ -172,11 +172,8 @@ def _svg(title: str, description: str, size: tuple[float, float], draw: Callable
         axes.patch.set_visible(False)
         draw(axes)
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Markup(_inline(written.getvalue(), title, description))  # noqa: S704  # matplotlib escapes what it writes
-
-
-def _inline(svg: str, title: str, description: str) -> str:
-    """Convert an SVG file to an element of the page, with text for screen readers."""
+    # The file becomes an element of the page, with text for screen readers.
+    svg = written.getvalue()
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     name = re.sub("[^a-z]+", "-", title.lower())
     # An id must be unique in the page, and every plot of matplotlib has the same ones.
@@ -185,4 +182,5 @@ def _inline(svg: str, title: str, description: str) -> str:
         svg = svg.replace(colour, f"var({variable})")
     attributes = f'role="img" aria-labelledby="{name}-title {name}-desc"'
     label = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
-    return re.sub(r"<svg ([^>]*)>", lambda tag: f"<svg {attributes} {tag[1]}>\n{label}", svg, count=1)
+    svg = re.sub(r"<svg ([^>]*)>", lambda tag: f"<svg {attributes} {tag[1]}>\n{label}", svg, count=1)
+    return Markup(svg)  # noqa: S704  # matplotlib escapes what it writes

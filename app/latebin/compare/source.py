@@ -4,8 +4,6 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
-from itertools import chain
 from typing import Final
 
 import attrs
@@ -57,8 +55,15 @@ def definitions(source: str) -> tuple[Definition, ...]:
         The functions and methods of the file, in its order.
     """
     module = ast.parse(source)
-    code = _code_lines(source, module)
-    return tuple(_definition(source.splitlines(), code, owner, node) for owner, node in _functions(module))
+    lines, code = source.splitlines(), _code_lines(source, module)
+    found = []
+    for node in module.body:
+        if isinstance(node, Function):
+            found.append(_definition(lines, code, "", node))
+        elif isinstance(node, ast.ClassDef):
+            methods = (each for each in node.body if isinstance(each, Function))
+            found.extend(_definition(lines, code, node.name, each) for each in methods)
+    return tuple(found)
 
 
 def code_lines(source: str) -> int:
@@ -90,24 +95,18 @@ def pairs(
     return (*paired, *((alone, None) for alone in twins.values()))
 
 
-def _functions(module: ast.Module) -> Iterator[tuple[str, Function]]:
-    for node in module.body:
-        if isinstance(node, Function):
-            yield "", node
-        elif isinstance(node, ast.ClassDef):
-            yield from ((node.name, method) for method in node.body if isinstance(method, Function))
-
-
 def _definition(source: list[str], code: frozenset[int], owner: str, node: Function) -> Definition:
     first = min(each.lineno for each in (node, *node.decorator_list))
     span = range(first, (node.end_lineno or first) + 1)
+    # The names of variables, attributes, arguments and definitions.
+    names = (getattr(each, field, None) for each in ast.walk(node) for field in ("id", "attr", "arg", "name"))
     return Definition(
         name=f"{owner}.{node.name}" if owner else node.name,
         common=common_name(owner, node.name),
         text="\n".join(source[number - 1][node.col_offset :] for number in span),
         lines=len(code.intersection(span)),
         branches=sum(map(_branch_count, ast.walk(node))),
-        words=frozenset(chain.from_iterable(map(_words, ast.walk(node)))),
+        words=frozenset(name for name in names if isinstance(name, str)),
     )
 
 
@@ -119,21 +118,10 @@ def _branch_count(node: ast.AST) -> int:
     return isinstance(node, _BRANCHES)
 
 
-def _words(node: ast.AST) -> Iterator[str]:
-    """Yield the names in a node itself: of a variable, attribute, argument or definition."""
-    for field in ("id", "attr", "arg", "name"):
-        word = getattr(node, field, None)
-        if isinstance(word, str):
-            yield word
-
-
 def _code_lines(source: str, module: ast.Module) -> frozenset[int]:
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = {line for token in tokens if token.type not in _NO_CODE for line in range(token.start[0], token.end[0] + 1)}
-    return frozenset(lines - set(chain.from_iterable(map(_docstring, ast.walk(module)))))
-
-
-def _docstring(node: ast.AST) -> range:
-    if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
-        return range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
-    return range(0)
+    for node in ast.walk(module):
+        if isinstance(node, ast.Module | ast.ClassDef | Function) and ast.get_docstring(node) is not None:
+            lines.difference_update(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return frozenset(lines)
