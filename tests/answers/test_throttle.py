@@ -40,6 +40,31 @@ def test_pause() -> None:
     assert written == [b"x" * 10]
 
 
+def test_pause_in_a_piece() -> None:
+    """A piece that is under way waits, too, and takes its time anew."""
+    throttle, clock, written, _ = throttled(100)
+    throttle.take(b"x" * 10)
+    clock.advance(0.05)
+    throttle.pause()
+    clock.advance(9)
+    assert not written
+    throttle.resume()
+    clock.advance(0.09)
+    assert not written
+    clock.advance(0.02)
+    assert written == [b"x" * 10]
+
+
+def test_late_reactor() -> None:
+    """A timer that is late makes no later piece late."""
+    throttle, clock, written, _ = throttled(100)
+    throttle.take(b"x" * 100)
+    clock.advance(0.55)
+    assert len(b"".join(written)) == 50
+    clock.advance(0.06)
+    assert len(b"".join(written)) == 60
+
+
 def test_stop() -> None:
     """A throttle that is stopped drops what waits, and leaves no timer."""
     throttle, clock, _, _ = throttled(1)

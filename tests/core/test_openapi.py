@@ -116,8 +116,9 @@ def test_upstreams() -> None:
     found = document(Settings(upstreams={"api": "http://127.0.0.1:9000"}), "")
     validate(found)
     names = [each["name"] for name, each in found["components"]["parameters"].items() if name.startswith("via-api.")]
-    own = ["Latebin-Delay", "Latebin-Seed", "Latebin-N", "Latebin-Status", "Latebin-Rate", "Latebin-Fault"]
-    assert names == [*own, *(f"Latebin-{each.name.title()}" for each in STEERING)]
+    own = ["Latebin-Delay", "Latebin-Seed", "Latebin-N", "Latebin-Status"]
+    shape = ["Latebin-Rate", "Latebin-Read", "Latebin-Fault"]
+    assert names == [*own, *shape, *(f"Latebin-{each.name.title()}" for each in STEERING)]
     assert set(found["paths"]["/raw/via/api"]) == {"delete", "get", "head", "patch", "post", "put"}
     assert "/via/api" not in DOCUMENT["paths"]
 

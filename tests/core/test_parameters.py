@@ -82,6 +82,7 @@ DEFAULTS: dict[str, Callable[[], bool]] = {
     "the other parameters alone": lambda: planned("answer=1:()") == planned(""),
     "all at once": lambda: list(planned("chunks=2").pieces()) == [(26, 0.0), (52, 0.0)],
     "as fast as the client reads": lambda: planned("").rate is None,
+    "as fast as the body comes": lambda: "read" not in read_arguments(b"", None, SETTINGS),
     "5 for `/sse`, 0 for `/jsonl`": lambda: [streamed(kind, "").over for kind in ("sse", "ndjson")] == [5, 0],
     "no key": lambda: steered("").key is None,
     "no gate": lambda: steered("").gate is None,

@@ -12,6 +12,7 @@ from h2.errors import ErrorCodes
 from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from latebin.answers.request_body import WINDOW
 from latebin.answers.service import Service
@@ -23,6 +24,7 @@ from latebin.site.factory import ServiceSite
 from latebin.site.root import Root
 from latebin.testing.process import ServiceProcess, serving
 from tests.support.certificate import listening
+from tests.support.log import accesses
 from tests.support.process import BOUND
 from tests.support.silent import Silent
 from tests.support.wire import House, Wire
@@ -450,3 +452,64 @@ def test_curl_body(secure: ServiceProcess, prefix: str, tmp_path: Path) -> None:
     refused, next_ = curl(secure, (asked, "-H", "Expect: 100-continue", "--data-binary", f"@{large}"), (asked,))
     assert refused.split()[1] == "413"
     assert next_.startswith("0 200 2 ")
+
+
+def test_upload_at_a_rate(client: Client, prefix: str) -> None:
+    """A body with a rate holds back its own stream alone."""
+    target = f"{prefix}/delayed?delay=0&read=64k"
+    slow = client.begin(target)
+    sent = client.write(slow, b"x" * 10 * WINDOW)
+    assert WINDOW <= sent < 3 * WINDOW
+    other = client.begin(f"{prefix}/delayed/0")
+    assert client.write(other, b"x" * 10 * WINDOW, end=True) == 10 * WINDOW
+    client.advance(0)
+    assert other.headers[":status"] == "200"
+    for _ in range(8 * 10):
+        client.advance(0.1)
+        sent += client.write(slow, b"x" * (10 * WINDOW - sent))
+    assert sent < 10 * WINDOW
+    for _ in range(12):
+        client.advance(0.1)
+        sent += client.write(slow, b"x" * (10 * WINDOW - sent))
+    client.write(slow, b"", end=True)
+    assert slow.headers == {}
+    for _ in range(12):
+        client.advance(0.1)
+    assert (slow.headers[":status"], slow.end) == ("200", "end")
+
+
+def test_whole_body_at_a_rate(client: Client, prefix: str) -> None:
+    """A connection is not idle while a body that has come is taken."""
+    stream = client.begin(f"{prefix}/delayed?delay=0&read=1")
+    client.write(stream, b"x" * 100, end=True)
+    for _ in range(99):
+        client.advance(1)
+    assert (stream.headers, client.terminated) == ({}, None)
+    client.advance(1.1)
+    client.advance(0)
+    assert (stream.headers[":status"], stream.end) == ("200", "end")
+
+
+def test_client_that_leaves_an_upload(client: Client, style: str, prefix: str) -> None:
+    """A client that resets its stream in the middle of a body with a rate is in the log."""
+    idle = len(client.house.clock.getDelayedCalls())
+    stream = client.begin(f"{prefix}/delayed?delay=0&read=1k")
+    client.write(stream, b"x" * 1000)
+    with capturedLogs() as events:
+        client.reset(stream)
+    assert [each[:5] for each in accesses(events)] == [(style, "POST", f"{prefix}/delayed", "delay=0&read=1k", "left")]
+    assert len(client.house.clock.getDelayedCalls()) == idle
+
+
+def test_answer_before_an_upload(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body with a rate leaves no timer when it is answered before it has come."""
+    client, _ = passing
+    stream = client.begin(
+        f"{prefix}/via/up/", ("latebin-delay", "1s"), ("latebin-status", "503"), ("latebin-read", "1")
+    )
+    client.write(stream, b"x" * 200)
+    client.advance(1)
+    client.advance(0)
+    assert (stream.headers[":status"], stream.end) == ("503", ErrorCodes.NO_ERROR)
+    # The idle timeout of the connection has two.
+    assert len(client.house.clock.getDelayedCalls()) == 2

@@ -133,8 +133,8 @@ def _reconcile(query: dict[str, Any]) -> None:
     """Drop parameters that exclude one another, and give Retry-After its status."""
     if query.keys() & {"chunks", "over", "every"}:
         query.pop("rate", None)
-    if "rate" in query:
-        query["rate"] = "1m"  # any body within the longest delay
+    for name in {"rate", "read"} & query.keys():
+        query[name] = "1m"  # any body within the longest delay
     if "every" in query:
         query.pop("over", None)
     if query.get("type") in {"sse", "ndjson"}:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IPushProducer
     from twisted.web.http_headers import Headers
 
+    from latebin.answers.paced_body import PacedBody
     from latebin.answers.pending import PendingAnswer
     from latebin.answers.unread import UnreadAnswers
     from latebin.core.ends import End
@@ -146,8 +147,8 @@ class Connections(Protocol):
 class Host(Protocol):
     """The site as its connections and requests see it.
 
-    The site picks the sink of a body, assigns the id of a request and learns of a disconnect. It also counts the
-    connections that end by an error.
+    The site picks the sink and the rate of a body, assigns the id of a request and learns of a disconnect. It also
+    counts the connections that end by an error.
     """
 
     settings: "Settings"
@@ -161,6 +162,9 @@ class Host(Protocol):
     def connections(self) -> Connections: ...
     def body(self, target: bytes, length: int | None) -> BodySink: ...
     def streams(self, target: bytes) -> bool: ...
+    def pace(
+        self, request: "ServedRequest", method: bytes, target: bytes, source: BodySource, /
+    ) -> "PacedBody | None": ...
     def assign(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
     def left(self, request: "ServedRequest", /) -> None: ...
     def connection_error(self, cause: str, /) -> None: ...

@@ -85,6 +85,10 @@ class Scenarios:
             raise missing(name, self._now)
         return found
 
+    def get(self, name: str) -> Scenario | None:
+        """Return a scenario; None if no scenario has this name."""
+        return self._now.get(name)
+
     def forwards(self, name: str) -> bool:
         """Return whether a scenario passes requests on to an upstream, by any of its rules."""
         found = self._now.get(name)

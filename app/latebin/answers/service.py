@@ -25,7 +25,7 @@ from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import Target, mount, mounted, rest, split_name, target
 from latebin.core.language.queueing import ALL, Load, Simulation
-from latebin.core.parameters import DRIP, EVENTS, PREFIX, STEERING, VIA, read_fields, split_query, wrong
+from latebin.core.parameters import DRIP, ECHO, EVENTS, PREFIX, VIA, read_fields, split_query, wrong
 from latebin.core.plan import TURN, Plan, Prepared
 from latebin.core.scenarios import Rule
 from latebin.core.settings import Settings
@@ -309,7 +309,7 @@ class Service:
 
     def _echo(self, request: ServedRequest, seconds: str) -> Prepared:
         planned = plan.plan_echo(seconds, b"", self.settings)
-        arguments = read_fields(_fields(request), STEERING, self.settings)
+        arguments = read_fields(_fields(request), ECHO, self.settings)
         return plan.fixed(planned, plan.steer(arguments, self.settings))
 
     def _via(self, request: ServedRequest, name: str, fields: Sequence[tuple[str, str]]) -> tuple[Prepared, Target]:

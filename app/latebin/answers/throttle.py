@@ -1,6 +1,7 @@
-"""The answer of an upstream at a rate."""
+"""Bytes at a rate: the answer of an upstream, or the body of a request."""
 
 from collections.abc import Callable
+from math import inf
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -34,9 +35,9 @@ class Throttle:
         self._due = 0.0
         self._call: IDelayedCall | None = None
 
-    def __bool__(self) -> bool:
-        """Return whether bytes wait."""
-        return bool(self._waiting)
+    def __len__(self) -> int:
+        """Return how many bytes wait."""
+        return len(self._waiting)
 
     def take(self, data: bytes) -> None:
         """Pass bytes on, in their time."""
@@ -44,31 +45,46 @@ class Throttle:
         self._later()
 
     def pause(self) -> None:
-        """Let nothing leave: the client does not read."""
+        """Let nothing leave: the consumer takes nothing."""
         self._paused = True
+        self._wait_no_more()
 
     def resume(self) -> None:
-        """Go on; the time of the pause is not made up for."""
+        """Go on; a piece takes its time from now on.
+
+        The time of the pause is not made up for.
+        """
         self._paused = False
         self._later()
 
     def stop(self) -> None:
         """Drop what waits."""
         self._waiting = b""
+        self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
         if self._call is not None:
             self._call.cancel()
-            self._call = None
+            self._call, self._due = None, 0.0
 
-    def _later(self) -> None:
+    def _later(self, since: float = inf) -> None:
+        """Let the next piece leave when its time has passed.
+
+        Args:
+            since: the moment from which its time counts, if bytes have waited since then; at most now.
+        """
         if self._call is None and self._waiting and not self._paused:
-            # The time of a piece counts from the piece before, if that has just left.
+            now = self._clock.seconds()
             self._next = min(len(self._waiting), self._size)
-            self._due = max(self._due, self._clock.seconds()) + self._next / self._rate
-            self._call = self._clock.callLater(self._due - self._clock.seconds(), self._send)
+            self._due = max(self._due, min(since, now)) + self._next / self._rate
+            self._call = self._clock.callLater(max(self._due - now, 0.0), self._send)
 
     def _send(self) -> None:
         self._call = None
         piece, self._waiting = self._waiting[: self._next], self._waiting[self._next :]
+        if self._waiting:
+            # A late reactor makes no later piece late.
+            self._later(self._due)
         self._write(piece)
         self._later()
         if not self._waiting:

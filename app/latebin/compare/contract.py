@@ -100,6 +100,8 @@ _drip: Final = partial(Case, late=True, content_type="application/octet-stream",
 
 _LOWER: Final = "Werkzeug takes get for GET, though a method is case-sensitive (RFC 9110, section 9.1)"
 
+_AT_ONCE: Final = "Twisted's channel takes a body as fast as it comes (twisted#4688)"
+
 _FORM: Final = "Content-Type: application/x-www-form-urlencoded"
 
 _PARTS: Final = "Content-Type: multipart/form-data; boundary=abc"
@@ -221,6 +223,24 @@ SHAPES: Final = (
     Case("gaps between the pieces of a body", "/delayed?delay=10ms&chunks=3&every=5ms", wait=0.01, over=0.01),
     Case("a body at a rate", "/delayed?delay=10ms&rate=100", wait=0.01, over=0.521),
     *(
+        Case(
+            f"a body taken at a rate, {where}",
+            target,
+            method="POST",
+            body=b"x" * 64,
+            wait=0.064,
+            headers=headers,
+            late=False,
+            needs_tuned=_AT_ONCE,
+        )
+        for where, target, headers in (
+            ("as in the query", "/delayed?delay=0&read=1000", ()),
+            ("as in a header", "/delay/0", ("Latebin-Read: 1000",)),
+            ("as behind a scenario's name", "/as/slow;delay=0;read=1000/a", ()),
+        )
+    ),
+    Case("a rate for no body", "/delayed?delay=10ms&read=1", wait=0.01, needs_tuned=_AT_ONCE),
+    *(
         Case(f"/{path}: {name}", f"/{path}?{query}", wait=wait, over=over, late=False)
         for path in ("sse", "jsonl")
         for name, query, wait, over in (
@@ -303,6 +323,9 @@ SHAPES: Final = (
             "every=1s",
             "every=1s&chunks=2&over=1s",
             "rate=0",
+            "read=0",
+            "read=1g",
+            "read=1k&answer=1:(read=1k)",
             "rate=1k&chunks=2",
             "rate=1k&type=sse",
             "rate=1&size=10k",
@@ -888,6 +911,12 @@ CONVERSATIONS: Final = (
             ("a header", 431, "GET {prefix}/delayed HTTP/1.1\r\nX: " + "x" * 2**14),
             ("headers", 431, "GET {prefix}/delayed HTTP/1.1\r\n" + "X: 1\r\n" * 502),
         )
+    ),
+    Conversation(
+        "a body that would take too long at its rate",
+        (Case("", "/delayed?read=1", 400, method="POST", body=b"x" * 601),),
+        stays=False,
+        needs_tuned=_AT_ONCE,
     ),
     Conversation(
         "too large: a body",

@@ -163,6 +163,12 @@ def _rate(text: str, settings: Settings) -> int:
     return found
 
 
+def _read(text: str, settings: Settings) -> int:
+    if settings.stack != "tuned":
+        raise ValueError(f"a connection of --stack {settings.stack} takes a body at once; expected --stack tuned")
+    return _rate(text, settings)
+
+
 def _load(text: str, settings: Settings) -> float:
     if not _LOAD.fullmatch(text) or not 0 < float(text) <= MAX_LOAD:
         raise ValueError(f"expected a number above 0 and at most {MAX_LOAD}")
@@ -540,6 +546,18 @@ CONTROL_ID: Final = Parameter(
 )
 """The id in the path of `/control/pending/ID`."""
 
+READ: Final = Parameter(
+    name="read",
+    meaning="the bytes of the request's body that are taken in a second",
+    accepted="a size such as 64k, with `--stack tuned`",
+    default="as fast as the body comes",
+    bound="1024m; the body takes at most `--max-delay`",
+    example="64k",
+    read=_read,
+    schema={"type": "string", "format": "rate", "pattern": "^[0-9]{1,15}[bkm]?$"},
+    via=True,
+)
+
 DELAYED: Final = (
     DELAY,
     Parameter(
@@ -650,6 +668,7 @@ DELAYED: Final = (
         schema={"type": "string", "format": "rate", "pattern": "^[0-9]{1,15}[bkm]?$"},
         via=True,
     ),
+    READ,
     Parameter(
         name="framing",
         meaning="the framing of the body",
@@ -688,8 +707,10 @@ DELAYED: Final = (
 )
 """The parameters of `/delayed`."""
 
-VARIANT: Final = tuple(each for each in DELAYED if each not in STEERING and each.name not in {"seed", "n", "answer"})
-"""The parameters of one of several answers."""
+_OF_ALL: Final = frozenset({"seed", "n", "answer", "read"})
+
+VARIANT: Final = tuple(each for each in DELAYED if each not in STEERING and each.name not in _OF_ALL)
+"""The parameters of one of several answers; a body comes before any of these answers is drawn."""
 
 SCENARIO: Final = (
     *DELAYED,
@@ -852,6 +873,9 @@ DRIP: Final = (
     *STEERING,
 )
 """The parameters of `/drip`."""
+
+ECHO: Final = (READ, *STEERING)
+"""The parameters of `/delay/SECONDS` in headers."""
 
 EVENTS: Final = (
     Parameter(

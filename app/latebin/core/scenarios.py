@@ -433,6 +433,7 @@ def understood(arguments: Mapping[str, Any]) -> dict[str, Any]:
 _RENDERED: Final[Mapping[str, Callable[[Any], str]]] = {
     "over": render_duration,
     "rate": render_size,
+    "read": render_size,
     "within": render_duration,
 }
 """Functions that write the values of parameters whose type does not."""

@@ -402,10 +402,11 @@ class HTTP2Channel(H2Connection):
             return
         if number in self._bodies:
             self._bodies[number].came(len(event.data))
+        # A body that is held fills the window of its own stream alone. The window of the connection is for the others
+        # to use (RFC 9113, section 6.9.1).
+        self.conn.open_connection_window(event.flow_controlled_length)
         if number in self.streams:
             self.streams[number].receiveDataChunk(event.data, event.flow_controlled_length)
-        else:
-            self.conn.acknowledge_received_data(event.flow_controlled_length, number)
 
     def _requestEnded(self, event: StreamEnded) -> None:
         self._forget(event.stream_id)
@@ -456,7 +457,7 @@ class HTTP2Channel(H2Connection):
             self._close(ErrorCodes.NO_ERROR)
 
     def openStreamWindow(self, streamID: int, increment: int) -> None:
-        self.conn.acknowledge_received_data(increment, streamID)
+        self.conn.open_stream_window(increment, streamID)
         self._send_later()
 
     def _forget(self, streamID: int) -> None:
@@ -623,10 +624,8 @@ class HTTP2Channel(H2Connection):
         self._written -= stream.queued
         self._ready.pop(streamID, None)
         self._forget(streamID)
-        waiting = stream.waiting()
-        if waiting:
-            # The window of the connection is for the other streams to use (RFC 9113, section 6.9.1).
-            self.conn.acknowledge_received_data(waiting, streamID)
+        # An answer may have left before its request has come.
+        stream.request.stop_pacing()
         if streamID in self.conn.broken:
             self.conn.broken.remove(streamID)
             # As with a connection, the side that resets the stream is notified afterwards.
@@ -647,8 +646,9 @@ _HANDLERS: "Final[Mapping[type[Event], Callable[[HTTP2Channel, Any], None]]]" = 
 
 
 def _owed(stream: Stream) -> bool:
-    """Return whether a whole request waits for the first bytes of its answer."""
-    return stream.request.site is not None and not stream.unsent
+    """Return whether a request, whole or held, waits for the first bytes of its answer."""
+    request = stream.request
+    return (request.site is not None or request.paced is not None) and not stream.unsent
 
 
 def _headers(given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

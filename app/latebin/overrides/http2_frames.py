@@ -329,6 +329,18 @@ class Frames(H2Connection):
             return self._fault(stream.stream_id, ErrorCodes.PROTOCOL_ERROR, stream)
         return frames, events
 
+    def open_connection_window(self, length: int) -> None:
+        """Let the client send so many bytes again, on any of its streams."""
+        increment = self._inbound_flow_control_window_manager.process_bytes(length)
+        if increment:
+            self._prepare_for_sending([WindowUpdateFrame(0, increment)])
+
+    def open_stream_window(self, length: int, number: int) -> None:
+        """Let the client send so many bytes again on one stream, unless that has ended."""
+        stream = self.streams.get(number)
+        if stream is not None and stream.open:
+            self._prepare_for_sending(stream.acknowledge_received_data(length))
+
     def _decompressed(self, block: bytes) -> list[tuple[bytes, bytes]]:
         if len(block) > BLOCK or _many_updates(block):
             raise DenialOfServiceError("a header block that takes too long to decompress")

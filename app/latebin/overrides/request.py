@@ -6,7 +6,7 @@ Overrides `twisted.web.server.Request` of Twisted 26.10, in two steps:
   sets the Date of the request, where RFC 9110, section 6.6.1, wants that of the response. Its reason phrases lack some
   statuses. Upstream could take date and phrases: `setResponseCode` with `_date` and `PHRASES` depends on nothing else.
 - `Request`: Twisted's own reports a finished request alone, so that a log would miss each client that leaves. Its body
-  goes to a file without a limit, and is whole when the request is processed (twisted#4688).
+  goes to a file without a limit, as fast as it comes, and is whole when the request is processed (twisted#4688).
 """
 
 from functools import lru_cache
@@ -26,7 +26,7 @@ from zope.interface import provider
 from latebin.answers.failures import EndedError
 from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
 from latebin.answers.request_body import DroppedBody, NoBody, StreamedBody
-from latebin.core.http.reply import too_large
+from latebin.core.http.reply import Refused, too_large
 from latebin.core.http.request_head import MISDIRECTED
 from latebin.core.http.request_id import HEADER, PARENT
 from latebin.overrides.channel_limits import LimitedChannel
@@ -35,6 +35,7 @@ from latebin.overrides.channel_output import WriteThroughChannel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from latebin.answers.paced_body import PacedBody
     from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem
@@ -163,6 +164,7 @@ class Request(LeanRequest):
         request_id: the id that answer and log give the request.
         claims_tls: whether the target itself says that the request came over TLS.
         refusal: why the request is answered before it is whole; None for a whole request.
+        paced: the body as it comes at a rate, until all of it is taken; None for a body without a rate.
     """
 
     # Twisted declares it None until the headers are there, which is before any resource sees the request.
@@ -179,6 +181,7 @@ class Request(LeanRequest):
     whole_path: bool = False
     claims_tls: bool = False
     refusal: "Problem | None" = None
+    paced: "PacedBody | None" = None
 
     @property
     def connection(self) -> object:
@@ -198,7 +201,17 @@ class Request(LeanRequest):
             self.channel.flush()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Process the request, or complete its body if it was processed before."""
+        """Process the request, or complete its body if it was processed before.
+
+        A body with a rate is taken first.
+        """
+        if self.paced is not None:
+            self.paced.end(lambda: self._received(command, path, version))
+        else:
+            self._received(command, path, version)
+
+    def _received(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.paced = None
         if self.site is None:
             super().requestReceived(command, path, version)
         elif isinstance(self.content, StreamedBody):
@@ -221,8 +234,11 @@ class Request(LeanRequest):
         """Take a piece of the body; drop it if there is an answer already."""
         if self.content is None:
             return
-        super().handleContentChunk(data)
-        self._check_size()
+        if self.paced is None:
+            super().handleContentChunk(data)
+            self._check_size()
+        elif (problem := self.paced.take(data)) is not None:
+            self.refuse(problem)
 
     def gotLength(self, length: int | None) -> None:
         """Ask the site for the sink of the body, if there is a body.
@@ -245,9 +261,25 @@ class Request(LeanRequest):
             return
         channel: Any = self.channel
         host: Host = channel.site
-        if host.streams(self._parts()[1]):
-            self.content = StreamedBody(self.content.announced, source, self._most())
+        method, target, _ = self._parts()
+        try:
+            self.paced = host.pace(cast("ServedRequest", self), method, target, source)
+        except Refused as error:
+            self.refuse(error.problem)
+            return
+        if host.streams(target):
+            self.content = StreamedBody(self.content.announced, self.paced or source, self._most())
             self._process_as_it_is()
+
+    def _lose_part(self) -> None:
+        """Give a request that is not whole its site, so that the log has it."""
+        if self.site is not None:
+            return
+        channel: Any = self.channel
+        self.site = channel.site
+        self.method, self.uri, self.clientproto = self._parts()
+        self.path = self.uri.partition(b"?")[0]
+        self.request_id = channel.site.assign(self.given(HEADER), self.given(PARENT))
 
     def _check_size(self) -> None:
         if self.content.full:
@@ -267,6 +299,7 @@ class Request(LeanRequest):
         if self.refusal is not None:
             return
         self.refusal = problem
+        self.stop_pacing()
         if self.site is None:
             self._process_as_it_is()
         elif not self.finished:
@@ -275,7 +308,13 @@ class Request(LeanRequest):
     def _process_as_it_is(self) -> None:
         if self.content is None:
             self.content = DroppedBody(0)
-        self.requestReceived(*self._parts())
+        super().requestReceived(*self._parts())
+
+    def stop_pacing(self) -> None:
+        """Take the rest of the body as fast as it comes."""
+        paced, self.paced = self.paced, None
+        if paced is not None:
+            paced.stop()
 
     def _parts(self) -> tuple[bytes, bytes, bytes]:
         """Return method, target and version, also before the request is processed."""
@@ -288,6 +327,9 @@ class Request(LeanRequest):
         """Report a disconnect to the site if a whole request has no whole answer."""
         if isinstance(reason.value, EndedError) and self.end == "left":
             self.end = reason.value.end
+        if self.paced is not None:
+            self.stop_pacing()
+            self._lose_part()
         super().connectionLost(reason)
         if self.site is None or self.finished:
             return

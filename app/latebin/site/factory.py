@@ -10,7 +10,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.web import server
 from twisted.web.resource import IResource, getChildForRequest
 
-from latebin.answers.interfaces import BodySink, ServedRequest
+from latebin.answers.interfaces import BodySink, BodySource, ServedRequest
 from latebin.answers.request_body import DroppedBody, KeptBody, NoBody
 from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
@@ -28,6 +28,7 @@ from latebin.telemetry.counters import SharedCounters
 from latebin.timing.timeouts import Timeouts
 
 if TYPE_CHECKING:
+    from latebin.answers.paced_body import PacedBody
     from latebin.answers.upstreams import Asker
 
 KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
@@ -37,6 +38,10 @@ OPTIONS_OF_ALL: Final = Reply(200, ((b"Content-Length", b"0"),))
 """The answer to `OPTIONS *` (RFC 9110, section 9.3.7)."""
 
 _REQUEST: Final = b"Access-Control-Request-"
+
+_READ: Final = b"read"
+
+_IN_HEADER: Final = b"Latebin-Read"
 
 IN_MEMORY: Final = 100_000
 """Bytes of a body that Twisted's own request keeps in memory; a longer body goes to a temporary file."""
@@ -79,6 +84,7 @@ class ServiceSite(server.Site):
         self.period = b"timeout=%d" % idle
         self.keep_alive = b"Connection: keep-alive\r\nKeep-Alive: %b\r\n\r\n" % self.period
         self._access = AccessLog(clock)
+        self._clock = clock
         stack = choose(self.settings.stack)
         self.requestFactory = stack.request()
         if (protocol := stack.protocol()) is not None:
@@ -119,6 +125,31 @@ class ServiceSite(server.Site):
         """Return whether the body of a request to this target is streamed."""
         name = self._root.scenario_of(target)
         return streams(target) if name is None else self._root.scenarios.forwards(name)
+
+    def pace(self, request: ServedRequest, method: bytes, target: bytes, source: BodySource) -> "PacedBody | None":
+        """Take the body of a request at a rate, if the request asks for one.
+
+        Args:
+            request: the request, of which the headers are there.
+            method: its method.
+            target: its target.
+            source: the connection that the body comes from.
+
+        Raises:
+            Refused: the body would take too long at this rate.
+        """
+        name = self._root.scenario_of(target)
+        if name is None and not (_may_have(_READ, target) or request.requestHeaders.hasHeader(_IN_HEADER)):
+            return None
+        from latebin.answers.paced_body import PacedBody, read_rate  # noqa: PLC0415  # for the bodies that ask for it
+
+        scenario = None if name is None else self._root.scenarios.get(name)
+        whole = self._root.whole_path(target)
+        rate = read_rate(request, method, target, scenario, self.settings, whole=whole)
+        if rate is None:
+            return None
+        request.style = self._root.style_of(target)
+        return PacedBody(request, source, self._clock, rate, self.settings)
 
     def getResourceFor(self, request: ServedRequest) -> IResource:
         """Find the resource of a request; an early refusal skips the tree."""
@@ -186,6 +217,11 @@ class StockSite(ServiceSite):
             request.setHeader(b"Connection", b"keep-alive")
             request.setHeader(b"Keep-Alive", self.period)
         return super().getResourceFor(request)
+
+
+def _may_have(name: bytes, target: bytes) -> bool:
+    """Return whether a request target may name a parameter, percent-encoded or not."""
+    return name in target or b"%" in target
 
 
 def _read_head(request: ServedRequest) -> None:

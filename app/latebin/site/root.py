@@ -172,6 +172,14 @@ class Root(Resource):
             return self._default
         return scenario_name(target)
 
+    def whole_path(self, target: bytes) -> bool:
+        """Return whether all of a path is the client's own, as the default scenario's."""
+        return self._default is not None and first_segment(target) not in self._own
+
+    def style_of(self, target: bytes) -> str:
+        """Return the style that answers a request target."""
+        return "klein" if self.whole_path(target) else self._styles.get(first_segment(target), "klein")
+
     def is_control(self, path: bytes) -> bool:
         """Return whether a path is below `/control`, which no page of another origin reads."""
         return first_segment(path) == b"control" and b"control" in self.children
@@ -211,6 +219,14 @@ class ScenarioRoot(Resource):
         """Return the name of the scenario, for every request target."""
         return self._name
 
+    def whole_path(self, target: bytes) -> bool:
+        """Return True: every path is the scenario's."""
+        return True
+
+    def style_of(self, target: bytes) -> str:
+        """Return the style of every scenario with a port."""
+        return "klein"
+
     def is_control(self, path: bytes) -> bool:
         """Return False: every path is the scenario's."""
         return False
@@ -242,6 +258,14 @@ class AdminRoot(Resource):
     def scenario_of(self, target: bytes) -> str | None:
         """Return None: no scenario answers here."""
         return None
+
+    def whole_path(self, target: bytes) -> bool:
+        """Return False: no path is the client's own."""
+        return False
+
+    def style_of(self, target: bytes) -> str:
+        """Return the style of every page here."""
+        return "site"
 
     def is_control(self, path: bytes) -> bool:
         """Return True: no page of another origin reads anything here."""

@@ -190,9 +190,19 @@ def rest(uri: bytes, mounted: int) -> str:
 
 def scenario_name(uri: bytes) -> str | None:
     """Return the scenario in a path such as `/as/NAME/...`; None in any other."""
-    first, second, third, *_ = [*_segments(uri), b"", b"", b""]
-    endpoint, name = (second, third) if first == b"raw" else (first, second)
+    endpoint, name = _endpoint(uri)
     return split_name(name.decode("utf-8", "backslashreplace"))[0] if endpoint == b"as" else None
+
+
+def behind_name(uri: bytes) -> list[tuple[str, str]]:
+    """Return the parameters behind the name in a path such as `/as/NAME;key=t42/...`."""
+    endpoint, name = _endpoint(uri)
+    return split_name(name.decode("utf-8", "backslashreplace"))[1] if endpoint in {b"as", VIA} else []
+
+
+def is_delayed(uri: bytes) -> bool:
+    """Check whether a path is `/delayed`, or below it, in either style."""
+    return _endpoint(uri)[0] == b"delayed"
 
 
 def split_name(segment: str) -> tuple[str, list[tuple[str, str]]]:
@@ -214,8 +224,13 @@ def streams(uri: bytes) -> bool:
 
     That is so if its path begins with `/via` or `/raw/via`.
     """
-    first, second, *_ = [*_segments(uri), b"", b""]
-    return VIA in (first, second if first == b"raw" else b"")
+    return _endpoint(uri)[0] == VIA
+
+
+def _endpoint(uri: bytes) -> tuple[bytes, bytes]:
+    """Return the first segment of a path behind the style, and the segment behind it."""
+    first, second, third, *_ = [*_segments(uri), b"", b"", b""]
+    return (second, third) if first == b"raw" else (first, second)
 
 
 def _segments(uri: bytes) -> list[bytes]:
