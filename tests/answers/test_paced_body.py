@@ -48,7 +48,7 @@ def answered_after(house: House, wire: Wire, longest: int = 100) -> float:
     ],
 )
 def test_taken_at_a_rate(house: House, prefix: str, target: str, headers: tuple[str, ...]) -> None:
-    """The delay begins when the body is taken: at read=1k, a second for each 1,024 bytes."""
+    """The delay begins when the body is taken at its rate."""
     wire = begun(house, prefix + target, 4096, *headers)
     wire.send(b"x" * 4096)
     assert answered_after(house, wire) == pytest.approx(5, abs=0.11)
