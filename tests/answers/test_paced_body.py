@@ -115,7 +115,7 @@ def test_wrong(house: House, prefix: str, rate: str) -> None:
 
 
 def test_client_that_leaves(house: House, prefix: str, style: str) -> None:
-    """A client that leaves in the middle of its body is in the log, and leaves no timer."""
+    """A client that leaves in the middle of its body is in the log."""
     with capturedLogs() as events:
         wire = begun(house, f"{prefix}/delayed?delay=0&read=1k", 4096)
         wire.send(b"x" * 2048)
@@ -150,7 +150,7 @@ def test_stock() -> None:
 
 @asynchronous
 async def test_upload_to_an_upstream(prefix: str) -> None:
-    """An upstream gets a body no faster than the rate, and all of it in its order."""
+    """An upstream gets a body no faster than the rate, and in order."""
     rate, body = 400_000, bytes(range(256)) * 800
     async with both() as (up, service):
         since = monotonic()
@@ -174,7 +174,7 @@ async def test_upload_to_an_upstream(prefix: str) -> None:
 
 @asynchronous
 async def test_client_that_leaves_an_upload_to_an_upstream(prefix: str) -> None:
-    """The request to the upstream is given up when the client leaves in the middle of its body."""
+    """An upstream's request is given up when the client leaves its upload."""
     async with both() as (up, service):
         head = f"PUT {prefix}/via/up/ HTTP/1.1\r\nHost: a\r\nLatebin-Read: 10k\r\nContent-Length: 30000\r\n\r\n"
         client: Any = await send(service, head.encode() + b"x" * 20000)

@@ -491,7 +491,7 @@ def test_whole_body_at_a_rate(client: Client, prefix: str) -> None:
 
 
 def test_client_that_leaves_an_upload(client: Client, style: str, prefix: str) -> None:
-    """A client that resets its stream in the middle of a body with a rate is in the log."""
+    """A client that resets the stream of its upload is in the log."""
     idle = len(client.house.clock.getDelayedCalls())
     stream = client.begin(f"{prefix}/delayed?delay=0&read=1k")
     client.write(stream, b"x" * 1000)
@@ -502,7 +502,7 @@ def test_client_that_leaves_an_upload(client: Client, style: str, prefix: str) -
 
 
 def test_answer_before_an_upload(passing: tuple[Client, Silent], prefix: str) -> None:
-    """A body with a rate leaves no timer when it is answered before it has come."""
+    """A body with a rate leaves no timer when it is answered early."""
     client, _ = passing
     stream = client.begin(
         f"{prefix}/via/up/", ("latebin-delay", "1s"), ("latebin-status", "503"), ("latebin-read", "1")
