@@ -1,0 +1,141 @@
+"""States that a test moves by hand: that of one process, and those of several with one Redis."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from latebin.core.http.reply import Problem
+from latebin.core.settings import Settings
+from latebin.state.interfaces import Gates
+from latebin.state.memory import make_state
+from latebin.state.redis.gates import RedisGates
+from latebin.state.redis.membership import Membership
+from tests.support.pumped import PumpedStore
+from tests.support.redis import RedisServer
+
+T = TypeVar("T")
+
+LIFETIME, LONGEST = 3600.0, 600.0
+
+FUTURE = 9 * 10**15
+"""Microseconds of a sign of life that stays the last one."""
+
+
+@attrs.define(eq=False)
+class Waiter:
+    """An answer that waits, and what happened to it."""
+
+    got: list[str] = attrs.field(factory=list)
+
+    def passed(self) -> None:
+        self.got.append("passed")
+
+    def end(self, problem: Problem) -> None:
+        self.got.append(str(problem.status))
+
+
+class Member(Protocol):
+    """One process, as the tests use its state."""
+
+    gates: Gates
+
+
+class World:
+    """All processes that have a state in common; here, the memory of one."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.members: list[Any] = [make_state(Settings(), self.clock)]
+
+    def settle(self) -> None:
+        """Let everything arrive that is under way."""
+        while self.clock.getDelayedCalls() and self.clock.getDelayedCalls()[0].getTime() <= self.clock.seconds():
+            self.clock.advance(0)
+
+    def end(self) -> None:
+        """Close all connections."""
+
+    def result(self, result: T | Deferred[T]) -> T:
+        """Return a result that may have to arrive first."""
+        self.settle()
+        if not isinstance(result, Deferred):
+            return result
+        results: list[T] = []
+        result.addCallback(results.append)
+        [found] = results
+        return found
+
+
+@attrs.define(eq=False)
+class RedisMember:
+    """One process with its state in Redis."""
+
+    store: PumpedStore
+    membership: Membership
+    gates: RedisGates
+
+
+class RedisWorld(World):
+    """Several processes with one Redis, which is empty at first."""
+
+    def __init__(self, server: RedisServer, members: int = 2) -> None:
+        server.ask("FLUSHALL")
+        self.clock = Clock()
+        self.server = server
+        self.members = [self._member() for _ in range(members)]
+        self.settle()
+
+    def settle(self) -> None:
+        moved = True
+        while moved:
+            moved = any([member.store.replies() or member.store.messages() for member in self.members])
+            calls = self.clock.getDelayedCalls()
+            if any(call.getTime() <= self.clock.seconds() for call in calls):
+                self.clock.advance(0)
+                moved = True
+
+    def give_up(self, number: int) -> None:
+        """Have a process count as absent, and another one give up what it had."""
+        for member in self.members:
+            self.server.ask("ZADD", "latebin:instances", FUTURE, member.store.instance)
+        self.server.ask("ZADD", "latebin:instances", 1, self.members[number].store.instance)
+        # As if there had been signs of life all the time.
+        self.server.ask("DEL", "latebin:beat", "latebin:grace")
+        self.members[number - 1].membership.beat()
+        self.settle()
+
+    def replace(self, number: int) -> None:
+        """Have another process in the place of one that died."""
+        self.close(number)
+        self.members[number] = self._member()
+        self.settle()
+
+    def end(self) -> None:
+        for number in range(len(self.members)):
+            self.close(number)
+
+    def close(self, number: int) -> None:
+        member = self.members[number]
+        member.membership.stop()
+        member.store.close()
+
+    def _member(self) -> RedisMember:
+        store = PumpedStore(self.server)
+        membership = Membership(store, self.clock, LIFETIME, LONGEST)
+        member = RedisMember(store, membership, RedisGates(membership))
+        membership.start()
+        return member
+
+
+@contextmanager
+def world(make: Callable[[], World]) -> Iterator[World]:
+    """Make a world, and close its connections at the end."""
+    made = make()
+    try:
+        yield made
+    finally:
+        made.end()
