@@ -3,7 +3,7 @@
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,9 @@ class RedisServer:
     def ask(self, *words: object) -> Any:
         """Send a command, and return its reply: bytes, an integer, None or a list."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=BOUND) as connection:
-            encoded = [str(word).encode() for word in words]
-            parts = [b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded]
-            connection.sendall(b"*%d\r\n%b" % (len(parts), b"".join(parts)))
+            connection.sendall(encoded(words))
             with connection.makefile("rb") as file:
-                return _read(file)
+                return read(file)
 
     def _answers(self) -> bool:
         try:
@@ -88,7 +86,13 @@ def running(directory: Path, *options: str) -> Iterator[RedisServer]:
         server.kill()
 
 
-def _read(file: Any) -> Any:
+def encoded(words: Sequence[object]) -> bytes:
+    """Encode a command."""
+    texts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%b\r\n" % (len(text), text) for text in texts)
+
+
+def read(file: Any) -> Any:
     line = file.readline()
     kind, rest = line[:1], line[1:-2]
     if kind == b"-":
@@ -98,6 +102,6 @@ def _read(file: Any) -> Any:
     if kind == b"$":
         return None if rest == b"-1" else file.read(int(rest) + 2)[:-2]
     if kind == b"*":
-        return [_read(file) for _ in range(int(rest))]
+        return [read(file) for _ in range(int(rest))]
     assert kind == b"+", line
     return rest

@@ -92,7 +92,7 @@ class RedisWorld(World):
     def settle(self) -> None:
         moved = True
         while moved:
-            moved = any([member.store.replies() or member.store.messages() for member in self.members])
+            moved = sum(member.store.replies() or member.store.messages() for member in self.members) > 0
             calls = self.clock.getDelayedCalls()
             if any(call.getTime() <= self.clock.seconds() for call in calls):
                 self.clock.advance(0)

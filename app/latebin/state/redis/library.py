@@ -125,6 +125,7 @@ end
 local function let_lost_go(name)
     for _, member in ipairs(call('SMEMBERS', lost(name))) do
         local instance, number = owner(member)
+        call('SREM', own(instance), 'g ' .. name .. ' ' .. member)
         deliver(instance, {'g ' .. number})
     end
     call('DEL', lost(name))
@@ -233,6 +234,7 @@ local function give_up(item, absent)
         if call('ZREM', line(name), member) == 1 and absent then
             call('SADD', lost(name), member)
             put(lost(name))
+            have(string.match(member, '^%w+'), item)
         elseif not absent then
             call('SREM', lost(name), member)
         end

@@ -51,8 +51,10 @@ end
 if (tonumber(call('GET', key('grace'))) or 0) <= now then
     for _, instance in ipairs(call('ZRANGEBYSCORE', instances, '-inf', text(now - lease))) do
         call('ZREM', instances, instance)
-        for _, item in ipairs(call('SMEMBERS', own(instance))) do give_up(item, true) end
-        call('DEL', own(instance))
+        for _, item in ipairs(call('SMEMBERS', own(instance))) do
+            call('SREM', own(instance), item)
+            give_up(item, true)
+        end
     end
 end
 local recovering = tonumber(call('GET', key('recovering')))
