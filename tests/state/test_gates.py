@@ -1,4 +1,4 @@
-"""Gates in the memory of one process and in the Redis of two, against a model."""
+"""Gates in memory and in the Redis of two processes, against a model."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -259,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def each_goes_once(self) -> None:
-        """An answer has gone on once if it was let go, and its process knows; it never has otherwise."""
+        """An answer has gone on once if it was let go, and never otherwise."""
         for each in self.answers:
             if each.member != self.cut:
                 assert each.waiter.got == (["passed"] if each.went and not each.left else []), each
@@ -292,7 +292,7 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("where", ["memory", "redis"])
 def test_machine(where: str, server: RedisServer) -> None:
-    """No answer is let go twice, early or never, and nothing stays behind, in memory and in Redis."""
+    """Each answer is let go once and in time, when processes come and go."""
 
     class Here(Machine):
         def __init__(self) -> None:
@@ -318,7 +318,7 @@ def test_barrier_across_processes(server: RedisServer) -> None:
 
 
 def test_random_order(shared: World) -> None:
-    """A random order with a seed is that of the seed and of the arrivals, wherever they wait."""
+    """A random order is the same everywhere when it has a seed."""
     order: list[int] = []
     waiters = [Waiter() for _ in range(8)]
     for n, waiter in enumerate(waiters):
@@ -331,7 +331,7 @@ def test_random_order(shared: World) -> None:
 
 
 def test_released_while_away(redis: RedisWorld) -> None:
-    """An answer is let go, once, when its process is back and was away at the release."""
+    """An answer released without its process goes on once when the process is back."""
     waiters = [Waiter(), Waiter(), Waiter()]
     for waiter in waiters:
         redis.members[1].gates.arrive(wait(), waiter, 1)
@@ -346,7 +346,7 @@ def test_released_while_away(redis: RedisWorld) -> None:
 
 
 def test_opened_while_given_up(redis: RedisWorld) -> None:
-    """An answer is let go when its process is back, and its gate was opened and closed without it."""
+    """An answer goes on when its process is back after its gate was open."""
     waiter = Waiter()
     redis.members[1].gates.arrive(wait(), waiter, 1)
     redis.settle()
@@ -360,7 +360,7 @@ def test_opened_while_given_up(redis: RedisWorld) -> None:
 
 
 def test_died(redis: RedisWorld) -> None:
-    """A barrier waits for one more when a process with one of its answers has died."""
+    """A barrier waits for one more when a process has died."""
     waiters = [Waiter(), Waiter(), Waiter()]
     redis.members[1].gates.arrive(wait(3), waiters[0], 1)
     redis.members[0].gates.arrive(wait(3), waiters[1], 1)
@@ -401,7 +401,7 @@ def test_unknown_to_redis(redis: RedisWorld) -> None:
 
 
 def test_away(redis: RedisWorld) -> None:
-    """A process that is cut off refuses at once, ends an arrival under way, and leaves nothing behind."""
+    """A process refuses at once and leaves nothing behind when it is cut off."""
     waiter = Waiter()
     gates, store = redis.members[1].gates, redis.members[1].store
     gates.arrive(wait(), waiter, 1)

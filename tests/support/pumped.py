@@ -1,4 +1,4 @@
-"""Connections of a process to Redis that a test moves: nothing arrives before it says so."""
+"""Connections to Redis whose replies and messages arrive when a test says so."""
 
 import socket
 from collections import deque

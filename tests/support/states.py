@@ -1,4 +1,4 @@
-"""States that a test moves by hand: that of one process, and those of several with one Redis."""
+"""States that a test moves by hand, in memory and in Redis."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -333,7 +333,7 @@ class RedisGates:
 
 
 def _uniforms(name: str, drawn: str) -> Iterator[float]:
-    """Yield the numbers of a random order, for the seed and the number of its first member."""
+    """Yield the numbers of a random order."""
     seed, _, n = drawn.partition(":")
     return draw.seeded("order", int(seed), name, int(n)) if seed else draw.unseeded(random.SystemRandom().random)
 

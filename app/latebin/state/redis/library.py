@@ -1,4 +1,4 @@
-"""The functions in Lua that the scripts of gates, pools and the journal have in common.
+"""The functions in Lua that several scripts have in common.
 
 A script is one step for Redis: nothing else happens between its commands. Times are microseconds of Redis's own clock.
 The first arguments of every script are the same; `Membership.run` gives them. Every key expires some time after its

@@ -1,4 +1,4 @@
-"""The membership of a process: its signs of life, the messages to it, and what it has in Redis."""
+"""The membership of a process: its signs of life, and the messages to it."""
 
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
@@ -192,8 +192,8 @@ class Part(Protocol):
 class Membership:
     """The membership of this process in a Redis.
 
-    It is given up by other processes if there is no sign of life for LEASE seconds. A process that is back enters again
-    all that it has: the members of a barrier, the answers in service and in line, and what watches them.
+    It is given up by other processes if there is no sign of life for LEASE seconds. A process that is back enters all
+    that it has again: its waiting answers, those in service, and its watches.
 
     Args:
         store: the connections.
@@ -245,7 +245,7 @@ class Membership:
         return f"{self.instance}:{number}"
 
     def run(self, script: Script, *arguments: str | bytes | float) -> Deferred[Any]:
-        """Run a script for a process that Redis knows; enter this process again where it does not.
+        """Run a script; enter this process again where Redis does not know it.
 
         Returns:
             A Deferred of the reply; it fails with `Refused` where Redis is away.
@@ -264,7 +264,10 @@ class Membership:
         return self._store.run(script, (), (*self._common, *arguments)).addCallback(replied)
 
     def attempt(self, script: Script, *arguments: str | bytes | float) -> None:
-        """Run a script whose reply does not matter; if it fails, what it was to do is done at the next return."""
+        """Run a script whose reply does not matter.
+
+        If it fails, the next entry of this process sets right what it was to do.
+        """
         self.run(script, *arguments).addErrback(self.failed)
 
     def failed(self, failure: Failure) -> None:
@@ -301,7 +304,7 @@ class Membership:
         """
         joined: Deferred[bool] = Deferred()
         self._joining.append(joined)
-        # What is under way may have missed the reason for this call: the next sign of life looks again.
+        # The entry under way may have missed the reason for this call: the next sign of life looks again.
         self._stale = len(self._joining) > 1
         if not self._stale:
             begun = self._store.run(_GONE, (), self._common)
