@@ -143,7 +143,7 @@ def test_skipped() -> None:
     """A skipped conversation is printed with its reason."""
     console = Console(file=io.StringIO(), width=200)
     show(comparison(turns(2, 1)), console)
-    assert "needs the tuned stack: four. a reason." in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "Conversation skipped: four. a reason." in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("rounds", "expected"), [(1, " x 0.5 s, 1 round\n"), (2, " x 0.5 s, 2 rounds\n")])

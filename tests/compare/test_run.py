@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from latebin.compare import run
+from latebin.compare.control import IN_USE, OPERATED
 from latebin.compare.findings import Ceiling, Outcome
 from latebin.compare.parity import Parity
 from latebin.compare.run import KeptUp, Service, Timetable, bracket, kept_up, make_timetable, search
@@ -114,10 +115,12 @@ def timetable(rounds: int, bound: float) -> Timetable:
 def test_rounds(loads: list[str]) -> None:
     """The styles alternate with fresh services, and the progress adds up to the timetable."""
     fresh: list[Service] = []
+    operated: list[Service] = []
 
-    def open_service() -> Any:
-        fresh.append(Service("http://127.0.0.1:1", (1,)))
-        return nullcontext(fresh[-1])
+    def open_service(**variables: str) -> Any:
+        service = Service("http://127.0.0.1:1", (1,))
+        (operated if variables else fresh).append(service)
+        return nullcontext(service)
 
     done: list[float] = []
     planned = timetable(2, 1000)
@@ -125,7 +128,7 @@ def test_rounds(loads: list[str]) -> None:
     delayed = [url for url in loads if url.endswith("{delay}")]
     klein, resource = "http://127.0.0.1:1/delayed/{delay}", "http://127.0.0.1:1/raw/delayed/{delay}"
     assert delayed == [klein, resource, klein, resource]
-    assert len(fresh) == 5
+    assert (len(fresh), len(operated)) == (5, len(OPERATED))
     assert len(loads) == 4 * (1 + run.PROBES)
     assert found.outcome is Outcome.SAME
     assert sum(done) == pytest.approx(2 * 2 * planned.sample_time)
@@ -139,6 +142,9 @@ def test_no_round_begins_without_time(loads: list[str]) -> None:
 
     found = run.compare(timetable(3, 0), open_service, own=False, progress=lambda *_: None)
     assert (len(found.rounds), found.planned) == (1, 3)
+    # Nor is a service that is in use asked to change.
+    assert found.parity.held == ("one",)
+    assert found.parity.skipped == {held.name: IN_USE for each in OPERATED for held in each.conversations}
 
 
 def test_a_sample_is_repeated(monkeypatch: pytest.MonkeyPatch, loads: list[str]) -> None:

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from twisted.logger import LogLevel, capturedLogs
 
 from latebin.compare.contract import CASES, CONVERSATIONS, MEASURED, Case, Conversation, comparable
+from latebin.compare.control import OPERATED, SHOP
 from latebin.core.endpoints import PREFIXES
 from latebin.core.faults import KINDS
 from latebin.core.parameters import DELAYED, PREDICT
-from latebin.core.settings import STACKS
+from latebin.core.settings import STACKS, Settings
 from tests.support.wire import House, Wire, make_house
 
 ids = [case.name for case in CASES]
@@ -105,9 +106,8 @@ def converse(house: House, conversation: Conversation, style: str) -> Wire:
     return wire
 
 
-@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
-def test_conversation(house: House, conversation: Conversation) -> None:
-    """Both styles send the same promised answers when they have a conversation."""
+def held(house: House, conversation: Conversation) -> bytes:
+    """Have a conversation with both styles, and return the bytes of both, which are the same."""
     received = []
     for style in PREFIXES:
         wire = converse(house, conversation, style)
@@ -117,6 +117,35 @@ def test_conversation(house: House, conversation: Conversation) -> None:
         if wire.connected:
             wire.leave()
     assert received[0] == received[1]
+    return received[0][0]
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda conversation: conversation.name)
+def test_conversation(house: House, conversation: Conversation) -> None:
+    """Both styles send the same promised answers when they have a conversation."""
+    held(house, conversation)
+
+
+OPERATED_CONVERSATIONS = [(each.settings, conversation) for each in OPERATED for conversation in each.conversations]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "conversation"), OPERATED_CONVERSATIONS, ids=[each.name for _, each in OPERATED_CONVERSATIONS]
+)
+def test_conversation_with_an_operator(stack: str, chosen: Settings, conversation: Conversation) -> None:
+    """Both styles send the same promised answers when the operator has made a choice."""
+    received = held(make_house(stack, chosen), conversation)
+    origins = [[line for line in case.headers if line.startswith("Origin: ")] for case in conversation.cases]
+    readable = [
+        case
+        for case, origin in zip(conversation.cases, origins, strict=True)
+        if origin == [f"Origin: {SHOP}"] and "/control" not in case.target
+    ]
+    for name in (b"Access-Control-Allow-Origin", b"Timing-Allow-Origin", b"Access-Control-Expose-Headers"):
+        assert len(re.findall(rb"^%s: " % name, received, re.MULTILINE)) == len(readable)
+    if chosen.proxy_headers:
+        # Each refusal names each setting that would allow the request.
+        assert received.count(b"--control-token-file or LATEBIN_CONTROL_TOKEN") == received.count(b"HTTP/1.1 403")
 
 
 def statuses(wire: Wire) -> tuple[int, ...]:
@@ -148,6 +177,7 @@ def answers_more(wire: Wire, style: str) -> bool:
 def test_every_name_is_another() -> None:
     """A conversation is known by its name wherever it is reported."""
     names = [conversation.name for conversation in CONVERSATIONS]
+    names += [conversation.name for _, conversation in OPERATED_CONVERSATIONS]
     assert len(names) == len(set(names))
 
 

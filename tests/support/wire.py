@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from latebin.answers.scenarios import Scenarios
 from latebin.answers.service import Service
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
@@ -78,11 +79,11 @@ class House:
         return Wire(self.site, self.clock)
 
 
-def make_house(stack: str) -> House:
-    """Make a service with default settings on one of the stacks."""
-    clock, settings = Clock(), Settings(stack=stack)
-    state = make_state(settings, clock)
-    klein, resource = (Service(clock, settings, state=state, style=style) for style in PREFIXES)
+def make_house(stack: str, settings: Settings | None = None) -> House:
+    """Make a service on one of the stacks, with default settings unless others are given."""
+    clock, settings = Clock(), attrs.evolve(settings or Settings(), stack=stack)
+    scenarios, state = Scenarios(settings), make_state(settings, clock)
+    klein, resource = (Service(clock, settings, scenarios=scenarios, state=state, style=style) for style in PREFIXES)
     root = Root(klein, resource, settings)
     # The idle timeout of a connection is not tested with this: its clock stands still.
     return House(clock, klein, resource, root, make_site(root, clock, settings, Clock()))

@@ -100,12 +100,12 @@ def _service(url: str | None, pids: tuple[int, ...]) -> OpenService:
         return _own_service
     # Without a service, hundreds of conversations would each wait for their timeout.
     service = Service(url.rstrip("/"), pids, stack_of(address(url)))
-    return lambda: nullcontext(service)
+    return lambda **_: nullcontext(service)
 
 
 @contextmanager
-def _own_service() -> Iterator[Service]:
-    with serving() as service:
+def _own_service(**variables: str) -> Iterator[Service]:
+    with serving(**variables) as service:  # type: ignore[arg-type]  # no variable is called program or log
         yield Service(service.url, (service.pid,))
 
 
@@ -140,7 +140,7 @@ def show(comparison: Comparison, console: Console) -> None:
     if comparison.parity.left_out:
         console.print(f"Conversations left out: {escape('; '.join(comparison.parity.left_out))}.")
     for name, reason in comparison.parity.skipped.items():
-        console.print(escape(f"Conversation skipped, as it needs the tuned stack: {name}. {reason}."))
+        console.print(escape(f"Conversation skipped: {name}. {reason}."))
     for sentence in sentences(comparison):
         console.print(escape(sentence))
 

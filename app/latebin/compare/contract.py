@@ -43,6 +43,7 @@ class Case:
         echo: for an echo, the JSON members that differ from those for a bare request; otherwise None.
         allow: the methods in the Allow header of a 405.
         needs_tuned: why the stock stack gives another answer; empty where every stack gives this one.
+        styled: whether the target has the prefix of the style; the pages of neither style have none.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Case:
     echo: Mapping[str, Any] | None = attrs.field(default=None, hash=False)
     allow: str = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
     needs_tuned: str = ""
+    styled: bool = True
 
     def request(self, style: str, key: str = "") -> bytes:
         """Return the bytes of the request to one style.
@@ -68,7 +70,8 @@ class Case:
             style: the style.
             key: stands in the place of `{key}` in target and headers; a new one by default.
         """
-        lines = [f"{self.method} {PREFIXES[style]}{self.target} {self.version}", "Host: localhost", *self.headers]
+        prefix = PREFIXES[style] if self.styled else ""
+        lines = [f"{self.method} {prefix}{self.target} {self.version}", "Host: localhost", *self.headers]
         lines = [line.replace("{key}", key or next(_KEYS)) for line in lines]
         if self.body:
             lines.append(f"Content-Length: {len(self.body)}")

@@ -256,7 +256,7 @@ def _answers(parity: Parity) -> str:
     if parity.left_out:
         text += f" Left out for a wait of more than {parity.longest:g} s: {len(parity.left_out)}."
     if parity.skipped:
-        text += f" Skipped, as they need the tuned stack: {len(parity.skipped)}."
+        text += f" Skipped, each for a reason of its own: {len(parity.skipped)}."
     return text
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
 from http.client import HTTPConnection, HTTPException
@@ -77,7 +77,7 @@ class Parity:
         left_out: the names of the conversations that wait for longer than `longest`.
         longest: the longest wait of a conversation, in seconds.
         differences: empty if the styles are the same.
-        skipped: the names of the conversations that need the tuned stack, with the reasons.
+        skipped: the names of the conversations that this service is not asked, with the reasons.
     """
 
     held: tuple[str, ...]
@@ -85,6 +85,17 @@ class Parity:
     longest: float
     differences: tuple[Difference, ...]
     skipped: dict[str, str] = attrs.field(factory=dict)
+
+    def joined(self, others: Iterable["Parity"]) -> "Parity":
+        """Return the result of these conversations and of others."""
+        every = (self, *others)
+        return Parity(
+            held=tuple(name for each in every for name in each.held),
+            left_out=tuple(name for each in every for name in each.left_out),
+            longest=self.longest,
+            differences=tuple(difference for each in every for difference in each.differences),
+            skipped={name: reason for each in every for name, reason in each.skipped.items()},
+        )
 
 
 def address(url: str) -> Address:
@@ -136,6 +147,7 @@ def compare(
     *,
     progress: Callable[[], object] = lambda: None,
     stack: str = "tuned",
+    connections: int = _CONNECTIONS,
 ) -> Parity:
     """Compare the styles' answers in every conversation that is short enough.
 
@@ -147,6 +159,7 @@ def compare(
         patience: how long a socket may be silent beyond that, in seconds.
         progress: called after each conversation with a style.
         stack: the service's; conversations that need the tuned one are skipped on the stock one.
+        connections: how many are open at once.
 
     Returns:
         The result, in the order of the conversations.
@@ -159,7 +172,7 @@ def compare(
         progress()
         return found
 
-    with ThreadPoolExecutor(_CONNECTIONS) as threads:
+    with ThreadPoolExecutor(connections) as threads:
         # The longest first: their waits pass while the short ones take turns.
         exchanges = {
             (each.name, style): threads.submit(exchange, each, style)

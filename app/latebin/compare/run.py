@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -13,8 +14,9 @@ from typing import Final
 import attrs
 
 from latebin.compare.contract import CONVERSATIONS, held_by
+from latebin.compare.control import IN_USE, OPERATED, Operated
 from latebin.compare.findings import Ceiling, Comparison, Round, Sample
-from latebin.compare.parity import address
+from latebin.compare.parity import Parity, address
 from latebin.compare.parity import compare as compare_answers
 from latebin.compare.source import code_lines, definitions
 from latebin.core.endpoints import PREFIXES
@@ -144,8 +146,11 @@ def make_timetable(*, pending: float, rounds: int, longest: float, bound: float)
 Progress = Callable[[str, float], object]
 """Called with the name of the current part, and the seconds of the timetable that have passed since the last call."""
 
-OpenService = Callable[[], AbstractContextManager[Service]]
-"""Returns a service, a fresh one if it is the comparison's own; its context stops it."""
+OpenService = Callable[..., AbstractContextManager[Service]]
+"""Returns a service, a fresh one if it is the comparison's own; its context stops it.
+
+The arguments by name are variables of its environment.
+"""
 
 
 def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progress: Progress) -> Comparison:
@@ -170,9 +175,13 @@ def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progr
         held = held_by(service.stack, CONVERSATIONS)
         exchanges = 2 * sum(each.wait <= timetable.longest for each in held)
         answered = partial(progress, "same answers", timetable.answers_time / max(exchanges, 1))
-        parity = compare_answers(
-            address(service.url), CONVERSATIONS, timetable.longest, progress=answered, stack=service.stack
-        )
+        # Beside the others, which do little else than wait.
+        with ThreadPoolExecutor(len(OPERATED)) as threads:
+            beside = [threads.submit(_held_by_operated, each, timetable, open_service, own=own) for each in OPERATED]
+            parity = compare_answers(
+                address(service.url), CONVERSATIONS, timetable.longest, progress=answered, stack=service.stack
+            )
+        parity = parity.joined(each.result() for each in beside)
     rounds = tuple(_rounds(timetable, open_service, started, progress))
     sources = {style: style_source(style) for style in PREFIXES}
     return Comparison(
@@ -187,6 +196,18 @@ def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progr
         resource=definitions(sources["resource"]),
         lines={style: code_lines(source) for style, source in sources.items()},
     )
+
+
+def _held_by_operated(operated: Operated, timetable: Timetable, open_service: OpenService, *, own: bool) -> Parity:
+    """Have the conversations with a service whose operator has made a choice, one after the other.
+
+    A service that is not the comparison's own is not asked.
+    """
+    conversations, longest = operated.conversations, timetable.longest
+    if not own:
+        return Parity((), (), longest, (), {each.name: IN_USE for each in conversations})
+    with open_service(**operated.variables) as service:
+        return compare_answers(address(service.url), conversations, longest, stack=service.stack, connections=1)
 
 
 def style_source(style: str) -> str:
