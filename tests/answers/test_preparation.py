@@ -6,7 +6,8 @@ import pytest
 from twisted.logger import capturedLogs
 
 from latebin.answers import service
-from latebin.answers.form import MAX_PARTS, SLICE, reading
+from latebin.answers.form import reading
+from latebin.answers.form_fields import MAX_PARTS, SLICE
 from latebin.core.http.echo import LONG, Content, EchoedRequest, echo, echoing
 from latebin.core.http.reply import Refused
 from latebin.core.settings import STACKS

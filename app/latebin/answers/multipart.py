@@ -8,7 +8,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData, State
 
-from latebin.answers.form import FIELDS, MAX_FIELD, MAX_PARTS, SLICE, grouped
+from latebin.answers.form_fields import FIELDS, MAX_FIELD, MAX_PARTS, SLICE, grouped
 from latebin.core.http.echo import Content, Upload
 
 MAX_HEAD: Final = 16 * 1024

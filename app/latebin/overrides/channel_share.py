@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import Request as HTTPRequest
 
 from latebin.overrides.channel import Channel
-from latebin.overrides.connection import fail
+from latebin.overrides.ending import fail
 
 if TYPE_CHECKING:
     from latebin.timing.budget import TurnBudget

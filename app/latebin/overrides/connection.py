@@ -10,10 +10,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
 
-from latebin.answers.failures import by_client, report
+from latebin.answers.failures import report
+from latebin.overrides.ending import abort, fail
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import ITCPTransport, ITransport
+    from twisted.internet.interfaces import ITransport
 
     from latebin.core.ends import End
     from latebin.overrides.channel import Channel
@@ -87,22 +88,4 @@ class Connection(_GenericHTTPChannelProtocol):
         Args:
             end: the reason, for those whose answers are lost by it.
         """
-        _abort(cast("Channel | HTTP2Channel", self._channel), end)
-
-
-def fail(channel: "Channel | HTTP2Channel", failure: Failure) -> None:
-    """End a connection, and count and log why.
-
-    Args:
-        channel: the connection's own part.
-        failure: the exception that bytes of the client have caused.
-    """
-    report(Connection.log, failure, channel.getPeer())
-    client = by_client(failure)
-    channel.site.connection_error("client" if client else "service")
-    _abort(channel, "protocol_error" if client else "failed")
-
-
-def _abort(channel: "Channel | HTTP2Channel", end: "End") -> None:
-    channel.ended = end
-    cast("ITCPTransport", channel.transport).abortConnection()
+        abort(cast("Channel | HTTP2Channel", self._channel), end)

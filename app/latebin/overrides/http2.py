@@ -35,7 +35,7 @@ from latebin.core.http.reply import Refused
 from latebin.core.http.request_head import MISDIRECTED, examine
 from latebin.overrides.channel_limits import SLOW_BODY
 from latebin.overrides.channel_output import unsent
-from latebin.overrides.connection import fail
+from latebin.overrides.ending import fail
 from latebin.overrides.http2_frames import Frames
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.web.test.requesthelper import DummyChannel
 from werkzeug.sansio.utils import get_current_url
 
-from latebin.answers.form import MAX_PARTS, understand
+from latebin.answers.form import understand
+from latebin.answers.form_fields import MAX_PARTS
 from latebin.answers.request_body import KeptBody
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
