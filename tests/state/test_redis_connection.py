@@ -16,8 +16,9 @@ from twisted.internet.defer import CancelledError, gatherResults
 
 from latebin.core.http.reply import Refused
 from latebin.core.state_url import StateUrl
+from latebin.state.interfaces import StateError
 from latebin.state.redis import connection
-from latebin.state.redis.connection import Script, StateError, Store, alive
+from latebin.state.redis.connection import Script, Store, alive
 from tests.support.process import ports
 from tests.support.redis import RedisServer, needed, running
 from tests.support.sockets import asynchronous, until

@@ -107,11 +107,15 @@ class Scenarios:
         Raises:
             Refused: 400 for an invalid scenario, 409 for one more than `MOST`, 412 if the condition fails.
         """
+        scenario = self._now[name] = self.check(name, given, condition)
+        return scenario
+
+    def check(self, name: str, given: Given, condition: Condition = ALWAYS) -> Scenario:
+        """Read a scenario that may be put, as `put` does."""
         self._check(name, condition)
         scenario = read(name, given, self.settings)
         if name not in self._now and len(self._now) >= MOST:
             raise Refused(FULL)
-        self._now[name] = scenario
         return scenario
 
     def delete(self, name: str, condition: Condition = ALWAYS) -> Scenario | None:

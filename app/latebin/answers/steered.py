@@ -79,7 +79,9 @@ class SteeredAnswer(PendingAnswer):
         if isinstance(taken, tuple):
             self._plan(taken, planned)
         else:
-            self._taking = taken.addCallback(self._plan_later, planned).addErrback(self._refused)
+            taking = taken.addCallback(self._plan_later, planned).addErrback(self._refused)
+            if not taking.called:
+                self._taking = taking
 
     def _plan(self, taken: tuple[int, int], planned: Callable[[], object]) -> None:
         turn, self._n = taken

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Collection
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -22,6 +23,8 @@ from latebin.core.http.upstream_url import parse as parse_upstream
 from latebin.core.language import size
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import HOSTS, LOG_FORMATS, MAX_LOG_BUFFER, MIN_LOG_BUFFER, OPTION, STACKS, Settings
+from latebin.core.state_url import StateUrl
+from latebin.core.state_url import parse as parse_state
 from latebin.overrides.stack import choose
 from latebin.server.machine import (
     FOR_EACH_CORE,
@@ -144,6 +147,18 @@ class NetworkType(click.ParamType[networks.Network]):
             self.fail(f"Invalid network {value!r}: {error}.", param, ctx)
 
 
+class StateType(click.ParamType[StateUrl]):
+    """The URL of a Redis or Valkey; errors show no part of it."""
+
+    name = "url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> StateUrl:
+        try:
+            return parse_state(str(value))
+        except ValueError as error:
+            self.fail(f"Invalid URL of a state: {error}.", param, ctx)
+
+
 class WorkersType(click.ParamType[int]):
     """How many processes: a number, or as many as there are cores."""
 
@@ -185,6 +200,7 @@ KINDS: Final = {
     "scenario endpoint": Kind(ScenarioEndpointType()),
     "size": Kind(SizeType(), size.render),
     "stack": Kind(click.Choice(STACKS)),
+    "state": Kind(StateType(), lambda url: None if url is None else str(url)),
     "trace": TRACE,
     "upstream": Kind(UpstreamType()),
     "upstream file": Kind(UpstreamFileType(READABLE, "client.pem")),
@@ -231,6 +247,7 @@ def serve_command(context: click.Context, /, **chosen: Any) -> None:
     _check_scenarios(settings)
     _check_endpoints(context, settings)
     _check_certificates(settings)
+    _check_state(settings)
     _run(settings)
 
 
@@ -289,6 +306,12 @@ def _check_certificates(settings: Settings) -> None:
             context(settings, name)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
+
+
+def _check_state(settings: Settings) -> None:
+    """Refuse a state that needs a package which is not there."""
+    if settings.state is not None and find_spec("txredisapi") is None:
+        raise click.UsageError("--state needs the package txredisapi: pip install 'latebin[redis]'")
 
 
 def _listen(context: click.Context) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from latebin.core.http.control_access import MODES
 from latebin.core.http.networks import Network
 from latebin.core.language.duration import render
 from latebin.core.language.trace import Trace
+from latebin.core.state_url import StateUrl
 
 LOG_FORMATS: Final = ("text", "json")
 
@@ -121,6 +122,9 @@ class Settings:
     proxy_headers: tuple[Network, ...] = _option((), "network", "Network of proxies whose headers are believed.")
     workers: int = _option(1, "workers", "Processes that accept connections; auto: one per core.")
     shutdown_delay: float = _option(0.0, "duration", "How long to accept connections after the signal to stop.")
+    state: StateUrl | None = _option(  # noqa: RUF009  # as for the other fields
+        None, "state", "Redis or Valkey that keeps keys, gates and the like for all workers and replicas."
+    )
     state_lifetime: float = _option(
         3600.0, "duration", "How long a key, an open gate or a pool is kept after its last request."
     )
@@ -151,13 +155,20 @@ class Settings:
     )
 
     @property
+    def shares_state(self) -> bool:
+        """Whether every process of the service knows the same keys, gates and the like."""
+        return self.workers == 1 or self.state is not None
+
+    @property
     def secure(self) -> bool:
         """Whether TLS may be needed.
 
-        It may be for an upstream, and for an endpoint that is not plain TCP or a UNIX socket.
+        It may be for an upstream, for a state, and for an endpoint that is not plain TCP or a UNIX socket.
         """
         endpoints = *self.listen, *self.admin_listen, *(endpoint for _, endpoint in self.scenario_listen)
         secure = self.upstream_ca is not None or any(url.startswith("https:") for url in self.upstreams.values())
+        # txredisapi imports TLS in any case.
+        secure = secure or self.state is not None
         return secure or not all(map(_PLAIN.match, endpoints))
 
     def __attrs_post_init__(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import attrs
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.base import ReactorBase
-from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     from latebin.answers.upstreams import Asker
     from latebin.site.root import Root
+    from latebin.state.redis.connection import Store
 
 log = Logger()
 
@@ -100,15 +101,19 @@ def serve(settings: Settings, telemetry: Telemetry, reactor: ReactorBase, signal
         signals: the second signal ends the waiting.
 
     Returns:
-        A Deferred that fires when all workers accept; it fails with CannotListenError, or with WorkersFailedError.
+        A Deferred that fires when all workers accept; it fails with CannotListenError, with StateError, or
+        with WorkersFailedError.
     """
     if settings.workers == 1:
         warm_up(settings)
         factory = _factory(settings, reactor, telemetry.counters)
-        opened = _opened(settings, repeat(reactor), factory, _steady(reactor))
+        opened = _connected(factory).addCallback(
+            lambda _: _opened(settings, repeat(reactor), factory, _steady(reactor))
+        )
         return opened.addCallback(partial(announce, settings)).addCallback(partial(_served, reactor, signals, factory))
     # The ports of the parent accept nothing: the factories are never asked.
-    bound = open_ports(settings, repeat(reactor), Factory(), Factory())
+    bound = _checked(settings, reactor)
+    bound.addCallback(lambda _: open_ports(settings, repeat(reactor), Factory(), Factory()))
     return bound.addCallback(lambda ports: _staffed(settings, telemetry, reactor, signals, ports))
 
 
@@ -135,7 +140,9 @@ def accept(
     sockets = cast("IReactorSocket", reactor)
     ports = choose(settings.stack).ports()
     adopting = (ports.adopt(sockets, descriptor) for descriptor in count(FIRST_SOCKET))
-    opened = _opened(settings, adopting, factory, _steady(reactor))
+    # A worker that takes the place of a dead one serves what needs no state, also while Redis is away.
+    connected = _connected(factory).addErrback(_without_state)
+    opened = connected.addCallback(lambda _: _opened(settings, adopting, factory, _steady(reactor)))
     return opened.addCallback(_ready).addCallback(partial(_served, reactor, signals, factory))
 
 
@@ -185,7 +192,43 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
 def _factory(
     settings: Settings, reactor: object, counters: SharedCounters | None = None, worker: int = 0
 ) -> ServiceSite:
-    return site(settings, _steady(reactor), _upstreams(settings, reactor), counters, worker)
+    store = _store(settings, reactor)
+    return site(settings, _steady(reactor), _upstreams(settings, reactor), counters, worker, store=store)
+
+
+def _store(settings: Settings, reactor: object) -> "Store | None":
+    if settings.state is None:
+        return None
+    from latebin.state.redis.connection import Store  # noqa: PLC0415  # for services with --state
+
+    return Store(reactor, _steady(reactor), settings.state)
+
+
+def _checked(settings: Settings, reactor: object) -> Deferred[Any]:
+    """Try to reach the state from the parent of the workers.
+
+    Returns:
+        A Deferred that fails with StateError.
+    """
+    store = _store(settings, reactor)
+    return succeed(None) if store is None else store.start().addBoth(_closing, store)
+
+
+def _closing(result: Any, store: "Store") -> Deferred[Any]:  # noqa: ANN401  # None, or a Failure
+    return store.stop().addCallback(lambda _: result)
+
+
+def _connected(factory: ServiceSite) -> Deferred[Any]:
+    """Reach the state, and read what the service needs from the beginning.
+
+    Returns:
+        A Deferred that fails with StateError.
+    """
+    return cast("Root", factory.resource).connect()
+
+
+def _without_state(failure: Failure) -> None:
+    log.warn("{error}; trying again", error=str(failure.value))
 
 
 def _upstreams(settings: Settings, reactor: object) -> "Asker | None":

@@ -31,6 +31,7 @@ from latebin.server.machine import most_pending
 from latebin.server.signals import IGNORED, Signals, ignore
 from latebin.server.worker_config import WorkerConfig
 from latebin.server.workers import COUNTERS, WorkersFailedError, counters_of
+from latebin.state.interfaces import StateError
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.log import dropped, formatter, observer
 from latebin.telemetry.metrics import WIDTH, log_lines_dropped
@@ -114,7 +115,7 @@ def _serving(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[objec
 
 def _unable(failure: Failure) -> NoReturn:
     # Twisted wraps what the system says of an address, but not of a lock or a number.
-    failure.trap(CannotListenError, OSError, OverflowError, WorkersFailedError)
+    failure.trap(CannotListenError, OSError, OverflowError, StateError, WorkersFailedError)
     _complain(f"latebin: {failure.value}\n")
     raise SystemExit(2 if failure.check(OverflowError) else 1)
 

@@ -1,9 +1,10 @@
 """Everything below `/control`: the scenarios, changed while the service runs, and its state."""
 
 import json
+from functools import partial
 from typing import Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.web.resource import Resource
 
 from latebin.answers.interfaces import ServedRequest
@@ -25,7 +26,7 @@ MANY_WORKERS: Final = Problem(
     409,
     "A change would reach one worker alone.",
     parameter="workers",
-    accepted="--workers 1; scenarios given at the start work in all workers",
+    accepted="--workers 1, or --state; scenarios given at the start work in all workers",
 )
 
 _MEDIA: Final = Problem(
@@ -81,7 +82,7 @@ class ControlResource(AnswerResource):
             authorization=_field(request, b"Authorization"),
             secure=request.isSecure(),
         )
-        if problem is None and self._settings.workers > 1:
+        if problem is None and not self._settings.shares_state:
             problem = MANY_WORKERS
         if problem is not None:
             raise Refused(problem)
@@ -91,26 +92,28 @@ class ControlResource(AnswerResource):
             return allow(request.method, ("GET", "HEAD"))
         return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
 
-    def _one(self, request: ServedRequest, name: str) -> Reply:
+    def _one(self, request: ServedRequest, name: str) -> Reply | Deferred[Reply]:
         condition = Condition(_field(request, b"If-Match"), _field(request, b"If-None-Match"))
         if request.method in {b"GET", b"HEAD"}:
             found = self._scenarios.find(name)
             return self._shown(found) if condition.allows(found) else Reply(304, (_etag(found),))
         if request.method == b"PUT":
-            return self._shown(self._scenarios.put(name, _given(request), condition))
+            return maybeDeferred(self._scenarios.put, name, _given(request), condition).addCallback(self._shown)
         if request.method == b"DELETE":
-            first = self._scenarios.delete(name, condition)
-            return json_page({"name": name, "deleted": True}) if first is None else self._shown(first)
+            return maybeDeferred(self._scenarios.delete, name, condition).addCallback(partial(self._deleted, name))
         return allow(request.method, ("DELETE", "GET", "HEAD", "PUT"))
+
+    def _deleted(self, name: str, first: Scenario | None) -> Reply:
+        return json_page({"name": name, "deleted": True}) if first is None else self._shown(first)
 
     def _shown(self, scenario: Scenario) -> Reply:
         return json_page(scenario.as_json(self._settings), _etag(scenario))
 
-    def _reset(self, request: ServedRequest) -> Reply:
+    def _reset(self, request: ServedRequest) -> Reply | Deferred[Reply]:
         if request.method != b"POST":
             return allow(request.method, ("POST",))
-        self._scenarios.reset()
-        return json_page({"scenarios": [each.name for each in self._scenarios]})
+        reset = maybeDeferred(self._scenarios.reset)
+        return reset.addCallback(lambda _: json_page({"scenarios": [each.name for each in self._scenarios]}))
 
 
 def _given(request: ServedRequest) -> Given:

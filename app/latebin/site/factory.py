@@ -30,6 +30,7 @@ from latebin.timing.timeouts import Timeouts
 if TYPE_CHECKING:
     from latebin.answers.paced_body import PacedBody
     from latebin.answers.upstreams import Asker
+    from latebin.state.redis.connection import Store
 
 KEPT: Final = (b"/delay/", b"/raw/delay/", b"/control/")
 """The paths below which the body of a request is read."""
@@ -251,6 +252,8 @@ def site(
     upstreams: "Asker | None" = None,
     counters: SharedCounters | None = None,
     worker: int = 0,
+    *,
+    store: "Store | None" = None,
 ) -> ServiceSite:
     """Make the whole service, ready to be listened for.
 
@@ -260,8 +263,9 @@ def site(
         upstreams: passes requests on, for a service that has upstreams.
         counters: where all workers count; without it, this process is the only one.
         worker: which of them this is.
+        store: the Redis that keeps the state; None for memory.
     """
-    return make_site(root(settings, clock, upstreams, counters, worker), clock, settings)
+    return make_site(root(settings, clock, upstreams, counters, worker, store=store), clock, settings)
 
 
 def scenario_site(service: ServiceSite, clock: IReactorTime, name: str) -> ServiceSite:

@@ -1,9 +1,11 @@
 """The root: Klein at `/`, the raw tree at `/raw`, and the common pages."""
 
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 
@@ -36,6 +38,7 @@ from latebin.timing.budget import TurnBudget
 
 if TYPE_CHECKING:
     from latebin.answers.upstreams import Asker
+    from latebin.state.redis.connection import Store
 
 NOT_UTF8: Final = Problem(400, "The path is not UTF-8.", parameter="path", accepted="percent-encoded UTF-8")
 
@@ -86,6 +89,7 @@ class Root(Resource):
     ) -> None:
         super().__init__()
         self.asked = 0
+        self._connect: Callable[[], Deferred[None]] = lambda: succeed(None)
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.activity = Activity()
@@ -118,6 +122,25 @@ class Root(Resource):
         self._klein_resources = self._put_predictions(klein, resource)
         self._styles = dict.fromkeys(self.children, "site") | {b"raw": "resource"}
         self._own = self._styles.keys() | _KLEIN
+
+    def keep_state_in(self, store: "Store", ready: Callable[[], Deferred[None]]) -> None:
+        """Note the Redis that keeps the state; its figures are in the metrics.
+
+        Args:
+            store: the Redis.
+            ready: waits until this process has read what it needs from the beginning.
+        """
+        store.observer = self.metrics
+        self.metrics.state_up(store.connected)
+        self._connect = lambda: store.start().addCallback(lambda _: ready())
+
+    def connect(self) -> Deferred[None]:
+        """Reach the state of the service, and read what it needs from the beginning.
+
+        Returns:
+            A Deferred that fails with StateError; without a Redis it fires at once.
+        """
+        return self._connect()
 
     @property
     def pending(self) -> int:
@@ -298,13 +321,34 @@ def root(
     upstreams: "Asker | None" = None,
     counters: SharedCounters | None = None,
     worker: int = 0,
+    *,
+    store: "Store | None" = None,
 ) -> Root:
     """Make the whole service as one resource, each style with a `Service` of its own."""
     capacity = Capacity(inf if settings.max_pending is None else settings.max_pending)
     shared = partial(Service, clock, settings, upstreams=upstreams, capacity=capacity, budget=TurnBudget(clock))
-    scenarios, state = Scenarios(settings), make_state(settings, clock)
+    scenarios, ready = _scenarios(settings, clock, store)
+    state = make_state(settings, clock, store)
     klein, resource = (shared(scenarios=scenarios, state=state, style=style) for style in PREFIXES)
-    return Root(klein, resource, settings, counters, worker)
+    made = Root(klein, resource, settings, counters, worker)
+    if store is not None:
+        made.keep_state_in(store, ready)
+    return made
+
+
+def _scenarios(
+    settings: Settings, clock: IReactorTime, store: "Store | None"
+) -> tuple[Scenarios, Callable[[], Deferred[None]]]:
+    """Make the scenarios, and a function that waits until their changes are read."""
+    if store is None:
+        return Scenarios(settings), lambda: succeed(None)
+    from latebin.answers.shared_scenarios import SharedScenarios  # noqa: PLC0415  # for services with --state
+    from latebin.state.redis.scenarios import SharedChanges  # noqa: PLC0415  # as above
+
+    scenarios = SharedScenarios(settings)
+    changes = SharedChanges(store, clock, settings.state_lifetime, scenarios.take_over)
+    scenarios.changes = changes
+    return scenarios, changes.ready
 
 
 def _hide_from_routers(path: bytes, request: ServedRequest) -> None:

@@ -22,6 +22,10 @@ Counted = tuple[int | None, str]
 """A seed, and the expression that is drawn from."""
 
 
+class StateError(Exception):
+    """The state that processes have in common cannot be reached at the start."""
+
+
 @attrs.frozen
 class KeyStatus:
     """A key, as `/control/keys` shows it.

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -34,6 +34,9 @@ from latebin.state.interfaces import (
 from latebin.state.journal import MemoryJournal, UnsharedJournal
 from latebin.state.seed_counter import SeedCounter
 
+if TYPE_CHECKING:
+    from latebin.state.redis.connection import Store
+
 MOST_KEYS: Final = 10_000
 MOST_GATES: Final = 10_000
 MOST_POOLS: Final = 1_000
@@ -58,6 +61,12 @@ def too_many(thing: str, most: int, remedy: str) -> Refused:
     )
 
 
+def too_many_counted() -> Refused:
+    """Make the refusal of one more seed of a key."""
+    accepted = f"at most {MOST_COUNTED} pairs of a seed and a delay"
+    return Refused(Problem(429, "The key has too many seeds.", parameter="seed", accepted=accepted))
+
+
 @attrs.define(eq=False)
 class _Key:
     last: float
@@ -66,8 +75,7 @@ class _Key:
 
     def count(self, counted: Counted) -> int:
         if counted not in self.counts and len(self.counts) == MOST_COUNTED:
-            accepted = f"at most {MOST_COUNTED} pairs of a seed and a delay"
-            raise Refused(Problem(429, "The key has too many seeds.", parameter="seed", accepted=accepted))
+            raise too_many_counted()
         found = self.counts[counted] = self.counts.get(counted, 0) + 1
         return found
 
@@ -447,7 +455,7 @@ UNSHARED: Final = Problem(
     409,
     "Keys, gates and pools need one process: each worker would have its own.",
     parameter="workers",
-    accepted="--workers 1",
+    accepted="--workers 1, or --state",
 )
 """The refusal of a key, a gate or a pool where several workers have no state in common."""
 
@@ -471,11 +479,21 @@ class _UnsharedPools(MemoryPools):
         raise Refused(UNSHARED)
 
 
-def make_state(settings: Settings, clock: IReactorTime) -> State:
+def make_state(settings: Settings, clock: IReactorTime, store: "Store | None" = None) -> State:
     """Make the state of a service.
 
-    With several workers, keys, gates and pools are refused.
+    It is in Redis where there is one, and otherwise in memory. With several workers and no Redis, keys, gates and pools
+    are refused.
+
+    Args:
+        settings: the number of workers, and the lifetime of keys and the like.
+        clock: the clock of that time, in memory.
+        store: the Redis; None without one.
     """
+    if store is not None:
+        from latebin.state.redis.state import make_redis_state  # noqa: PLC0415  # for services with --state
+
+        return make_redis_state(settings, clock, store)
     alone, given = settings.workers == 1, (clock, settings.state_lifetime)
     return MemoryState(
         keys=(MemoryKeys if alone else _UnsharedKeys)(*given),

@@ -58,20 +58,27 @@ BUILD: Final = {
 """The labels of `latebin_build_info`."""
 
 
-def expose(counters: SharedCounters, pools: Iterable[PoolStatus] = ()) -> bytes:
-    """Render the figures of all workers and of the pools, in text format 0.0.4."""
-    return generate_latest(_registry(counters, pools))
+def expose(registry: CollectorRegistry) -> bytes:
+    """Render the figures in text format 0.0.4."""
+    return generate_latest(registry)
 
 
-def expose_openmetrics(counters: SharedCounters, pools: Iterable[PoolStatus] = ()) -> bytes:
-    """Render the figures of all workers and of the pools, in OpenMetrics 1.0.0."""
-    return cast("bytes", openmetrics.generate_latest(_registry(counters, pools)))
+def expose_openmetrics(registry: CollectorRegistry) -> bytes:
+    """Render the figures in OpenMetrics 1.0.0."""
+    return cast("bytes", openmetrics.generate_latest(registry))
 
 
-def _registry(counters: SharedCounters, pools: Iterable[PoolStatus]) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(_AllWorkers(counters, _by_name(pools)))
-    return registry
+def registry(counters: SharedCounters, pools: Iterable[PoolStatus] = (), *, state: bool = False) -> CollectorRegistry:
+    """Make the registry of the figures of all workers and of the pools.
+
+    Args:
+        counters: the counters of all workers.
+        pools: the pools.
+        state: whether the figures of a state in Redis are among them.
+    """
+    made = CollectorRegistry()
+    made.register(_AllWorkers(counters, _by_name(pools), state))
+    return made
 
 
 def _by_name(pools: Iterable[PoolStatus]) -> Mapping[str, tuple[int, int]]:
@@ -90,15 +97,16 @@ class _AllWorkers(Collector):
 
     _counters: SharedCounters
     _pools: Mapping[str, tuple[int, int]]
+    _state: bool
 
     def collect(self) -> Iterator[Metric]:
         for family in BY_STATUS:
             yield self._by_status(family)
-        for family in COUNTERS:
+        for family in self._exposed(COUNTERS):
             yield self._filled(CounterMetricFamily(family.name, family.text, labels=list(family.labels)), family)
-        for family in HISTOGRAMS:
+        for family in self._exposed(HISTOGRAMS):
             yield self._histogram(family)
-        for family in GAUGES:
+        for family in self._exposed(GAUGES):
             yield self._filled(GaugeMetricFamily(family.name, family.text, labels=list(family.labels)), family)
         for figure, family in enumerate(POOLS):
             metric = GaugeMetricFamily(family.name, family.text, labels=list(family.labels))
@@ -106,6 +114,9 @@ class _AllWorkers(Collector):
                 metric.add_metric([name], figures[figure])
             yield metric
         yield InfoMetricFamily("latebin_build", "The versions that run.", BUILD)
+
+    def _exposed(self, families: Iterable[Family]) -> Iterator[Family]:
+        return (family for family in families if self._state or not family.state)
 
     def _by_status(self, family: Family) -> Metric:
         """Leave out the statuses that no answer had: their zeros would be 10,000 lines."""

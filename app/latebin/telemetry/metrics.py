@@ -50,6 +50,7 @@ class Family:
         text: its description in the exposition.
         labels: the values that each label can have.
         depth: cells of one combination.
+        state: whether it is exposed with a state in Redis alone.
         zeros: whether a 0 is exposed; if not, it means that the platform does not report the figure.
     """
 
@@ -58,6 +59,7 @@ class Family:
     labels: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
     depth: int = 1
     zeros: bool = True
+    state: bool = False
 
     @property
     def width(self) -> int:
@@ -89,18 +91,21 @@ COUNTERS: Final = (
     Family("latebin_accept_failures", "Connections not accepted, for want of file descriptors or memory."),
     Family("latebin_unread_aborts", "Connections aborted above --max-unread, as their answers were not read."),
     Family("latebin_log_lines_dropped", "Log lines that could not be written."),
+    Family("latebin_state_failures", "Scripts that Redis did not answer.", state=True),
     Family("process_cpu_seconds", "CPU time used by all workers, in the system too."),
 )
 
 HISTOGRAMS: Final = (
     Family("latebin_lateness_seconds", "How much later than asked an answer left.", _LATE_STYLES, _DEPTH),
     Family("latebin_loop_lag_seconds", "How late the event loop came to what was due.", depth=_DEPTH),
+    Family("latebin_state_seconds", "How long Redis took to answer a script.", depth=_DEPTH, state=True),
 )
 
 GAUGES: Final = (
     Family("latebin_pending", "Answers that are waited for.", _LATE_STYLES),
     Family("latebin_workers", "Worker processes alive."),
     Family("latebin_unread_bytes", "Bytes of answers that wait for clients to read them."),
+    Family("latebin_state_up", "Worker processes that reach the state in Redis.", state=True),
     Family("process_resident_memory_bytes", "Memory of all workers that is in RAM.", zeros=False),
     Family("process_open_fds", "File descriptors open in all workers.", zeros=False),
     Family("process_max_fds", "File descriptors that may be open in all workers."),
@@ -140,6 +145,9 @@ _ACCEPT_FAILURES: Final = START["latebin_accept_failures"]
 _CPU: Final = START["process_cpu_seconds"]
 _LATENESS: Final = START["latebin_lateness_seconds"]
 _LAG: Final = START["latebin_loop_lag_seconds"]
+_STATE_SECONDS: Final = START["latebin_state_seconds"]
+_STATE_UP: Final = START["latebin_state_up"]
+_STATE_FAILURES: Final = START["latebin_state_failures"]
 _LIVING: Final = START[GAUGES[0].name]
 
 _STYLE: Final = {style: number for number, style in enumerate(STYLES)}
@@ -186,6 +194,7 @@ class Metrics:
         self._look = RegularLook(clock, activity or Activity(), INTERVAL, self._looked)
         self._sites = 0
         self._cpu_before = 0.0
+        self._state_up: bool | None = None
         self._counters = counters
         self._pools = pools
 
@@ -256,10 +265,10 @@ class Metrics:
         from latebin.telemetry import exposition  # noqa: PLC0415  # 20 ms, for the first scrape
 
         self._publish()
-        counters, pools = self._counters, self._pools()
+        registry = exposition.registry(self._counters, self._pools(), state=self._state_up is not None)
         if wants_openmetrics(accept):
-            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(counters, pools), _VARY)
-        return page(exposition.CONTENT_TYPE, exposition.expose(counters, pools), _VARY)
+            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(registry), _VARY)
+        return page(exposition.CONTENT_TYPE, exposition.expose(registry), _VARY)
 
     def accept_failed(self) -> None:
         """Count a connection that was not accepted."""
@@ -268,6 +277,20 @@ class Metrics:
     def unread_aborted(self) -> None:
         """Count a connection that was aborted as its client left answers unread."""
         self._cells[_UNREAD_ABORTS] += 1
+
+    def state_up(self, up: bool) -> None:  # noqa: FBT001  # the state itself
+        """Note whether this worker reaches the state in Redis."""
+        self._state_up = up
+        # At once: a worker without requests rarely looks at itself.
+        self._cells[_STATE_UP] = up
+
+    def state_answered(self, seconds: float) -> None:
+        """Count an answer of Redis, with its time."""
+        self._observe(_STATE_SECONDS, seconds)
+
+    def state_failed(self) -> None:
+        """Count a script that Redis did not answer."""
+        self._cells[_STATE_FAILURES] += 1
 
     def _observe(self, histogram: int, seconds: float) -> None:
         self._cells[histogram + bisect_left(BUCKETS, seconds)] += 1
@@ -282,7 +305,8 @@ class Metrics:
         """Update the gauges of this worker in its row, for all workers."""
         usage = self._meter.read()
         self._cells[_CPU] = self._cpu_before + usage.cpu
-        living = *map(len, self._pending), 1, self._unread(), usage.resident, usage.descriptors, usage.most_descriptors
+        used = usage.resident, usage.descriptors, usage.most_descriptors
+        living = *map(len, self._pending), 1, self._unread(), self._state_up or 0, *used
         self._cells[_LIVING:WIDTH] = array("d", living)
 
 

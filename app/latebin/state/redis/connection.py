@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.state_url import StateUrl
+from latebin.state.interfaces import StateError
 
 log = Logger()
 
@@ -68,10 +69,6 @@ UNABLE: Final = frozenset(
     }
 )
 """The codes of errors that say that Redis cannot do it now; another error is a defect of a script."""
-
-
-class StateError(Exception):
-    """Redis cannot be reached at the start."""
 
 
 class Observer(Protocol):
@@ -345,7 +342,9 @@ class Store:
         self._commands = _Connection(place, _Commands, self._ready, self._lost)
         self._messages = _Connection(place, partial(_Messages, heard=self._heard), self._listen_again, self._lost)
         self._beating: IDelayedCall | None = None
+        self._on_beat: list[Callable[[], object]] = []
         self._up = False
+        self._stopping = False
         self._complaint = ""
 
     @property
@@ -366,6 +365,7 @@ class Store:
 
     def stop(self) -> Deferred[Any]:
         """Close the connections for good."""
+        self._stopping = True
         if self._beating is not None:
             self._beating.cancel()
             self._beating = None
@@ -419,6 +419,10 @@ class Store:
         if self._messages.protocol is not None:
             self._subscribe(subscription.channel)
         return subscription
+
+    def on_beat(self, function: Callable[[], object]) -> None:
+        """Call a function every BEAT seconds while both connections can be used."""
+        self._on_beat.append(function)
 
     def forget(self, subscription: Subscription) -> None:
         """End a subscription, as its `stop` does."""
@@ -486,6 +490,8 @@ class Store:
         if self._up == self.connected:
             return
         self._up = self.connected
+        if self._stopping:
+            return
         self._complaint = ""
         self.observer.state_up(self._up)
         if self._up:
@@ -523,6 +529,9 @@ class Store:
             self._live()
         if self._messages.protocol is not None:
             self._messages.ask("PING").addErrback(self._unheard)
+        if self.connected:
+            for function in self._on_beat:
+                _call(function)
 
     def _live(self) -> None:
         lease = int(LEASE * 1000)
