@@ -1,10 +1,13 @@
 """The turns of a reactor, one at a time, and the calls in each."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import FrameType
+from typing import TypeVar
 
 from twisted.internet.task import Clock
+
+T = TypeVar("T")
 
 
 class TurnClock(Clock):
@@ -29,6 +32,22 @@ class TurnClock(Clock):
             self.turn()
             look()
         raise AssertionError(f"after {most} turns, something is still due")
+
+
+def pieces(steps: Generator[None, None, T]) -> tuple[list[int], T]:
+    """Return the number of calls of each piece of work, and its result."""
+    counted: list[int] = []
+    result: list[T] = []
+
+    def advance() -> None:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result.append(end.value)
+
+    while not result:
+        counted.append(calls(advance))
+    return counted, result[0]
 
 
 def calls(work: Callable[[], object]) -> int:

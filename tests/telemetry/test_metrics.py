@@ -1,4 +1,5 @@
 import re
+from array import array
 from collections.abc import Iterator
 
 import pytest
@@ -10,9 +11,11 @@ from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.site.factory import admin_site, site
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.metrics import BUCKETS, INTERVAL, WIDTH, Metrics, clear_gauges
+from latebin.telemetry.exposition import rendering
+from latebin.telemetry.metrics import BUCKETS, BY_STATUS, INTERVAL, START, WIDTH, Metrics, clear_gauges
 from latebin.timing.activity import REST
 from tests.support.samples import figures, read
+from tests.support.turns import pieces
 from tests.support.wire import House, Wire
 
 
@@ -258,3 +261,18 @@ def cpu_after_a_life(counters: SharedCounters) -> float:
     metrics.start()
     metrics.stop()
     return read(metrics.page().body)["process_cpu_seconds_total",]
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_page_in_pieces(*, openmetrics: bool) -> None:
+    """The page is made in small pieces when answers had every status and method."""
+    counters = SharedCounters(WIDTH)
+    first = START["latebin_answers"]
+    cells = BY_STATUS[0].width
+    counters.row(0)[first : first + cells] = array("d", [1.0]) * cells
+    counted, page = pieces(rendering(counters, openmetrics=openmetrics))
+    parse = parse_openmetrics if openmetrics else text_string_to_metric_families
+    [answers] = [family for family in parse(page.decode()) if family.name == "latebin_answers"]
+    assert sum(sample.value for sample in answers.samples) == len(answers.samples) == cells
+    assert page.count(b"# TYPE latebin_answers") == 1
+    assert max(counted) < 10_000

@@ -1,7 +1,7 @@
 """Bodies that are forms, read as httpbin reads them, a slice at a time."""
 
 from collections.abc import Generator
-from typing import Final, cast
+from typing import Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
@@ -9,6 +9,7 @@ from werkzeug.http import parse_options_header
 from latebin.answers.form_fields import MAX_FIELD, MAX_PARTS, grouped, urlencoded
 from latebin.core.http.echo import Content
 from latebin.core.http.reply import Problem, Refused
+from latebin.timing.piecewise import complete
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -27,12 +28,7 @@ def understand(content_type: str, body: bytes) -> Content:
     Raises:
         Refused: as `reading`.
     """
-    steps = reading(content_type, body)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast("Content", end.value)
+    return complete(reading(content_type, body))
 
 
 def reading(content_type: str, body: bytes) -> Generator[None, None, Content]:

@@ -7,6 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from latebin.core.http.echo import escape_bytes
+
 MAX_PARTS: Final = 1000
 """Fields and files in a form."""
 
@@ -19,11 +21,6 @@ SLICE: Final = 2 * 1024
 FIELDS: Final = 8
 """Fields of a form that are read as one piece of work."""
 
-_ESCAPES: Final = "latebin.escapes"
-"""The handler of bytes that are not UTF-8: they stay percent-encoded, as Werkzeug leaves them."""
-
-_ESCAPED: Final = [f"%{byte:02X}" for byte in range(256)]
-
 
 def grouped(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Put the values of each name behind the first of them."""
@@ -31,15 +28,6 @@ def grouped(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     for name, value in pairs:
         found.setdefault(name, []).append(value)
     return tuple((name, value) for name, values in found.items() for value in values)
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "".join(map(_ESCAPED.__getitem__, error.object[error.start : error.end])), error.end
-
-
-codecs.register_error(_ESCAPES, _escape)
 
 
 def urlencoded(body: bytes) -> Generator[None, None, list[tuple[str, str]]]:
@@ -58,11 +46,13 @@ def urlencoded(body: bytes) -> Generator[None, None, list[tuple[str, str]]]:
     if body.count(b"&") >= MAX_PARTS:
         raise RequestEntityTooLarge
     body.decode()
-    found = []
-    for number, field in enumerate(filter(None, body.split(b"&"))):
+    found, size, number = [], 0, 0
+    for field in filter(None, body.split(b"&")):
         name, _, value = field.partition(b"=")
         found.append(((yield from _unquoted(name)), (yield from _unquoted(value))))
-        if number % FIELDS == FIELDS - 1:
+        size, number = size + len(field), number + 1
+        if size >= SLICE or number == FIELDS:
+            size = number = 0
             yield
     return found
 
@@ -70,16 +60,16 @@ def urlencoded(body: bytes) -> Generator[None, None, list[tuple[str, str]]]:
 def _unquoted(text: bytes) -> Generator[None, None, str]:
     """Decode percent-encoded UTF-8, in slices that end between two escapes."""
     if len(text) <= SLICE:
-        return _plain(text).decode("utf-8", _ESCAPES)
-    decoder = codecs.getincrementaldecoder("utf-8")(_ESCAPES)
+        return escape_bytes(_plain(text).decode("utf-8", "surrogateescape"))
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     pieces, at = [], 0
     while len(text) - at > SLICE:
         cut = text.find(b"%", at + SLICE - 2, at + SLICE)
         end = at + SLICE if cut < 0 else cut
-        pieces.append(decoder.decode(_plain(text[at:end])))
+        pieces.append(escape_bytes(decoder.decode(_plain(text[at:end]))))
         at = end
         yield
-    pieces.append(decoder.decode(_plain(text[at:]), final=True))
+    pieces.append(escape_bytes(decoder.decode(_plain(text[at:]), final=True)))
     return "".join(pieces)
 
 

@@ -46,7 +46,8 @@ class TimedProducer(ABC):
     """A body that is written piece by piece, as time and the client allow.
 
     A piece is written when it is due and the client has read the pieces before it. When several are due at once, each
-    but the first needs room in the budget of the turn, which all connections share.
+    but the first needs room in the budget of the turn, which all connections share. So does each that has waited for
+    the client.
 
     Args:
         request: the request whose answer this is.
@@ -81,8 +82,16 @@ class TimedProducer(ABC):
         self._paused = True
 
     def resumeProducing(self) -> None:
+        """Write on in a turn that has room, as many clients may read at once."""
         self._paused = False
-        self._produce()
+        if self._budget is None:
+            self._produce()
+            return
+        self._budget.begin()
+        if self._budget.spent():
+            self._budget.enter(self)
+        else:
+            self._produce()
 
     def stopProducing(self) -> None:
         """Write no more: the client has left, or the answer was cancelled."""

@@ -60,8 +60,9 @@ class SharingChannel(Channel):
     """An HTTP/1.1 connection that takes in what its client sends piece by piece.
 
     A piece ends with a request, or after some bytes. The first piece of a read is taken in at once. Each further piece
-    needs room in the budget of the turn; without room, the connection is not read until its next turn. Nothing is taken
-    in behind a pending answer, and as long as the client leaves answers unread.
+    needs room in the budget of the turn, and so does the first behind an answer. Without room, the connection is not
+    read until its next turn. Nothing is taken in behind a pending answer, and as long as the client leaves answers
+    unread.
     """
 
     _backlog: Backlog | None = None
@@ -74,7 +75,7 @@ class SharingChannel(Channel):
                 return
         elif not self._deaf:
             self._waiting().kept += data
-        self._go_on()
+        self._go_on(free=1)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self._handlingRequest:
@@ -112,7 +113,7 @@ class SharingChannel(Channel):
         """Take in one piece, in a turn that has room for it."""
         if self._backlog is not None:
             self._backlog.queued = False
-            self._resume(most=1)
+            self._resume(free=1, most=1)
 
     def end(self) -> None:
         """Close the connection when it is idle, after a request that has come."""
@@ -134,26 +135,27 @@ class SharingChannel(Channel):
             self._backlog = Backlog()
         return self._backlog
 
-    def _resume(self, most: int | None = None) -> None:
+    def _resume(self, free: int = 0, most: int | None = None) -> None:
         """Go on outside of a read; what that raises ends this connection alone."""
         if self._backlog is None or self._busyReceiving:
             return
         try:
-            self._go_on(most)
+            self._go_on(free, most)
         except Exception:  # noqa: BLE001  # a byte can cause any
             fail(self, Failure())
 
-    def _go_on(self, most: int | None = None) -> None:
+    def _go_on(self, free: int, most: int | None = None) -> None:
         """Take in pieces while the turn has room, and let the others wait.
 
         Args:
+            free: how many to take in at once. Behind an answer none is, as that may have left in any turn.
             most: how many to take in at most; None for no such limit.
         """
         taken = 0
         if most is None:
             self._budget.begin()
         while self._backlog and self._ready(self._backlog):
-            if taken and (taken == most or self._budget.spent()):
+            if taken >= free and (taken == most or self._budget.spent()):
                 self._backlog.queued = True
                 self._budget.enter(self)
             else:

@@ -56,7 +56,7 @@ transport takes no more.
 """
 
 FRAMES: Final = 3
-"""Frames that are taken in as one piece of work: even the slowest request takes a millisecond or two."""
+"""Frames that are taken in as one piece of work, unless the time of the turn is over before."""
 
 CONTROL: Final = 256 * 1024
 """Bytes of headers and answers to frames that may wait for a client that reads nothing."""
@@ -334,9 +334,11 @@ class HTTP2Channel(H2Connection):
                     self._attend(event)
                     if self._over:
                         return
-                if number == 1 and not alone and self.conn.more:
+                if not self.conn.more:
+                    continue
+                if number == 1 and not alone:
                     self.site.budget.begin()
-                if not number % FRAMES and self.conn.more and (alone or self.site.budget.spent()):
+                if self.site.budget.over() or (not number % FRAMES and (alone or self.site.budget.spent())):
                     self._wait()
                     break
         except ProtocolError as error:

@@ -6,12 +6,17 @@ Each page that takes a library or a moment to make is imported and made for its 
 from collections.abc import Callable
 from functools import cache, partial
 
+from twisted.internet.defer import Deferred
+
 from latebin.answers.interfaces import ServedRequest
+from latebin.core.http.accept import wants_openmetrics
 from latebin.core.http.reply import STOPPING, Reply, json_page
 from latebin.core.settings import Settings
 from latebin.core.topics import TOPICS
 from latebin.site.resources import PageResource
 from latebin.telemetry.metrics import Metrics
+from latebin.timing.budget import TurnBudget
+from latebin.timing.piecewise import SharedResult
 
 
 def index(settings: Settings) -> PageResource:
@@ -100,9 +105,9 @@ def readiness(stopping: Callable[[], bool]) -> PageResource:
     return PageResource(lambda: unready if stopping() else ready)
 
 
-def figures(metrics: Metrics) -> PageResource:
+def figures(metrics: Metrics, budget: TurnBudget) -> PageResource:
     """Make the page that Prometheus reads."""
-    return FiguresResource(metrics)
+    return FiguresResource(metrics, budget)
 
 
 class FiguresResource(PageResource):
@@ -110,14 +115,17 @@ class FiguresResource(PageResource):
 
     Args:
         metrics: the metrics.
+        budget: the budget of each turn, which a page can exceed.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, budget: TurnBudget) -> None:
         super().__init__(metrics.page)
-        self._metrics = metrics
+        self._plain = SharedResult(budget, partial(metrics.rendering, openmetrics=False))
+        self._openmetrics = SharedResult(budget, partial(metrics.rendering, openmetrics=True))
 
-    def answer(self, request: ServedRequest) -> Reply:
+    def answer(self, request: ServedRequest) -> Reply | Deferred[Reply]:
         if request.method not in {b"GET", b"HEAD"}:
             return super().answer(request)
         accepted = request.requestHeaders.getRawHeaders(b"Accept", [])
-        return self._metrics.page(b",".join(accepted).decode("latin-1"))
+        openmetrics = wants_openmetrics(b",".join(accepted).decode("latin-1"))
+        return (self._openmetrics if openmetrics else self._plain).get()

@@ -61,7 +61,7 @@ class PageResource(AnswerResource):
     def getChild(self, path: bytes, request: ServedRequest) -> Resource:
         return ReplyResource(not_found(request.path).reply())
 
-    def answer(self, request: ServedRequest) -> Reply:
+    def answer(self, request: ServedRequest) -> Reply | Deferred[Reply]:
         return self._reply() if request.method in {b"GET", b"HEAD"} else allow(request.method, ALLOWED_GET)
 
 

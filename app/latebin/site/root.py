@@ -301,7 +301,7 @@ class AdminRoot(Resource):
 def _put_admin(place: Resource, root: Root, gate: Gate) -> None:
     place.putChild(b"healthz", health())
     place.putChild(b"readyz", readiness(lambda: root.connections.ending))
-    place.putChild(b"metrics", figures(root.metrics))
+    place.putChild(b"metrics", figures(root.metrics, root.budget))
     place.putChild(b"control", ControlResource(root.scenarios, root.state_control, root.settings, gate))
 
 

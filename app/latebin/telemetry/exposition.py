@@ -4,7 +4,7 @@ Only the page at `/metrics` imports this module: a service without scrapes has n
 """
 
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate, compress, product
 from typing import Final, cast
@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import (
     InfoMetricFamily,
     Metric,
 )
-from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -38,7 +38,7 @@ from latebin.telemetry.metrics import (
     Family,
 )
 
-OPENMETRICS_TYPE: Final = openmetrics.CONTENT_TYPE_LATEST.encode("ascii")
+OPENMETRICS_TYPE: Final = openmetrics_exposition.CONTENT_TYPE_LATEST.encode("ascii")
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4.encode("ascii")
 
@@ -58,27 +58,52 @@ BUILD: Final = {
 """The labels of `latebin_build_info`."""
 
 
-def expose(registry: CollectorRegistry) -> bytes:
-    """Render the figures in text format 0.0.4."""
-    return generate_latest(registry)
+SAMPLES: Final = 50
+"""Lines that are rendered as one piece of work, in less than a millisecond."""
 
 
-def expose_openmetrics(registry: CollectorRegistry) -> bytes:
-    """Render the figures in OpenMetrics 1.0.0."""
-    return cast("bytes", openmetrics.generate_latest(registry))
-
-
-def registry(counters: SharedCounters, pools: Iterable[PoolStatus] = (), *, state: bool = False) -> CollectorRegistry:
-    """Make the registry of the figures of all workers and of the pools.
+def rendering(
+    counters: SharedCounters,
+    pools: Iterable[PoolStatus] = (),
+    *,
+    openmetrics: bool = False,
+    state: bool = False,
+) -> Generator[None, None, bytes]:
+    """Render the figures of all workers and of the pools.
 
     Args:
-        counters: the counters of all workers.
+        counters: those of all workers.
         pools: the pools.
+        openmetrics: whether to use OpenMetrics 1.0.0 instead of text format 0.0.4.
         state: whether the figures of a state in Redis are among them.
+
+    Yields:
+        After each piece of the work: there is a line for each status of each method that was ever answered.
+
+    Returns:
+        The page.
     """
-    made = CollectorRegistry()
-    made.register(_AllWorkers(counters, _by_name(pools), state))
-    return made
+    generate = _generate_openmetrics if openmetrics else generate_latest
+    part, rendered, lines, before = _Part(), [], 0, ""
+    registry = CollectorRegistry()
+    registry.register(part)
+    for part.metric in _AllWorkers(counters, _by_name(pools), state).parts():
+        lines += 1 + len(part.metric.samples)
+        if lines > SAMPLES:
+            lines = 0
+            yield
+        text = generate(registry).removesuffix(_END)
+        # A further part of a family comes with two lines about the family again.
+        rendered.append(text.split(b"\n", 2)[2] if part.metric.name == before else text)
+        before = part.metric.name
+    return b"".join((*rendered, _END if openmetrics else b""))
+
+
+_END: Final = b"# EOF\n"
+
+
+def _generate_openmetrics(registry: CollectorRegistry) -> bytes:
+    return cast("bytes", openmetrics_exposition.generate_latest(registry))
 
 
 def _by_name(pools: Iterable[PoolStatus]) -> Mapping[str, tuple[int, int]]:
@@ -91,17 +116,28 @@ def _by_name(pools: Iterable[PoolStatus]) -> Mapping[str, tuple[int, int]]:
     return found
 
 
+@attrs.define(eq=False)
+class _Part(Collector):
+    """A part of the page, as prometheus-client collects it."""
+
+    metric: Metric = attrs.field(init=False)
+
+    def collect(self) -> Iterator[Metric]:
+        yield self.metric
+
+
 @attrs.frozen(eq=False)
-class _AllWorkers(Collector):
-    """The sums over all workers, as prometheus-client collects them."""
+class _AllWorkers:
+    """The sums over all workers."""
 
     _counters: SharedCounters
     _pools: Mapping[str, tuple[int, int]]
     _state: bool
 
-    def collect(self) -> Iterator[Metric]:
+    def parts(self) -> Iterator[Metric]:
+        """Give the families in their order; a large one comes in several parts."""
         for family in BY_STATUS:
-            yield self._by_status(family)
+            yield from self._by_status(family)
         for family in self._exposed(COUNTERS):
             yield self._filled(CounterMetricFamily(family.name, family.text, labels=list(family.labels)), family)
         for family in self._exposed(HISTOGRAMS):
@@ -118,13 +154,20 @@ class _AllWorkers(Collector):
     def _exposed(self, families: Iterable[Family]) -> Iterator[Family]:
         return (family for family in families if self._state or not family.state)
 
-    def _by_status(self, family: Family) -> Metric:
+    def _by_status(self, family: Family) -> Iterator[Metric]:
         """Leave out the statuses that no answer had: their zeros would be 10,000 lines."""
-        metric = CounterMetricFamily(family.name, family.text, labels=[*family.labels, "status"])
+        names = [*family.labels, "status"]
+        metric = CounterMetricFamily(family.name, family.text, labels=names)
         for labelled, counts in self._cells(family):
+            # Nearly all stretches are zeros, which are found sooner alone than with their statuses.
+            if not any(counts):
+                continue
             for status, count in compress(zip(STATUSES, counts, strict=True), counts):
+                if len(metric.samples) == SAMPLES:
+                    yield metric
+                    metric = CounterMetricFamily(family.name, family.text, labels=names)
                 metric.add_metric([*labelled, status], count)
-        return metric
+        yield metric
 
     def _filled(self, metric: CounterMetricFamily | GaugeMetricFamily, family: Family) -> Metric:
         for labelled, [value] in self._cells(family):

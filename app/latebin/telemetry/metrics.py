@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
 from itertools import accumulate
 from math import inf, prod
 from typing import Final
@@ -19,6 +19,7 @@ from latebin.state.interfaces import PoolStatus
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.process_usage import Meter
 from latebin.timing.activity import Activity, RegularLook
+from latebin.timing.piecewise import complete
 
 STYLES: Final = ("klein", "resource", "site")
 
@@ -257,18 +258,28 @@ class Metrics:
         self._cells[_ERRORS + _CAUSE[cause]] += 1
 
     def page(self, accept: str = "") -> Reply:
-        """Return the figures of all workers, in Prometheus' text format 0.0.4 or in OpenMetrics 1.0.0.
+        """Return the page that `rendering` makes, in one go."""
+        return complete(self.rendering(openmetrics=wants_openmetrics(accept)))
+
+    def rendering(self, *, openmetrics: bool) -> Generator[None, None, Reply]:
+        """Make a page with the figures of all workers.
 
         Args:
-            accept: the client's `Accept`; see `wants_openmetrics`.
+            openmetrics: whether in OpenMetrics 1.0.0, instead of Prometheus' text format 0.0.4.
+
+        Yields:
+            After each piece of the work.
+
+        Returns:
+            The page.
         """
         from latebin.telemetry import exposition  # noqa: PLC0415  # 20 ms, for the first scrape
 
         self._publish()
-        registry = exposition.registry(self._counters, self._pools(), state=self._state_up is not None)
-        if wants_openmetrics(accept):
-            return page(exposition.OPENMETRICS_TYPE, exposition.expose_openmetrics(registry), _VARY)
-        return page(exposition.CONTENT_TYPE, exposition.expose(registry), _VARY)
+        body = yield from exposition.rendering(
+            self._counters, self._pools(), openmetrics=openmetrics, state=self._state_up is not None
+        )
+        return page(exposition.OPENMETRICS_TYPE if openmetrics else exposition.CONTENT_TYPE, body, _VARY)
 
     def accept_failed(self) -> None:
         """Count a connection that was not accepted."""

@@ -62,6 +62,13 @@ class TurnBudget:
         self._left -= 1
         return self._left < 0 or self.clock.seconds() >= self._until
 
+    def over(self) -> bool:
+        """Return whether the time of this turn is over.
+
+        Work of small parts stops within a piece then.
+        """
+        return self.clock.seconds() >= self._until
+
     def enter(self, work: Work) -> None:
         """Let work wait for the next turn that has room for a piece of it."""
         self._waiting[work] = None

@@ -17,12 +17,12 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.web.test.requesthelper import DummyChannel
 from werkzeug.sansio.utils import get_current_url
 
-from latebin.answers.form import understand
+from latebin.answers.form import reading, understand
 from latebin.answers.form_fields import MAX_PARTS
 from latebin.answers.request_body import KeptBody
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
-from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echo
+from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echo, echoing
 from latebin.core.http.reply import Refused
 from latebin.core.parameters import DRIP, read_query
 from latebin.core.plan import plan_drip, plan_echo
@@ -31,6 +31,7 @@ from latebin.overrides.request import Request
 from latebin.site.factory import ServiceSite
 from latebin.site.root import root
 from tests.support.sockets import BOUND, asynchronous, served
+from tests.support.turns import pieces
 from tests.support.wire import House, Wire
 
 MULTIPART = "multipart/form-data; boundary=abc"
@@ -374,3 +375,25 @@ def test_head(house: House, style: str) -> None:
     [[echo], length], [[same], nothing] = lengths
     assert int(echo) == int(same) == length
     assert nothing == b""
+
+
+LARGE: dict[str, tuple[bytes, str, bytes]] = {
+    "parameters": (b"a&" * 8000, "", b""),
+    "parameters with escapes": (b"&".join(b"a%d=%%ff" % number for number in range(1600)), "", b""),
+    "parameters with NUL": (b"a=%00&" * 2000, "", b""),
+    "fields": (b"", URLENCODED, b"&".join(b"a%d=%s" % (number, b"%ff" * 300) for number in range(1000))),
+    "parts": (b"", MULTIPART, form(*((b'name="n%d"' % number, b"x") for number in range(1000)))),
+    "files": (b"", MULTIPART, form(*((b'name="n%d"; filename="f"' % n, b"\xff" * 500) for n in range(1000)))),
+}
+"""By name: a query, a Content-Type and a body."""
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_pieces(kind: str) -> None:
+    """No piece of the work is large when a request has thousands of parts."""
+    query, content_type, body = LARGE[kind]
+    read, content = pieces(reading(content_type, body))
+    request = EchoedRequest(b"/delay/0?" + query, [(b"Host", b"a")], content, None, "a", secure=False)
+    described, _ = pieces(echoing(request))
+    counted = [*read, *described]
+    assert max(counted) < 15_000

@@ -5,8 +5,9 @@ import re
 import string
 from base64 import b64encode
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, quote, unquote_to_bytes
+from urllib.parse import parse_qsl, quote
 
 import attrs
 
@@ -40,8 +41,14 @@ The JSON of 16 MiB takes up to a second to make, in which no other answer can le
 LONG: Final = 64 * 1024
 """Characters of a text that are written as one piece of work."""
 
-PARAMETERS: Final = 500
+PARAMETERS: Final = 200
 """Parameters of a query that are read as one piece of work."""
+
+PARTS: Final = 1000
+"""Parts of JSON, such as a text or a comma, that are written as one piece of work."""
+
+FILES: Final = 20
+"""Files of a form that are written as one piece of work."""
 
 _PLACE: Final = re.compile(r'(?<=")\\u0000([0-9]+)\\u0000(?="(?!:))')
 
@@ -53,7 +60,11 @@ _PRINTABLE: Final = string.punctuation.replace("#", "")
 _PATH: Final = re.compile(r"(?:(?!%(?:[01][0-9A-F]|20|23|25|2F|3F|7F))%[0-9A-F]{2})+", re.IGNORECASE)
 _QUERY: Final = re.compile(r"(?:(?!%(?:[01][0-9A-F]|20|23|25|26|2B|3D|7F))%[0-9A-F]{2})+", re.IGNORECASE)
 
-_LONE: Final = re.compile("[\udc80-\udcff]")
+_LONE: Final = re.compile("[\udc80-\udcff]+")
+
+_ESCAPED: Final = {0xDC00 + byte: f"%{byte:02X}" for byte in range(0x80, 0x100)}
+
+_JSON: Final = json.JSONEncoder(indent=2, sort_keys=True)
 
 
 @attrs.frozen
@@ -130,21 +141,24 @@ def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
     path, _, query = quote(request.target, safe=_PRINTABLE).partition("?")
     yield
     given: list[tuple[str, str]] = []
+    readable = []
     parameters = query.split("&")
     for start in range(0, len(parameters), PARAMETERS):
         some = "&".join(parameters[start : start + PARAMETERS])
         given += parse_qsl(some, keep_blank_values=True, errors="surrogateescape")
         yield
-    args = _grouped(given)
-    yield
+        readable.append(_unescaped(_QUERY, some))
+        yield
+    args = yield from _grouped(given)
     headers = _headers(request.headers)
-    url = _origin(request, headers) + _unescaped(_PATH, path) + (query and "?" + _unescaped(_QUERY, query))
+    yield
+    url = _origin(request, headers) + _unescaped(_PATH, path) + (query and "?" + "&".join(readable))
     yield
     members = {
         "args": args,
         "data": _text_or_url(request.content.data, _BYTES),
-        "files": {name: _text_or_url(file.content, file.content_type) for name, file in request.content.files.items()},
-        "form": _grouped(request.content.fields),
+        "files": (yield from _files(request.content.files)),
+        "form": (yield from _grouped(request.content.fields)),
         "headers": {name: headers[name] for name in headers if name not in OF_PROXIES or "show_env" in args},
         "origin": request.client,
         "url": url,
@@ -156,7 +170,11 @@ def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
 def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
     """Write JSON, and the long texts in it slice by slice."""
     long: list[str] = []
-    text = json.dumps(_placed(members, long), indent=2, sort_keys=True)
+    parts, written = _JSON.iterencode(_placed(members, long)), []
+    while some := list(islice(parts, PARTS)):
+        written += some
+        yield
+    text = "".join(written)
     if not long:
         return text.encode("ascii") + b"\n"
     pieces = []
@@ -181,19 +199,34 @@ def _placed(value: Any, long: list[str]) -> Any:  # noqa: ANN401  # JSON
     if isinstance(value, dict):
         return {name: _placed(each, long) for name, each in value.items()}
     if isinstance(value, list):
-        return [_placed(each, long) for each in value]
-    if not isinstance(value, str) or (len(value) <= LONG and "\0" not in value):
-        return value
-    long.append(value)
+        # Of texts; there can be thousands.
+        return [each if len(each) <= LONG and "\0" not in each else _place(each, long) for each in value]
+    return _place(value, long) if isinstance(value, str) and (len(value) > LONG or "\0" in value) else value
+
+
+def _place(text: str, long: list[str]) -> str:
+    long.append(text)
     return f"\0{len(long) - 1}\0"
 
 
-def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Generator[None, None, dict[str, str | list[str]]]:
     """Map each name to its value, or to the list of its values."""
     found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(_escaped(name), []).append(_escaped(value))
+    for number, (name, value) in enumerate(pairs, 1):
+        found.setdefault(escape_bytes(name), []).append(escape_bytes(value))
+        if not number % PARAMETERS:
+            yield
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _files(files: Mapping[str, Upload]) -> Generator[None, None, dict[str, str]]:
+    """Map the name of each file to its content."""
+    found = {}
+    for number, (name, file) in enumerate(files.items(), 1):
+        found[name] = _text_or_url(file.content, file.content_type)
+        if not number % FILES:
+            yield
+    return found
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -221,11 +254,21 @@ def _origin(request: EchoedRequest, headers: Mapping[str, str]) -> str:
 
 def _unescaped(escapes: re.Pattern[str], text: str) -> str:
     return escapes.sub(
-        lambda found: _escaped(unquote_to_bytes(found[0]).decode("utf-8", "surrogateescape")),
-        text,
+        lambda found: escape_bytes(bytes.fromhex(found[0].replace("%", "")).decode("utf-8", "surrogateescape")), text
     )
 
 
-def _escaped(text: str) -> str:
-    """Percent-encode the bytes that are not UTF-8."""
-    return _LONE.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
+def escape_bytes(text: str) -> str:
+    """Percent-encode the bytes of a text that are not UTF-8.
+
+    Args:
+        text: decoded with `surrogateescape`.
+    """
+    if text.isascii():
+        return text
+    try:
+        # A sixth of the time of a search, in a long text.
+        text.encode()
+    except UnicodeEncodeError:
+        return _LONE.sub(lambda found: found[0].translate(_ESCAPED), text)
+    return text
