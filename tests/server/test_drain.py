@@ -138,6 +138,44 @@ def test_an_answer_that_hangs(stop: Stop, prefix: str, delay: str) -> None:
     assert ended.startswith(f"stopped: waited {'0s for 0' if delay == '0' else '1s for 1'} pending")
 
 
+@pytest.mark.parametrize("kind", ["sse", "ndjson"])
+def test_a_stream_without_end(stop: Stop, prefix: str, kind: str) -> None:
+    """A stream without end is ended behind an event when the listening ends."""
+    target = f"{prefix}/delayed?type={kind}&chunks=0&every=4s&delay="
+    streams = [stop.ask(target + delay) for delay in ("0", "1s", "4s", "40s")]
+    stop.house.clock.advance(0)
+    with capturedLogs() as events:
+        stop.begin()
+        stop.house.clock.pump([1, 0.5])
+        assert [each.connected for each in streams] == [True] * 4
+        stop.house.clock.pump([0.5, 0])
+        # Those whose delay is not over begin, with one event.
+        assert [each.connected for each in streams] == [False, False, True, True]
+        stop.house.clock.pump([2, 0])
+    assert [each.received.count(b'"n": ') for each in streams] == [1, 1, 1, 0]
+    assert [each.received.endswith(b"\r\n0\r\n\r\n") for each in streams] == [True, True, True, False]
+    begun = formatEvent(events[0])
+    assert begun.startswith("stopping: 3 pending")
+    assert begun.endswith("; 1 streams without end are ended then")
+    stop.house.clock.pump([28, 0])
+    assert b" 503 " in streams[3].received
+
+
+def test_an_unread_stream_without_end(stop: Stop, prefix: str) -> None:
+    """A stream without end is ended when a client that does not read goes on."""
+    stream = stop.ask(f"{prefix}/delayed?type=sse&chunks=0&every=1s&delay=0")
+    stop.house.clock.advance(0)
+    stream.producer.pauseProducing()
+    stop.begin()
+    stop.house.clock.pump([2, 5])
+    assert stream.connected
+    stream.producer.resumeProducing()
+    stop.house.clock.pump([0, 0])
+    assert not stream.connected
+    assert stream.received.endswith(b"\r\n0\r\n\r\n")
+    assert stop.ended == [7.0]
+
+
 def test_a_second_signal_says_what_it_breaks_off(stop: Stop, prefix: str) -> None:
     """The log has the number of lost answers when the drain is broken off."""
     wires = [stop.ask(f"{prefix}/delayed/5m") for _ in range(3)]

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from latebin.compare.contract import comparable
@@ -60,6 +61,54 @@ def header(wire: Wire, name: str) -> str | None:
 @pytest.fixture(params=["tuned", "stock"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     return Bench(stack=request.param)
+
+
+def dues(wire: Wire) -> list[tuple[float, float]]:
+    found = re.findall(rb'"due_ms": ([0-9.]+), "left_ms": ([0-9.]+)', wire.received)
+    return [(float(due), float(left)) for due, left in found]
+
+
+@pytest.mark.parametrize("style", sorted(PREFIXES))
+def test_stream_behind_a_gate(bench: Bench, style: str) -> None:
+    """An event is due by the time at which gate, line or release let go."""
+    stream = f"{PREFIXES[style]}/delayed?delay=2s&type=ndjson&chunks=2&every=1s"
+    gated, expired, released = (bench.ask(f"{stream}&gate={gate}") for gate in ("g", "h&within=3s", "i"))
+    first, second, forced = (bench.ask(f"{stream}&pool=p&servers=1") for _ in range(3))
+    bench.clock.pump([1] * 3)
+    bench.now("/control/gates/g", "POST", '{"release": 1}')
+    bench.clock.pump([0, 0.5])
+    for each in bench.pending():
+        if each["for"] in {"gate", "queue"}:
+            bench.now(f"/control/pending/{each['id']}", "POST", '{"release": true}')
+    bench.clock.pump([0.5] * 6)
+    assert dues(gated) == dues(expired) == [(5000, 5000), (6000, 6000)]
+    assert dues(first) == [(2000, 2000), (3000, 3000)]
+    assert dues(second) == [(4000, 4000), (5000, 5000)]
+    assert dues(released) == dues(forced) == [(3500, 3500), (4500, 4500)]
+
+
+@pytest.mark.parametrize("style", sorted(PREFIXES))
+def test_stream_that_is_released(bench: Bench, style: str) -> None:
+    """The first event is due when a release ends the delay of its stream."""
+    wire = bench.ask(f"{PREFIXES[style]}/delayed?delay=9s&type=ndjson&chunks=2&every=1s&key=a")
+    bench.clock.advance(3)
+    [waiting] = bench.pending(key="a")
+    bench.now(f"/control/pending/{waiting['id']}", "POST", '{"release": true}')
+    bench.clock.advance(1)
+    assert dues(wire) == [(3000, 3000), (4000, 4000)]
+
+
+def test_release_before_the_turn(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer has no plan to be released by while its turn is awaited."""
+    turn: Deferred[tuple[int, int]] = Deferred()
+    monkeypatch.setattr(memory.MemoryKeys, "take", lambda *_: turn)
+    wire = bench.ask("/delayed?delay=1s&key=a")
+    [waiting] = bench.pending(key="a")
+    assert waiting["for"] == "turn"
+    assert bench.now(f"/control/pending/{waiting['id']}", "POST", '{"release": true}')[0] == 409
+    turn.callback((1, 1))
+    bench.clock.advance(1)
+    assert status(wire.received) == 200
 
 
 def test_turns(bench: Bench) -> None:

@@ -52,6 +52,26 @@ def test_process_in_time(workers: str) -> None:
         assert "Traceback" not in process.log()
 
 
+def test_stream_without_end(workers: str) -> None:
+    """A stream without end is whole, and is not waited for, when the service stops."""
+    # By http.client, which raises at a chunked body that breaks off.
+    with serving("--workers", workers, "--drain-timeout", "9m") as process:
+        target = "/delayed?delay=0&type=sse&chunks=0&every=20ms"
+        connections = [ask(process.port, prefix + target) for prefix in PREFIXES.values()]
+        streams = [connection.getresponse() for connection in connections]
+        begun = [stream.read(10) for stream in streams]
+        process.send_signal(signal.SIGTERM)
+        bodies = [stream.read() for stream in streams]
+        for stream, connection in zip(streams, connections, strict=True):
+            stream.close()
+            connection.close()
+        assert process.wait() == 0
+        assert sum(map(int, re.findall(r"; (\d+) streams without end", process.log()))) == 2
+        assert "Traceback" not in process.log()
+    assert begun == [b"retry: 100"] * 2
+    assert all(body.endswith(b"}\n\n") for body in bodies)
+
+
 def test_second_signal(workers: str) -> None:
     """A second signal stops the process at once, with the exit code for lost answers."""
     with serving("--workers", workers, "--drain-timeout", WAITS) as process:

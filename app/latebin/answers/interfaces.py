@@ -139,9 +139,11 @@ class Connections(Protocol):
 
     Attributes:
         ending: whether each answer is the last of its connection.
+        closing: whether no further connection is accepted.
     """
 
     ending: bool
+    closing: bool
 
 
 class Host(Protocol):
@@ -179,6 +181,12 @@ def is_ending(request: ServedRequest) -> bool:
     """Return whether the service stops; False under a plain `twisted.web.server.Site`."""
     connections: Connections | None = getattr(request.site, "connections", None)
     return connections is not None and connections.ending
+
+
+def is_closing(request: ServedRequest) -> bool:
+    """Return whether the service accepts no connection; False under a plain `twisted.web.server.Site`."""
+    connections: Connections | None = getattr(request.site, "connections", None)
+    return connections is not None and connections.closing
 
 
 def dismiss(request: ServedRequest, reply: "Reply", end: "End" = "aborted") -> None:

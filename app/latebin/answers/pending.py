@@ -128,6 +128,7 @@ class PendingAnswer:
         number: the id in the registry; 0 before the answer waits.
         refusal: the problem to answer with instead, once `end` has set it.
         hanging: whether the answer hangs on purpose, and never ends by itself.
+        end_stream: ends the answer behind its last event; None unless it is a stream without end.
     """
 
     plan: "Plan"
@@ -139,6 +140,7 @@ class PendingAnswer:
     measured: float | None = attrs.field(default=None, init=False)
     refusal: Problem | None = attrs.field(default=None, init=False)
     hanging: bool = attrs.field(default=False, init=False)
+    end_stream: Callable[[], object] | None = attrs.field(default=None, init=False)
     held: str = attrs.field(default="", init=False)
     number: int = attrs.field(default=0, init=False)
     _ended: int = attrs.field(default=0, init=False)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from latebin.answers.interfaces import ServedRequest, note_write
+from latebin.answers.interfaces import ServedRequest, is_closing, note_write
 from latebin.core.faults import Place
 from latebin.core.plan import Plan
 from latebin.core.stream import COMMENT
@@ -97,8 +97,7 @@ class TimedProducer(ABC):
         """Write no more: the client has left, or the answer was cancelled."""
         self._paused = True
         self._sent = None
-        if self._call is not None and self._call.active():
-            self._call.cancel()
+        self._wait_no_more()
         self._leave()
         # A client that has left has taken the channel with it.
         if self._request.channel is not None:
@@ -166,6 +165,10 @@ class TimedProducer(ABC):
     def _later(self, wait: float) -> None:
         if self._call is None or not self._call.active():
             self._call = self._clock.callLater(wait, self._wake)
+
+    def _wait_no_more(self) -> None:
+        if self._call is not None and self._call.active():
+            self._call.cancel()
 
     def _wake(self) -> None:
         self._call = None
@@ -246,6 +249,8 @@ class Delivery(TimedProducer):
 class EventStream(TimedProducer):
     """A body of events, in which silence is broken by comments.
 
+    When the service stops, a stream without end is ended behind an event: the client misses none, and comes back.
+
     Args:
         request: the request whose answer this is.
         clock: the clock that the events are timed by.
@@ -263,6 +268,7 @@ class EventStream(TimedProducer):
         super().__init__(request, plan, clock)
         # The first event is due when the answer is, which a release can bring forward.
         self._started = min(answer.due, self._started)
+        self._answer = answer
         self._accepted = answer.accepted
         self._events = cast("Stream", plan.stream)
         self._place = place
@@ -271,9 +277,25 @@ class EventStream(TimedProducer):
         self._bytes = 0
         self._next = 0.0
         self._last = clock.seconds()
+        self._ending = False
+        if not self._events.count:
+            self._ending = is_closing(request)
+            answer.end_stream = self._end
+
+    def _end(self) -> None:
+        self._ending = True
+        self._wait_no_more()
+        self._produce()
+
+    def _leave(self) -> None:
+        super()._leave()
+        # It refers to this object, which refers to the answer: the two would be a cycle.
+        self._answer.end_stream = None
 
     def _due(self) -> float | None:
         if self.reached or 0 < self._events.count < self._number:
+            return None
+        if self._ending and self._number > self._events.first:
             return None
         silent = self._last + SILENCE - self._started
         return min(self._next, silent) if self._events.kind == "sse" else self._next

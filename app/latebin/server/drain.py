@@ -61,13 +61,14 @@ class Drain:
             `done`.
         """
         self.connections.start_ending()
-        hanging = len(self.connections.hanging)
+        hanging, endless = len(self.connections.hanging), len(self.connections.endless)
         log.info(
-            "stopping: {pending} pending, listening for {delay}, then waiting for up to {wait}{hang}",
-            pending=len(self.connections.requests) - hanging,
+            "stopping: {pending} pending, listening for {delay}, then waiting for up to {wait}{hang}{streams}",
+            pending=len(self.connections.requests) - hanging - endless,
             delay=render(self.settings.shutdown_delay),
             wait=render(self.settings.drain_timeout),
             hang=f"; {hanging} that hang are not waited for" if hanging else "",
+            streams=f"; {endless} streams without end are ended then" if endless else "",
         )
         self._last = self.clock.callLater(longest(self.settings), self._give_up)
         self._call = self.clock.callLater(self.settings.shutdown_delay, self._listen_no_more)
@@ -95,9 +96,11 @@ class Drain:
         if self.done.called:
             return
         self._since = self.clock.seconds()
-        self._pending = len(self.connections.requests) - self.connections.end_hanging()
+        endless = len(self.connections.endless)
+        self._pending = len(self.connections.requests) - self.connections.end_hanging() - endless
         self._call = self.clock.callLater(self.settings.drain_timeout, self._dismiss)
         self.connections.end().addCallback(lambda _: self._drained())
+        self.connections.end_endless()
 
     def _dismiss(self) -> None:
         self._call = self.clock.callLater(LAST, self._cut)

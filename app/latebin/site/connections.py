@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IProtocol, ITCPTransport
     from twisted.protocols.policies import WrappingFactory
 
+    from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
     from latebin.core.http.reply import Reply
 
@@ -61,10 +62,12 @@ class Connections:
     Attributes:
         activity: what learns that a connection opens or closes.
         ending: whether each answer is the last of its connection; `start_ending` sets it.
+        closing: whether no further connection is accepted; `end` sets it.
     """
 
     activity: Activity = attrs.field(factory=Activity)
     ending: bool = attrs.field(default=False, init=False)
+    closing: bool = attrs.field(default=False, init=False)
     _open: set[Connection] = attrs.field(factory=set, init=False)
     _ended: Deferred[None] | None = attrs.field(default=None, init=False)
 
@@ -82,6 +85,12 @@ class Connections:
     def hanging(self) -> list[ServedRequest]:
         """Those of `requests` whose answers hang, which never end by themselves."""
         return [each for each in self.requests if each.pending_answer is not None and each.pending_answer.hanging]
+
+    @property
+    def endless(self) -> "list[PendingAnswer]":
+        """The answers to `requests` that are streams without end."""
+        answers = (each.pending_answer for each in self.requests)
+        return [each for each in answers if each is not None and each.end_stream is not None]
 
     def opened(self, connection: Connection) -> None:
         """Register a connection."""
@@ -109,6 +118,7 @@ class Connections:
             A Deferred that fires when none is open.
         """
         ended = self._ended = Deferred()
+        self.closing = True
         for connection in list(self._open):
             _attempt(connection.end)
         self._check()
@@ -124,6 +134,18 @@ class Connections:
         for request in hanging:
             _attempt(request.loseConnection)
         return len(hanging)
+
+    def end_endless(self) -> int:
+        """End the streams without end, each behind an event.
+
+        Returns:
+            The number of these streams.
+        """
+        endless = self.endless
+        for answer in endless:
+            if answer.end_stream is not None:
+                _attempt(answer.end_stream)
+        return len(endless)
 
     def dismiss(self, reply: "Reply") -> int:
         """Answer each waiting request with a reply; break off answers that have begun.

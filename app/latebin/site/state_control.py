@@ -220,6 +220,8 @@ class StateControl:
             raise wrong("Invalid body.", "body", _text(request), '{"release": true}')
         if not answer.active():
             raise Refused(Problem(409, "The answer waits for its upstream, which only ends it.", parameter="id"))
+        if answer.waits_for == "turn":
+            raise Refused(Problem(409, "The answer has no plan yet: its turn is awaited.", parameter="id"))
         answer.release()
         return json_page({"id": number, "released": 1})
 
