@@ -41,7 +41,7 @@ class PacedBody:
     def __init__(
         self, request: ServedRequest, source: BodySource, clock: IReactorTime, rate: int, settings: Settings
     ) -> None:
-        self._request = request
+        self._request: ServedRequest | None = request
         self._source = source
         self._rate = rate
         self._settings = settings
@@ -51,7 +51,7 @@ class PacedBody:
         self._came = 0
         self._held = False
         self._then: Callable[[], object] | None = None
-        self._throttle = Throttle(rate, clock, self._pass_on, self._drained)
+        self._throttle: Throttle | None = Throttle(rate, clock, self._pass_on, self._drained)
 
     def take(self, data: bytes) -> Problem | None:
         """Take bytes of the connection, to be passed on in their time.
@@ -60,7 +60,8 @@ class PacedBody:
             The reason to take no more; None while the body is within its limits.
         """
         self._came += len(data)
-        if (problem := self._problem()) is None:
+        problem = self._problem()
+        if problem is None and self._throttle is not None:
             self._throttle.take(data)
             self._balance()
         return problem
@@ -77,17 +78,21 @@ class PacedBody:
 
     def stop(self) -> None:
         """Drop what waits: the request is over, or is answered without its body."""
-        self._then = None
-        self._throttle.stop()
-        self._balance()
+        throttle = self._throttle
+        if throttle is not None:
+            throttle.stop()
+            self._forget()
+            self._balance()
 
     def hold(self) -> None:
         """Pass nothing on for a while, as the sink asks for."""
-        self._throttle.pause()
+        if self._throttle is not None:
+            self._throttle.pause()
 
     def release(self) -> None:
         """Pass on again."""
-        self._throttle.resume()
+        if self._throttle is not None:
+            self._throttle.resume()
 
     def _problem(self) -> Problem | None:
         if self._came > self._settings.max_body:
@@ -99,19 +104,25 @@ class PacedBody:
         return None
 
     def _pass_on(self, piece: bytes) -> None:
-        self._request.content.write(piece)
-        self._balance()
+        if self._request is not None:
+            self._request.content.write(piece)
+            self._balance()
 
     def _balance(self) -> None:
-        full = len(self._throttle) >= WINDOW
+        full = self._throttle is not None and len(self._throttle) >= WINDOW
         if full != self._held:
             self._held = full
             (self._source.hold if full else self._source.release)()
 
     def _drained(self) -> None:
-        then, self._then = self._then, None
+        then = self._then
         if then is not None:
+            self._forget()
             then()
+
+    def _forget(self) -> None:
+        # Each of these refers to this object, the request as long as its body is taken: they would be cycles.
+        self._then = self._throttle = self._request = None
 
 
 def read_rate(
