@@ -107,7 +107,7 @@ def converse(house: House, conversation: Conversation, style: str) -> Wire:
 
 
 def held(house: House, conversation: Conversation) -> bytes:
-    """Have a conversation with both styles, and return the bytes of both, which are the same."""
+    """Have a conversation with both styles; return their bytes, which are the same."""
     received = []
     for style in PREFIXES:
         wire = converse(house, conversation, style)

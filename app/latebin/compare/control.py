@@ -1,4 +1,4 @@
-"""The part of the contract that a service in use is never asked: `/control`, and CORS.
+"""The part of the contract about `/control` and CORS, for services of its own.
 
 Its conversations change scenarios, or need a choice of the operator. `latebin compare` starts a service of its own for
 each choice.
@@ -30,7 +30,9 @@ NAME: Final = "contract"
 
 @attrs.frozen
 class Operated:
-    """A service with a choice of its operator, and the conversations with it, one after the other.
+    """A choice of an operator, and the conversations with such a service.
+
+    They are held one after the other, because each changes the scenarios that the next one sees.
 
     Attributes:
         settings: the choice.

@@ -199,7 +199,7 @@ def compare(timetable: Timetable, open_service: OpenService, *, own: bool, progr
 
 
 def _held_by_operated(operated: Operated, timetable: Timetable, open_service: OpenService, *, own: bool) -> Parity:
-    """Have the conversations with a service whose operator has made a choice, one after the other.
+    """Have the conversations with a service whose operator has made a choice.
 
     A service that is not the comparison's own is not asked.
     """
