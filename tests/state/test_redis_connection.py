@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from latebin.core.state_url import StateUrl
 from latebin.state.interfaces import StateError
 from latebin.state.redis import connection
 from latebin.state.redis.connection import Script, Store, alive
+from tests.support.certificate import certificate
 from tests.support.process import ports
 from tests.support.redis import RedisServer, needed, running
 from tests.support.sockets import asynchronous, until
@@ -209,6 +211,35 @@ async def test_refused_at_start(tmp_path: Path, password: str | None) -> None:
     with running(tmp_path, "--requirepass", "s3cret") as server:
         store = Store(REACTOR, REACTOR, StateUrl("127.0.0.1", server.port, password=password))
         with pytest.raises(StateError, match=rf"cannot reach redis://127.0.0.1:{server.port}/0: (NOAUTH|WRONGPASS)"):
+            await store.start()
+        await store.stop()
+
+
+@asynchronous
+async def test_secure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store reaches Redis over TLS when it trusts the certificate, and otherwise not."""
+    pem, [secure] = tmp_path / "localhost.pem", ports(1)
+    certificate(pem)
+    files = "--tls-cert-file", str(pem), "--tls-key-file", str(pem), "--tls-ca-cert-file", str(pem)
+    with running(tmp_path, "--tls-port", str(secure), "--tls-auth-clients", "no", *files):
+        url = StateUrl("localhost", secure, secure=True)
+        store = Store(REACTOR, REACTOR, url)
+        with pytest.raises(StateError, match=rf"cannot reach rediss://localhost:{secure}/0: .*certificate"):
+            await store.start()
+        await store.stop()
+        # OpenSSL reads this variable for the certificates of the system.
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        async with stored(url) as trusting:
+            assert await trusting.run(COUNT, ["latebin:test"]) == 1
+
+
+@asynchronous
+async def test_unanswered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails when a first attempt takes too long."""
+    monkeypatch.setattr(connection, "START_TIME", 0.01)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = Store(REACTOR, REACTOR, StateUrl("127.0.0.1", silent.getsockname()[1]))
+        with pytest.raises(StateError, match=r"no answer within 0\.01s"):
             await store.start()
         await store.stop()
 

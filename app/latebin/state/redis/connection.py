@@ -31,6 +31,9 @@ PREFIX: Final = "latebin:"
 PATIENCE: Final = 2.0
 """Seconds for a connection, and for each reply; then the connection is aborted."""
 
+START_TIME: Final = 10.0
+"""Seconds for a first attempt, with the time that a name server takes."""
+
 FIRST_RETRY: Final = 0.1
 """Seconds until a lost connection is made again, the first time; then twice as long each time."""
 
@@ -115,21 +118,24 @@ class Script:
         return sha1(self.text.encode()).hexdigest()  # noqa: S324  # the name that Redis gives it
 
 
+_Lost = Callable[[object, Failure], object]
+
+
 class _Commands(txredisapi.RedisProtocol):  # type: ignore[misc]  # txredisapi has no annotations
     """A connection that runs scripts.
 
     Args:
-        lost: is called with this protocol when the connection is lost, before its waiting commands fail.
+        lost: is called with this protocol and the reason when the connection is lost, before its commands fail.
     """
 
-    def __init__(self, lost: Callable[[object], object]) -> None:
+    def __init__(self, lost: _Lost) -> None:
         # Replies as Redis sent them: neither decoded nor taken for numbers.
         super().__init__(charset=None, convertNumbers=False)
         self.scripts: set[str] = set()
         self._lost = lost
 
     def connectionLost(self, why: Failure) -> None:
-        self._lost(self)
+        self._lost(self, why)
         super().connectionLost(why)
 
 
@@ -141,7 +147,7 @@ class _Messages(txredisapi.SubscriberProtocol):  # type: ignore[misc]  # as abov
         heard: takes the channel and the text of each message.
     """
 
-    def __init__(self, lost: Callable[[object], object], heard: Callable[[bytes, bytes], object]) -> None:
+    def __init__(self, lost: _Lost, heard: Callable[[bytes, bytes], object]) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self._lost = lost
         self._heard = heard
@@ -150,7 +156,7 @@ class _Messages(txredisapi.SubscriberProtocol):  # type: ignore[misc]  # as abov
         self._heard(channel, message)
 
     def connectionLost(self, why: Failure) -> None:
-        self._lost(self)
+        self._lost(self, why)
         super().connectionLost(why)
 
 
@@ -203,7 +209,7 @@ class _Connection:
     def __init__(
         self,
         place: _Place,
-        make: Callable[[Callable[[object], object]], Any],
+        make: Callable[[_Lost], Any],
         ready: Callable[[], object],
         lost: Callable[[], object],
     ) -> None:
@@ -215,6 +221,7 @@ class _Connection:
         self._lost = lost
         self._open: Any = None
         self._failures = 0
+        self._why: Failure | None = None
         self._started: Deferred[None] = Deferred()
         self._trying: Deferred[None] | None = None
         self._retry: IDelayedCall | None = None
@@ -226,8 +233,9 @@ class _Connection:
         Returns:
             A Deferred that fires when the first connection is ready; it fails when the first attempt fails.
         """
+        late = self._place.clock.callLater(START_TIME, self._give_up)
         self._try()
-        return self._started
+        return self._started.addBoth(_stopped, late)
 
     def stop(self) -> Deferred[None]:
         """Close the connection, and connect no more."""
@@ -245,6 +253,9 @@ class _Connection:
     def ask(self, *command: object) -> Deferred[Any]:
         """Send a command on the connection that is ready."""
         return self._place.ask(self.protocol, *command)
+
+    def _give_up(self) -> None:
+        self._started.errback(TimeoutError(f"no answer within {START_TIME:g}s"))
 
     def _try(self) -> None:
         self._retry = None
@@ -269,11 +280,14 @@ class _Connection:
         if failure.check(txredisapi.ResponseError):
             self._place.refused(_reason(failure))
         if not self._started.called:
-            self._started.errback(failure)
+            # The command that failed says less than the end of its connection, such as a certificate.
+            lost = failure.check(txredisapi.ConnectionError) and self._why
+            self._started.errback(lost or failure)
         self._try_later()
 
-    def _ended(self, protocol: object) -> None:
+    def _ended(self, protocol: object, why: Failure) -> None:
         """Note the end of a connection, ready or not."""
+        self._why = why
         if self._open is protocol:
             self._open = None
         if self.protocol is not None and self.protocol is protocol:
@@ -573,7 +587,11 @@ def _code(failure: Failure) -> str:
 
 
 def _reason(failure: Failure) -> str:
-    return str(failure.value).rstrip(".") or type(failure.value).__name__
+    value = failure.value
+    if value is not None and value.args and isinstance(value.args[0], list):
+        # OpenSSL's errors, each with its library, its function and its text.
+        return ", ".join(str(each[-1]) for each in value.args[0])
+    return str(value).rstrip(".") or type(value).__name__
 
 
 def _call(function: Callable[..., object], *arguments: object) -> None:

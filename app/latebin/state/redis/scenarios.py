@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.core.http.reply import Refused
+from latebin.state.interfaces import StateError
 from latebin.state.redis.connection import AWAY, PATIENCE, PREFIX, Script, Store
 
 log = Logger()
@@ -104,13 +105,17 @@ class SharedChanges:
         self._waiting: list[tuple[int, Deferred[None]]] = []
         self._reading: list[Deferred[None]] = []
         self._newest = 0
-        self._first: Deferred[None] | None = Deferred()
+        self._first: Deferred[None] = Deferred()
         store.listen(CHANGES, self._heard, self._read)
         store.on_beat(self._keep)
 
     def ready(self) -> Deferred[None]:
-        """Return a Deferred that fires when the copy has been read for the first time."""
-        return self._first or succeed(None)
+        """Wait until the copy has been read for the first time.
+
+        Returns:
+            A Deferred that fires then, for one caller; it fails with StateError if that reading fails.
+        """
+        return self._first
 
     def change(self, make: Callable[[], tuple[str, str, str]]) -> Deferred[None]:
         """Make a change of what the copy has now.
@@ -198,6 +203,8 @@ class SharedChanges:
 
     def _not_read(self, failure: Failure) -> None:
         # A lost connection comes back, and then the changes are read.
+        if not self._first.called:
+            self._first.errback(StateError(f"cannot read the scenarios in Redis: {failure.value}"))
         if not failure.check(Refused):
             log.failure("the changes of scenarios could not be read", failure)
 
@@ -207,9 +214,8 @@ class SharedChanges:
         for each in [each for each in self._waiting if each[0] <= version]:
             self._waiting.remove(each)
             each[1].callback(None)
-        first, self._first = self._first, None
-        if first is not None:
-            first.callback(None)
+        if not self._first.called:
+            self._first.callback(None)
 
     def _keep(self) -> None:
         """Let the changes live on."""
