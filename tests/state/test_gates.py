@@ -1,6 +1,5 @@
 """Gates in memory and in the Redis of two processes, against a model."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from latebin.core.http.reply import Refused
 from latebin.core.steering import GateWait
 from latebin.state.interfaces import Place
-from tests.support.redis import RedisServer, needed, running
+from tests.support.redis import RedisServer, needed
 from tests.support.states import RedisWorld, Waiter, World, world
 
 pytestmark = needed
@@ -24,25 +23,6 @@ if TYPE_CHECKING:
 EXAMPLES = 30
 
 NAMES = st.sampled_from(["g", "h"])
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running(tmp_path_factory.mktemp("redis")) as server:
-        yield server
-
-
-@pytest.fixture(params=["memory", "redis"])
-def shared(request: pytest.FixtureRequest, server: RedisServer) -> Iterator[World]:
-    with world(World if request.param == "memory" else lambda: RedisWorld(server)) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(server: RedisServer) -> Iterator[RedisWorld]:
-    with world(lambda: RedisWorld(server)) as made:
-        assert isinstance(made, RedisWorld)
-        yield made
 
 
 @attrs.define(eq=False)
@@ -253,7 +233,7 @@ class Machine(RuleBasedStateMachine):
         self.shared.settle()
 
     def forget(self, gate: Gate) -> None:
-        """Forget the order of a closed gate at which nothing waits, with the answers that are gone for good."""
+        """Forget the order of a closed gate at which nothing waits."""
         if not gate.waiting and not gate.open:
             gate.order = "fifo"
 
@@ -285,8 +265,7 @@ class Machine(RuleBasedStateMachine):
         for name in self.gates:
             self.shared.result(self.shared.members[0].gates.open(name, open=False))
         if isinstance(self.shared, RedisWorld):
-            kept = {b"generation", b"stamp", b"beat", b"instances"}
-            assert {each.removeprefix(b"latebin:") for each in self.shared.server.ask("KEYS", "*")} <= kept
+            assert self.shared.kept() == set()
         self.shared.end()
 
 

@@ -44,17 +44,22 @@ class PumpedStore:
     Attributes:
         instance: the name of the process.
         away: whether the process is cut off from Redis.
+        silent: whether messages are left lying, as by a process that is stopped.
     """
 
     def __init__(self, server: RedisServer) -> None:
         self.instance = f"process{next(_numbers)}"
-        self.away = False
+        self.away = self.silent = False
         self._server = server
         self._commands = _Line(server.port)
         self._subscriber = _Line(server.port)
         self._waiting: deque[tuple[Deferred[Any], Any]] = deque()
         self._listeners: dict[bytes, tuple[Callable[[bytes], object], Callable[[], object]]] = {}
         self._news: deque[tuple[bytes, bytes]] = deque()
+
+    @property
+    def connected(self) -> bool:
+        return not self.away
 
     def run(self, script: Script, keys: Sequence[str], arguments: Sequence[str | bytes | float] = ()) -> Deferred[Any]:
         if self.away:
@@ -80,7 +85,7 @@ class PumpedStore:
 
     def messages(self) -> bool:
         """Let the messages arrive that were published so far; return whether one did."""
-        if self.away:
+        if self.away or self.silent:
             return False
         self._fetch()
         arrived = len(self._news)

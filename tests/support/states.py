@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -10,16 +10,13 @@ from twisted.internet.task import Clock
 
 from latebin.core.http.reply import Problem
 from latebin.core.settings import Settings
-from latebin.state.interfaces import Gates
 from latebin.state.memory import make_state
-from latebin.state.redis.gates import RedisGates
-from latebin.state.redis.membership import Membership
+from latebin.state.redis.connection import Store
+from latebin.state.redis.state import RedisState, make_redis_state
 from tests.support.pumped import PumpedStore
 from tests.support.redis import RedisServer
 
 T = TypeVar("T")
-
-LIFETIME, LONGEST = 3600.0, 600.0
 
 FUTURE = 9 * 10**15
 """Microseconds of a sign of life that stays the last one."""
@@ -36,12 +33,6 @@ class Waiter:
 
     def end(self, problem: Problem) -> None:
         self.got.append(str(problem.status))
-
-
-class Member(Protocol):
-    """One process, as the tests use its state."""
-
-    gates: Gates
 
 
 class World:
@@ -70,13 +61,14 @@ class World:
         return found
 
 
-@attrs.define(eq=False)
 class RedisMember:
     """One process with its state in Redis."""
 
-    store: PumpedStore
-    membership: Membership
-    gates: RedisGates
+    def __init__(self, store: PumpedStore, state: RedisState) -> None:
+        self.store = store
+        self.membership = state.membership
+        self.gates, self.pools = state.gates, state.pools
+        self.journal, self.peers = state.journal, state.peers
 
 
 class RedisWorld(World):
@@ -108,6 +100,11 @@ class RedisWorld(World):
         self.members[number - 1].membership.beat()
         self.settle()
 
+    def kept(self) -> set[bytes]:
+        """Return the keys that Redis has beside those of living processes."""
+        always = {b"generation", b"stamp", b"beat", b"instances"}
+        return {each.removeprefix(b"latebin:") for each in self.server.ask("KEYS", "*")} - always
+
     def replace(self, number: int) -> None:
         """Have another process in the place of one that died."""
         self.close(number)
@@ -125,10 +122,7 @@ class RedisWorld(World):
 
     def _member(self) -> RedisMember:
         store = PumpedStore(self.server)
-        membership = Membership(store, self.clock, LIFETIME, LONGEST)
-        member = RedisMember(store, membership, RedisGates(membership))
-        membership.start()
-        return member
+        return RedisMember(store, make_redis_state(Settings(), self.clock, cast("Store", store)))
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The part of `/control` that is about keys, gates, pending answers and the journal."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -19,7 +20,7 @@ from latebin.core.parameters import GATE_QUERY, JOURNAL_QUERY, PENDING_QUERY, re
 from latebin.core.settings import Settings
 from latebin.core.steering import KEY, KEY_ACCEPTED, MAX_BARRIER
 from latebin.site.connections import Connections
-from latebin.state.interfaces import GateStatus, KeyStatus, State
+from latebin.state.interfaces import Answers, GateStatus, KeyStatus, State
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ MAX_BODY: Final = 1000
 """Bytes of the largest body: an object with one member."""
 
 _VARY: Final = (b"Vary", b"Accept")
+
+_AGAIN: Final = ((b"Retry-After", b"1"),)
 
 ENDED: Final = Problem(503, "The answer was ended by a request to /control/pending.")
 
@@ -51,6 +54,10 @@ class StateControl:
     connections: Connections
     settings: Settings
     clock: IReactorTime
+
+    def __attrs_post_init__(self) -> None:
+        if self.state.peers is not None:
+            self.state.peers.respond(self.respond)
 
     def answer(self, path: tuple[str, ...], request: ServedRequest) -> Answer:
         """Answer a request to a path below `/control`.
@@ -196,34 +203,61 @@ class StateControl:
         if request.method not in {b"DELETE", b"GET", b"HEAD"}:
             return allow(request.method, ("DELETE", "GET", "HEAD"))
         key = read_query(_query(request), PENDING_QUERY, self.settings).get("key")
-        found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
         if request.method in {b"GET", b"HEAD"}:
-            return json_page(_listed("pending", (self._as_json(*pair) for pair in found)))
+            return _then(self._ask({"do": "list", "key": key}), _shown_pending)
         if key is None:
             raise wrong("The key is missing.", "key", "", "the key whose answers are to be ended")
-        answers = [answer for _, answer in found]
-        for answer in answers:
-            _end(answer)
-        return json_page({"key": key, "ended": len(answers)})
+        return _then(self._ask({"do": "end", "key": key}), lambda answers: _shown_ended(key, answers))
 
-    def _one_pending(self, request: ServedRequest, number: str) -> Answer:
+    def _one_pending(self, request: ServedRequest, given: str) -> Answer:
         if request.method not in {b"DELETE", b"POST"}:
             return allow(request.method, ("DELETE", "POST"))
         self._nothing(request)
+        if request.method == b"POST" and _member(request) != ("release", True):
+            raise wrong("Invalid body.", "body", _text(request), '{"release": true}')
+        instance, number = None, given
+        if self.state.peers is not None:
+            instance, _, number = given.partition("-")
+        do = "end" if request.method == b"DELETE" else "release"
+        return _then(self._ask({"do": do, "id": number}, instance), lambda answers: _shown_one(given, do, answers))
+
+    def _ask(self, question: Mapping[str, Any], instance: str | None = None) -> Answers | Deferred[Answers]:
+        """Ask all processes for their pending answers, or one process."""
+        if self.state.peers is None:
+            return Answers([self.respond(question)], complete=True)
+        return self.state.peers.ask(question, instance)
+
+    def respond(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer a question about the pending answers of this process.
+
+        Args:
+            question: `do` is `list` or `end`, with a `key`, or it is `end` or `release`, with an `id`.
+        """
+        if "id" in question:
+            return self._do(question["do"], question["id"])
+        key = question["key"]
+        found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
+        if question["do"] == "list":
+            return _listed("pending", (self._as_json(*pair) for pair in found))
+        answers = [answer for _, answer in found]
+        for answer in answers:
+            _end(answer)
+        return {"ended": len(answers)}
+
+    def _do(self, do: str, number: str) -> dict[str, Any]:
+        """Release or end an answer; return the status, and the reason of a refusal."""
         answer = next((answer for _, answer in self._waiting() if str(answer.number) == number), None)
         if answer is None:
-            raise Refused(Problem(404, "No pending answer has this id.", parameter="id", given=number))
-        if request.method == b"DELETE":
+            return {"status": 404, "why": "No pending answer has this id."}
+        if do == "end":
             _end(answer)
-            return json_page({"id": number, "ended": 1})
-        if _member(request) != ("release", True):
-            raise wrong("Invalid body.", "body", _text(request), '{"release": true}')
+            return {"status": 200}
         if not answer.active():
-            raise Refused(Problem(409, "The answer waits for its upstream, which only ends it.", parameter="id"))
+            return {"status": 409, "why": "The answer waits for its upstream, which only ends it."}
         if answer.waits_for == "turn":
-            raise Refused(Problem(409, "The answer has no plan yet: its turn is awaited.", parameter="id"))
+            return {"status": 409, "why": "The answer has no plan yet: its turn is awaited."}
         answer.release()
-        return json_page({"id": number, "released": 1})
+        return {"status": 200}
 
     def _waiting(self) -> list[tuple[ServedRequest, PendingAnswer]]:
         """List every request whose answer waits, with the answer, in the order of their ids."""
@@ -233,8 +267,9 @@ class StateControl:
 
     def _as_json(self, request: ServedRequest, answer: PendingAnswer) -> dict[str, Any]:
         timed = answer.active() and answer.waits_for in {"delay", "gate"}
+        peers = self.state.peers
         return {
-            "id": str(answer.number),
+            "id": str(answer.number) if peers is None else f"{peers.instance}-{answer.number}",
             "key": _key_of(answer),
             "path": request.uri.partition(b"?")[0].decode("latin-1")[:MAX_GIVEN],
             "style": request.style,
@@ -260,6 +295,29 @@ def _listed(name: str, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
             return {name: listed, "complete": False}
         listed.append(entry)
     return {name: listed, "complete": True}
+
+
+def _shown_pending(answers: Answers) -> Reply:
+    complete = answers.complete and all(each["complete"] for each in answers.found)
+    shown = _listed("pending", (entry for each in answers.found for entry in each["pending"]))
+    return json_page({**shown, "complete": shown["complete"] and complete})
+
+
+def _shown_ended(key: str, answers: Answers) -> Reply:
+    ended = sum(each["ended"] for each in answers.found)
+    if not answers.complete:
+        raise Refused(Problem(503, f"Not all workers have replied; those that did have ended {ended}.", headers=_AGAIN))
+    return json_page({"key": key, "ended": ended})
+
+
+def _shown_one(given: str, do: str, answers: Answers) -> Reply:
+    if not answers.found and not answers.complete:
+        raise Refused(Problem(503, "The worker of this answer has not replied.", parameter="id", headers=_AGAIN))
+    # A process that is not known has no answers.
+    [found] = answers.found or [{"status": 404, "why": "No pending answer has this id."}]
+    if found["status"] != HTTPStatus.OK:
+        raise Refused(Problem(found["status"], found["why"], parameter="id", given=given))
+    return json_page({"id": given, "ended" if do == "end" else "released": 1})
 
 
 def _key_as_json(key: KeyStatus) -> dict[str, Any]:

@@ -5,8 +5,8 @@ can return a Deferred; that of this process's memory returns its result at once.
 give it to its Deferred.
 """
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -267,6 +267,48 @@ class Journal(Protocol):
         ...
 
 
+@attrs.frozen
+class Answers:
+    """The answers of several processes to a question.
+
+    Attributes:
+        found: the answer of each process that gave one, in the order of the processes' names.
+        complete: whether these are all processes.
+    """
+
+    found: Sequence[Mapping[str, Any]]
+    complete: bool
+
+
+class Peers(Protocol):
+    """All processes with the same state, this one among them.
+
+    Attributes:
+        instance: the name of this process.
+    """
+
+    instance: str
+
+    def respond(self, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Have a function answer the questions to this process."""
+        ...
+
+    def ask(self, question: Mapping[str, Any], instance: str | None = None) -> Deferred[Answers]:
+        """Ask all processes, or one.
+
+        Args:
+            question: an object that JSON can have.
+            instance: the name of the one; None for all.
+
+        Returns:
+            A Deferred of their answers, of which some are missing where a process is silent.
+
+        Raises:
+            Refused: 429, for too many questions at once.
+        """
+        ...
+
+
 class State(Protocol):
     """Everything that a service remembers between requests.
 
@@ -275,6 +317,7 @@ class State(Protocol):
         gates: the gates.
         pools: the pools.
         journal: the requests of each key.
+        peers: the processes with the same state; None for a state of one process.
     """
 
     @property
@@ -285,3 +328,5 @@ class State(Protocol):
     def pools(self) -> Pools: ...
     @property
     def journal(self) -> Journal: ...
+    @property
+    def peers(self) -> Peers | None: ...

@@ -20,7 +20,7 @@ MOST_JOURNALS: Final = 10_000
 MOST_WATCHES: Final = 1_000
 """Requests that wait at once until so many of a key have ended."""
 
-_TOO_MANY: Final = Problem(
+TOO_MANY: Final = Problem(
     429,
     "Too many requests wait for the ends of others.",
     parameter="ended",
@@ -145,7 +145,7 @@ class MemoryJournal:
 
     def until(self, key: str, ended: int) -> Deferred[None]:
         if sum(map(len, self._watches.values())) >= MOST_WATCHES:
-            raise Refused(_TOO_MANY)
+            raise Refused(TOO_MANY)
         watch: Deferred[None] = Deferred(lambda watch: self._unwatch(key, watch))
         self._watches.setdefault(key, {})[watch] = ended
         self.notify(key)

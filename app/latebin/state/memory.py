@@ -67,6 +67,19 @@ def too_many_counted() -> Refused:
     return Refused(Problem(429, "The key has too many seeds.", parameter="seed", accepted=accepted))
 
 
+def line_full(wait: PoolWait) -> Refused:
+    """Make the refusal of an answer for which a pool has no place in line."""
+    return Refused(
+        Problem(
+            503,
+            "The line of the pool is full; try again later.",
+            parameter="queue",
+            accepted=f"at most {wait.queue} in line",
+            headers=((b"Retry-After", b"1"),),
+        )
+    )
+
+
 @attrs.define(eq=False)
 class _Key:
     last: float
@@ -369,15 +382,7 @@ class _Pool:
             self.busy += 1
             return PoolPlace(self, waiter, waiting=False)
         if queue is not None and len(self.line) >= queue:
-            raise Refused(
-                Problem(
-                    503,
-                    "The line of the pool is full; try again later.",
-                    parameter="queue",
-                    accepted=f"at most {queue} in line",
-                    headers=((b"Retry-After", b"1"),),
-                )
-            )
+            raise line_full(self.wait)
         place = PoolPlace(self, waiter)
         self.line[place] = None
         return place
@@ -449,6 +454,7 @@ class MemoryState:
     gates: Gates
     pools: Pools
     journal: Journal
+    peers: None = None
 
 
 UNSHARED: Final = Problem(

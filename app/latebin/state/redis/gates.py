@@ -16,7 +16,7 @@ from latebin.core.steering import GateWait
 from latebin.state.interfaces import GateStatus, Place, Waiter
 from latebin.state.memory import MOST_GATES, MOST_WATCHES, too_many
 from latebin.state.redis.connection import Script
-from latebin.state.redis.library import script
+from latebin.state.redis.library import GIVE_UP, script
 from latebin.state.redis.membership import Membership
 
 _ARRIVE: Final = script(
@@ -47,13 +47,6 @@ return {'waiting', number}
 """,
     members_only=True,
 )
-
-_LEAVE: Final = script("""
-local item = 'g ' .. ARGV[5] .. ' ' .. ARGV[6]
-call('SREM', own(me), item)
-give_up(item, false)
-return 0
-""")
 
 _RELEASE: Final = script("""
 -- The kind is `some` or `all`, or `first` for a barrier: the first members alone, and only if there are so many.
@@ -107,13 +100,6 @@ return {'waiting', waiting}
 """,
     members_only=True,
 )
-
-_UNWATCH: Final = script("""
-local item = 'w ' .. ARGV[5] .. ' ' .. ARGV[6]
-call('SREM', own(me), item)
-give_up(item, false)
-return 0
-""")
 
 _STATUS: Final = script("return {call('ZCARD', line(ARGV[5])), is_open(ARGV[5]) and 1 or 0}")
 
@@ -245,10 +231,10 @@ class RedisGates:
             self._drawn(name, _RELEASE, name, "first", size).addErrback(self._members.failed)
 
     def left(self, place: GatePlace) -> None:
-        """Give up a place that waits; one whose arrival is under way is given up when Redis has it."""
+        """Give up a place, as soon as Redis has it."""
         self._places.pop(place.number, None)
         if place.stamp:
-            self._members.attempt(_LEAVE, place.wait.name, place.member)
+            self._members.attempt(GIVE_UP, f"g {place.wait.name} {place.member}")
 
     def _drawn(self, name: str, script: Script, *arguments: str | float) -> Deferred[Any]:
         """Run a script that may need numbers for a random order, again with these."""
@@ -269,7 +255,7 @@ class RedisGates:
             if place.number in self._places:
                 place.stamp = reply[1].decode("ascii")
             elif place.left:
-                self._members.attempt(_LEAVE, place.wait.name, place.member)
+                self._members.attempt(GIVE_UP, f"g {place.wait.name} {place.member}")
         elif not place.returned:
             place.waiting = False
             del self._places[place.number]
@@ -313,7 +299,7 @@ class RedisGates:
         elif watch.number in self._watches:
             watch.entered = True
         elif watch.left:
-            self._members.attempt(_UNWATCH, watch.name, watch.member)
+            self._members.attempt(GIVE_UP, f"w {watch.name} {watch.member}")
 
     def _not_watched(self, failure: Failure, watch: _Watch) -> None:
         self._members.failed(failure)
@@ -329,7 +315,7 @@ class RedisGates:
     def _unwatch(self, watch: _Watch) -> None:
         watch.left = True
         if self._watches.pop(watch.number, None) is not None and watch.entered:
-            self._members.attempt(_UNWATCH, watch.name, watch.member)
+            self._members.attempt(GIVE_UP, f"w {watch.name} {watch.member}")
 
 
 def _uniforms(name: str, drawn: str) -> Iterator[float]:

@@ -207,13 +207,19 @@ local function notify_readers(name)
     end
 end
 
-local function end_entry(name, id, how)
+-- `at` is the time of the end by the clock of the process, `took` the microseconds since the acceptance; both are nil
+-- for the end of a process.
+local function end_entry(name, id, how, at, took)
     call('SREM', own(string.match(id, '^%w+')), 'j ' .. name .. ' ' .. id)
-    if call('HEXISTS', entries(name), 'begun ' .. id) == 0 then return end
-    if call('HSETNX', entries(name), 'ended ' .. id, how) == 0 then return end
+    local begun = call('HGET', entries(name), 'begun ' .. id)
+    if not begun or call('HSETNX', entries(name), 'ended ' .. id, how) == 0 then return end
     call('HINCRBY', journal(name), 'pending', -1)
     call('HINCRBY', journal(name), 'ended', 1)
-    if call('HGET', journal(name), 'last') == id then call('HSET', journal(name), 'last_end', text(now)) end
+    if call('HGET', journal(name), 'last') == id then
+        -- The client knows the end before Redis does: what counts is the end itself.
+        local ended = took and math.min(now, string.match(begun, '^%d+ (%d+)') + took) or now
+        call('HSET', journal(name), 'last_end', text(ended), 'last_end_there', at or '')
+    end
     notify_readers(name)
 end
 
@@ -227,8 +233,7 @@ local function drop_entry(name, id)
     call('DECRBY', entries_of_all, 1)
 end
 
--- Gives up what belongs to a process. `absent` is whether it gave no sign of life: what is waited for may be back.
-local function give_up(item, absent)
+local function give_up_one(item, absent)
     local kind, name, member = string.match(item, '^(%a) (%S+) (%S+)')
     if kind == 'g' then
         if call('ZREM', line(name), member) == 1 and absent then
@@ -245,7 +250,7 @@ local function give_up(item, absent)
     elseif kind == 'p' then
         call('SREM', busy(name), member)
         call('ZREM', queue(name), member)
-        serve(name)
+        return name
     elseif kind == 'j' and absent then
         end_entry(name, member, '["broken",0,null,null,null]')
     elseif kind == 'j' then
@@ -253,6 +258,21 @@ local function give_up(item, absent)
     elseif kind == 'v' then
         call('HDEL', readers(name), member)
     end
+end
+
+-- Gives up what belongs to processes, given as a list of tables. `absent` is whether they gave no sign of life: what
+-- waits at a gate may be back.
+local function give_up(owners, absent)
+    local served = {}
+    for _, each in ipairs(owners) do
+        for _, item in ipairs(each.items) do
+            call('SREM', own(each.instance), item)
+            local name = give_up_one(item, absent)
+            if name then served[name] = true end
+        end
+    end
+    -- Only now: the lines may have had other places of the same processes.
+    for name in pairs(served) do serve(name) end
 end
 """
 
@@ -267,3 +287,12 @@ def script(text: str, *, members_only: bool = False) -> Script:
         members_only: whether it does nothing but return `join` to a process that Redis does not know.
     """
     return Script(_COMMON.replace("PREFIX", PREFIX) + (_MEMBERS_ONLY if members_only else "") + text)
+
+
+GIVE_UP: Final = script("""
+local items = {}
+for i = 5, #ARGV do table.insert(items, ARGV[i]) end
+give_up({{instance = me, items = items}}, false)
+return 0
+""")
+"""The script that gives up places and watches of a process; each is kind, name and member."""

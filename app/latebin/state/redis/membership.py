@@ -49,13 +49,12 @@ if found then
     for _, each in ipairs({instances, own(me), key('gone', me), key('generation')}) do put(each) end
 end
 if (tonumber(call('GET', key('grace'))) or 0) <= now then
+    local absent = {}
     for _, instance in ipairs(call('ZRANGEBYSCORE', instances, '-inf', text(now - lease))) do
         call('ZREM', instances, instance)
-        for _, item in ipairs(call('SMEMBERS', own(instance))) do
-            call('SREM', own(instance), item)
-            give_up(item, true)
-        end
+        table.insert(absent, {instance = instance, items = call('SMEMBERS', own(instance))})
     end
+    give_up(absent, true)
 end
 local recovering = tonumber(call('GET', key('recovering')))
 if recovering and recovering <= now then
@@ -75,7 +74,8 @@ if not generation then
     generation = text(now)
     call('SET', key('generation'), generation, 'EX', kept)
 end
-if ARGV[5] ~= '' and ARGV[5] ~= generation then
+local data_lost = ARGV[5] ~= '' and ARGV[5] ~= generation
+if data_lost then
     -- Redis has lost its data: no pool serves its line until the places in service had the time to be entered again.
     call('SET', key('recovering'), text(now + lease), 'EX', kept)
     call('SET', key('journals', 'lost'), text(now), 'EX', kept)
@@ -88,12 +88,11 @@ for i = 6, #ARGV do
     for word in string.gmatch(ARGV[i], '%S+') do table.insert(each, word) end
     items[i], words[each[1] .. ' ' .. each[2] .. ' ' .. each[3]] = each, true
 end
+local given_up = {}
 for _, item in ipairs(call('SMEMBERS', own(me))) do
-    if not words[item] then
-        call('SREM', own(me), item)
-        give_up(item, false)
-    end
+    if not words[item] then table.insert(given_up, item) end
 end
+give_up({{instance = me, items = given_up}}, false)
 local full, served = {generation}, {}
 for i = 6, #ARGV do
     local kind, name, member, state = unpack(items[i], 1, 4)
@@ -135,7 +134,7 @@ for i = 6, #ARGV do
         elseif call('SISMEMBER', busy(name), member) == 0 and not call('ZSCORE', queue(name), member) then
             call('ZADD', queue(name), more[1], member)
         end
-    elseif kind == 'j' and call('HEXISTS', entries(name), 'begun ' .. member) == 0 then
+    elseif kind == 'j' and data_lost then
         call('ZADD', journals, 'NX', text(now), name)
         call('HSET', journal(name), 'dropped', 1)
         put(journals)
@@ -152,7 +151,7 @@ return full
 """)
 
 
-class Runner(Protocol):
+class Connected(Protocol):
     """The part of `Store` that is needed here.
 
     Attributes:
@@ -206,7 +205,7 @@ class Membership:
         instance: the name of this process in Redis.
     """
 
-    def __init__(self, store: Runner, clock: IReactorTime, lifetime: float, longest: float) -> None:
+    def __init__(self, store: Connected, clock: IReactorTime, lifetime: float, longest: float) -> None:
         self.clock = clock
         self.instance = store.instance
         self._store = store
@@ -234,6 +233,10 @@ class Membership:
     def add(self, part: Part, heard: dict[str, Heard]) -> None:
         """Enter a part of the state, with the kinds of messages that it takes."""
         self._parts.append(part)
+        self.hear_also(heard)
+
+    def hear_also(self, heard: dict[str, Heard]) -> None:
+        """Hand messages of some kinds to functions."""
         self._heard |= heard
 
     def number(self) -> int:
@@ -276,6 +279,10 @@ class Membership:
             log.failure("a script of the state failed", failure)
         elif failure.value.problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
             self._stale = True
+
+    def look_again(self) -> None:
+        """Have the next sign of life enter this process again."""
+        self._stale = True
 
     def beat(self) -> Deferred[Any]:
         """Give a sign of life; give up what absent processes had."""

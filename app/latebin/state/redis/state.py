@@ -1,21 +1,45 @@
 """The whole state of a process whose service keeps it in Redis."""
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 
 from latebin.core.settings import Settings
-from latebin.state.interfaces import State
-from latebin.state.journal import MemoryJournal
-from latebin.state.memory import MemoryGates, MemoryPools, MemoryState
 from latebin.state.redis.connection import Store
+from latebin.state.redis.gates import RedisGates
+from latebin.state.redis.journal import RedisJournal
 from latebin.state.redis.keys import RedisKeys
+from latebin.state.redis.membership import Membership
+from latebin.state.redis.pending import RedisPeers
+from latebin.state.redis.pools import RedisPools
 
 
-def make_redis_state(settings: Settings, clock: IReactorTime, store: Store) -> State:
+@attrs.frozen(eq=False)
+class RedisState:
+    """The state that all processes with one Redis have in common.
+
+    Attributes:
+        membership: the membership of this process.
+    """
+
+    membership: Membership
+    keys: RedisKeys
+    gates: RedisGates
+    pools: RedisPools
+    journal: RedisJournal
+    peers: RedisPeers
+
+
+def make_redis_state(settings: Settings, clock: IReactorTime, store: Store) -> RedisState:
     """Make the state that all processes with this Redis have in common."""
     lifetime = settings.state_lifetime
-    return MemoryState(
+    membership = Membership(store, clock, lifetime, settings.max_delay)
+    state = RedisState(
+        membership,
         keys=RedisKeys(store, lifetime),
-        gates=MemoryGates(clock, lifetime),
-        pools=MemoryPools(clock, lifetime),
-        journal=MemoryJournal(clock, lifetime),
+        gates=RedisGates(membership),
+        pools=RedisPools(membership, lifetime),
+        journal=RedisJournal(membership),
+        peers=RedisPeers(membership),
     )
+    membership.start()
+    return state
