@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -11,10 +11,12 @@ from twisted.internet.task import Clock
 from latebin.core.http.reply import Problem
 from latebin.core.settings import Settings
 from latebin.state.memory import make_state
-from latebin.state.redis.connection import Store
 from latebin.state.redis.state import RedisState, make_redis_state
 from tests.support.pumped import PumpedStore
 from tests.support.redis import RedisServer
+
+if TYPE_CHECKING:
+    from latebin.state.redis.connection import Store
 
 T = TypeVar("T")
 
