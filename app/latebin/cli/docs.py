@@ -16,13 +16,9 @@ def docs_command(topic: str | None) -> None:
         click.echo("".join(f"{name:13} {about}\n" for name, about in TOPICS.items()), nl=False)
         return
     text = (files("latebin") / "docs" / f"{topic}.md").read_text("utf-8")
-    if sys.stdout.isatty():
-        _print_formatted(text)
-    else:
+    if not sys.stdout.isatty():
         click.echo(text, nl=False)
-
-
-def _print_formatted(text: str) -> None:
+        return
     # A pipe needs neither of them, and both take longer to import than the command runs.
     from rich.console import Console  # noqa: PLC0415
     from rich.markdown import Markdown  # noqa: PLC0415

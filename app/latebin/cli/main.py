@@ -61,19 +61,15 @@ class Commands(click.Group):
             except ModuleNotFoundError:
                 return name, _unavailable(name, module, extra), rest
         # A health check is run again and again, in the environment that the service itself has warned of.
-        if command is not None and name != "health" and (known := settings_of(command)):
-            self._warn(ctx, known)
+        known = set() if command is None or name == "health" else settings_of(command)
+        if known and unknown(os.environ, known):
+            # Most likely for another command: only now are all of them imported.
+            for other in COMMANDS:
+                found = self.get_command(ctx, other)
+                known |= settings_of(found) if found is not None else set()
+            if names := unknown(os.environ, known):
+                click.echo(f"latebin: {warning(names, known)}", err=True)
         return name, command, rest
-
-    def _warn(self, ctx: click.Context, known: set[str]) -> None:
-        if not unknown(os.environ, known):
-            return
-        # Most likely for another command: only now are all of them imported.
-        for name in COMMANDS:
-            command = self.get_command(ctx, name)
-            known |= settings_of(command) if command is not None else set()
-        if names := unknown(os.environ, known):
-            click.echo(f"latebin: {warning(names, known)}", err=True)
 
 
 def _unavailable(name: str, missing: str, extra: str) -> click.Command:

@@ -76,13 +76,11 @@ def histogram(prediction: Prediction, ink: str = "█") -> Table:
     table.add_column(style="green", no_wrap=True, overflow="crop")
     longest = max(each.share for each in prediction.histogram)
     for each in prediction.histogram:
-        table.add_row(duration(each.upper), percentage(each.share), ink * _length(each.share / longest))
+        part = each.share / longest
+        # A rare share keeps a visible bar; a rounding error can make a share less than zero.
+        length = max(round(part * WIDTH), int(part > 0))
+        table.add_row(duration(each.upper), percentage(each.share), ink * length)
     return table
-
-
-def _length(part: float) -> int:
-    # A rare share keeps a visible bar; a rounding error can make a share less than zero.
-    return max(round(part * WIDTH), int(part > 0))
 
 
 def duration(seconds: float) -> str:

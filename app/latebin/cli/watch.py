@@ -1,7 +1,6 @@
 """The `watch` command: whether a stream comes as it leaves."""
 
 import json
-from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -79,19 +78,14 @@ def _table(found: Watched) -> Table:
     table = Table("event", "left", "came", "held back", "o left, * came", caption="milliseconds")
     for column in table.columns[:4]:
         column.justify = "right"
-    for number, left, came, held, chart in _rows(found):
-        table.add_row(number, left, came, held, chart)
-    return table
-
-
-def _rows(found: Watched) -> Iterator[tuple[str, str, str, str, str]]:
     held = found.held()
     first, last = found.arrivals[0].left, max(each.left + late for each, late in zip(found.arrivals, held, strict=True))
     step = -(-len(held) // ROWS)
     for each, late in list(zip(found.arrivals, held, strict=True))[::step]:
         start, stop = (_column(moment, first, last) for moment in (each.left, each.left + late))
         chart = " " * start + ("*" if start == stop else "o" + "-" * (stop - start - 1) + "*")
-        yield f"{each.number}", f"{_ms(each.left):,}", f"{_ms(each.came):,}", f"{_ms(late):,}", chart
+        table.add_row(f"{each.number}", f"{_ms(each.left):,}", f"{_ms(each.came):,}", f"{_ms(late):,}", chart)
+    return table
 
 
 def _column(moment: float, first: float, last: float) -> int:
