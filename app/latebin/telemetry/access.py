@@ -9,7 +9,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 
 from latebin.answers.interfaces import ServedRequest
-from latebin.answers.pending import PendingAnswer
 
 NAMESPACE: Final = "latebin.access"
 
@@ -67,8 +66,11 @@ class AccessLog:
     def _emit(self, request: ServedRequest, code: int, ended: str | None) -> None:
         target = _printable(request.uri)
         path, _, query = target.partition("?")
+        asked = measured = n = None
         answer = request.pending_answer
-        n = None if answer is None else answer.turn
+        if answer is not None:
+            seconds = self._clock.seconds() - answer.accepted if answer.measured is None else answer.measured
+            asked, measured, n = answer.plan.asked_ms, round(seconds * 1000, 3), answer.turn
         self._publish(
             {
                 "log_time": time.time(),
@@ -83,8 +85,8 @@ class AccessLog:
                 "status": ended or code,
                 "code": code,
                 "ended": ended,
-                "asked_ms": None if answer is None else answer.plan.asked_ms,
-                "measured_ms": None if answer is None else self._measured_ms(answer),
+                "asked_ms": asked,
+                "measured_ms": measured,
                 "sent": request.sentLength,
                 "address": getattr(request.client, "host", None),
                 "request_id": request.request_id.decode("ascii"),
@@ -92,10 +94,6 @@ class AccessLog:
                 "turn": "" if n is None else f" n={n}",
             }
         )
-
-    def _measured_ms(self, answer: PendingAnswer) -> float:
-        measured = answer.measured
-        return round((self._clock.seconds() - answer.accepted if measured is None else measured) * 1000, 3)
 
 
 @lru_cache(maxsize=256)

@@ -44,23 +44,16 @@ class Meter:
 
     def read(self) -> Usage:
         """Look at this process."""
-        return Usage(
-            time.process_time(), self._resident(), _descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        )
+        resident = int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE if self._statm >= 0 else 0
+        # Linux 6.2 counts them so, proc_pid_fd(5): listing ten thousand would delay answers.
+        try:
+            descriptors = _DESCRIPTORS.stat().st_size
+        except OSError:
+            descriptors = 0
+        return Usage(time.process_time(), resident, descriptors, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     def close(self) -> None:
         """Close the meter's descriptor; readings after that have 0 for the memory."""
         if self._statm >= 0:
             os.close(self._statm)
             self._statm = -1
-
-    def _resident(self) -> int:
-        return int(os.pread(self._statm, 100, 0).split()[1]) * _PAGE if self._statm >= 0 else 0
-
-
-def _descriptors() -> int:
-    """Count the open descriptors as Linux 6.2 does, proc_pid_fd(5): listing ten thousand would delay answers."""
-    try:
-        return _DESCRIPTORS.stat().st_size
-    except OSError:
-        return 0

@@ -4,6 +4,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Final
 
@@ -116,7 +117,16 @@ class LogWriter:
         while not self._closed:
             self._awake.acquire()
             while items := self._take():
-                self._write(items)
+                piece: list[str | int] = []
+                size = 0
+                for item in items:
+                    piece.append(item)
+                    size += len(item) if isinstance(item, str) else 0
+                    if size >= PIECE:
+                        self._write_piece(piece, size)
+                        piece, size = [], 0
+                if piece:
+                    self._write_piece(piece, size)
                 self._closing.acquire(timeout=PACE)
         self._write_piece([], 0)
 
@@ -126,18 +136,6 @@ class LogWriter:
             self._idle = not items
         return items
 
-    def _write(self, items: Sequence[str | int]) -> None:
-        piece: list[str | int] = []
-        size = 0
-        for item in items:
-            piece.append(item)
-            size += len(item) if isinstance(item, str) else 0
-            if size >= PIECE:
-                self._write_piece(piece, size)
-                piece, size = [], 0
-        if piece:
-            self._write_piece(piece, size)
-
     def _write_piece(self, piece: list[str | int], size: int) -> None:
         """Write a piece, behind a notice if part of the last one was lost."""
         if self._missing:
@@ -145,7 +143,11 @@ class LogWriter:
         texts = [(item if isinstance(item, str) else self._notice(item)) + self._end for item in piece]
         # A line that was begun is ended, so that the next is whole.
         data = _encoded("".join(["\n" * self._torn, *texts]))
-        written = self._write_out(data)
+        written = 0
+        # The events that the descriptor refuses are counted below; there is nothing left to report the error to.
+        with suppress(OSError):
+            while written < len(data):
+                written += self._write_some(memoryview(data)[written:])
         lost = _lost(piece, texts, written - self._torn) if written < len(data) else []
         if written:
             self._torn = written < len(data) and not data[:written].endswith(b"\n")
@@ -153,16 +155,6 @@ class LogWriter:
         with self._lock:
             self._held -= size
             self._dropped[0] += sum(isinstance(item, str) for item in lost)
-
-    def _write_out(self, data: bytes) -> int:
-        written = 0
-        try:
-            while written < len(data):
-                written += self._write_some(memoryview(data)[written:])
-        except OSError:
-            # The caller counts the rest; there is nothing left to report it to.
-            return written
-        return written
 
     def _write_some(self, data: memoryview) -> int:
         try:
