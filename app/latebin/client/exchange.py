@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ssl import SSLContext
 from typing import Any, Final
-from urllib.parse import SplitResult, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 _PROBLEM: Final = 400
 """The least status of a problem."""
@@ -101,10 +102,12 @@ class Exchange:
         target = f"{path}?{urlencode(query)}" if query else path
         headers = {} if body is None else {"Content-Type": kind}
         status, reason, payload = self._send(method, target, headers, body, self.timeout + wait)
-        members = _members(payload)
+        members: Any = None
+        with suppress(ValueError):
+            members = json.loads(payload)
         if status >= _PROBLEM:
-            raise ProblemError(status, members or {}, reason)
-        if members is None:
+            raise ProblemError(status, members if isinstance(members, dict) else {}, reason)
+        if not isinstance(members, dict):
             raise UnreachableError(f"{method} {self.url}{target}: the answer, {status} {reason}, is not one of latebin")
         return members
 
@@ -122,7 +125,11 @@ class Exchange:
         parts = urlsplit(self.url)
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        connection = self._connection(parts, timeout)
+        host = parts.hostname or ""
+        if parts.scheme == "http":
+            connection = HTTPConnection(host, parts.port, timeout=timeout)
+        else:
+            connection = HTTPSConnection(host, parts.port, timeout=timeout, context=self.context)
         try:
             connection.request(method, parts.path + target, None if body is None else body.encode(), headers)
             response = connection.getresponse()
@@ -132,21 +139,7 @@ class Exchange:
         finally:
             connection.close()
 
-    def _connection(self, parts: SplitResult, timeout: float) -> HTTPConnection:
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            return HTTPSConnection(host, parts.port, timeout=timeout, context=self.context)
-        return HTTPConnection(host, parts.port, timeout=timeout)
-
 
 def seconds(value: float) -> str:
     """Return a number of seconds as a duration that the service reads."""
     return f"{Decimal(str(value)):f}s"
-
-
-def _members(payload: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(payload)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
