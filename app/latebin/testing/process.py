@@ -184,6 +184,8 @@ class _Ready:
 def _running(
     command: Sequence[str], ready: _Ready, log: Path | None, variables: Mapping[str, str]
 ) -> Iterator[tuple["subprocess.Popen[bytes]", Path, tuple[str, ...], int]]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATEBIN_")}
+    paths = (str(_SOURCE), *filter(None, [variables.get("PYTHONPATH", os.environ.get("PYTHONPATH"))]))
     with ExitStack() as stack:
         # A file and not a pipe: a service blocks in write(2) when a pipe is full because nothing reads it.
         path = log or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latebin-")), "log")
@@ -195,7 +197,7 @@ def _running(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(variables),
+                env={**inherited, **variables, "PYTHONPATH": os.pathsep.join(paths)},
             )
         )
         stack.callback(_end, popen)
@@ -213,12 +215,6 @@ def _wait(popen: "subprocess.Popen[bytes]", ready: _Ready, output: Path) -> tupl
             break
         time.sleep(_POLL)
     raise StartError(f"the service did not start: {_read(output).strip()[-500:]}")
-
-
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LATEBIN_")}
-    paths = (str(_SOURCE), *filter(None, [variables.get("PYTHONPATH", os.environ.get("PYTHONPATH"))]))
-    return {**inherited, **variables, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def _read(output: Path) -> str:
