@@ -33,8 +33,12 @@ class Guard:
     def __init__(self, seconds: float) -> None:
         self.armed = False
         self._seconds = min(seconds, _LONGEST)
-        # Opened in advance, as no descriptor may be left later.
-        self._report = _report()
+        # A descriptor of its own, which never waits for a reader, and opened in advance, as none may be left later.
+        try:
+            self._report = os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            # There is no /proc, or standard error is a socket, or the file of another user.
+            self._report = os.open(os.devnull, os.O_WRONLY)
 
     def arm(self) -> None:
         """Let the time begin, the first time that this is called."""
@@ -48,12 +52,3 @@ class Guard:
 
     def _start(self, seconds: float) -> None:
         faulthandler.dump_traceback_later(seconds, exit=True, file=self._report)
-
-
-def _report() -> int:
-    """Open standard error again without waiting for its reader, or /dev/null if that fails."""
-    try:
-        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        # There is no /proc, or standard error is a socket, or the file of another user.
-        return os.open(os.devnull, os.O_WRONLY)

@@ -192,8 +192,18 @@ def _closed(ports: "Iterable[IListeningPort]") -> Deferred[Any]:
 def _factory(
     settings: Settings, reactor: object, counters: SharedCounters | None = None, worker: int = 0
 ) -> ServiceSite:
-    store = _store(settings, reactor)
-    return site(settings, _steady(reactor), _upstreams(settings, reactor), counters, worker, store=store)
+    steady, store = _steady(reactor), _store(settings, reactor)
+    asker: Asker | None = None
+    if settings.upstreams:
+        from latebin.answers.upstreams import Upstreams  # noqa: PLC0415  # for services that have upstreams
+
+        asker = Upstreams(reactor, settings)
+        if settings.records:
+            from latebin.answers.record import RecordingUpstreams  # noqa: PLC0415  # for services that record
+
+            asker = recording = RecordingUpstreams(asker, settings.records, steady)
+            cast("ReactorBase", reactor).addSystemEventTrigger("after", "shutdown", recording.close)
+    return site(settings, steady, asker, counters, worker, store=store)
 
 
 def _store(settings: Settings, reactor: object) -> "Store | None":
@@ -229,21 +239,6 @@ def _connected(factory: ServiceSite) -> Deferred[Any]:
 
 def _without_state(failure: Failure) -> None:
     log.warn("{error}; trying again", error=str(failure.value))
-
-
-def _upstreams(settings: Settings, reactor: object) -> "Asker | None":
-    if not settings.upstreams:
-        return None
-    from latebin.answers.upstreams import Upstreams  # noqa: PLC0415  # for services that have upstreams
-
-    upstreams = Upstreams(reactor, settings)
-    if not settings.records:
-        return upstreams
-    from latebin.answers.record import RecordingUpstreams  # noqa: PLC0415  # for services that record
-
-    recording = RecordingUpstreams(upstreams, settings.records, _steady(reactor))
-    cast("ReactorBase", reactor).addSystemEventTrigger("after", "shutdown", recording.close)
-    return recording
 
 
 def _steady(reactor: object) -> "IReactorTime":
@@ -309,7 +304,8 @@ def _staffed(
             return _closed(every)
 
         # A client that connects to a socket that is open here, and on which no worker accepts, would wait.
-        closing = deferLater(steady, settings.shutdown_delay, _closed, ports.public).addErrback(_cancelled)
+        closing = deferLater(steady, settings.shutdown_delay, _closed, ports.public)
+        closing.addErrback(lambda failure: failure.trap(CancelledError))
         return workers.stop().addCallback(lambda _: ended())
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
@@ -321,10 +317,6 @@ def _break_off(counters: SharedCounters, workers: Workers) -> None:
     """Kill the workers at a second signal, and log how many answers that loses."""
     log.warn("stopped by a second signal: {pending} pending broken off", pending=pending_in(counters))
     workers.kill()
-
-
-def _cancelled(failure: Failure) -> None:
-    failure.trap(CancelledError)
 
 
 def _first(failure: Failure) -> Failure:

@@ -88,29 +88,19 @@ def available_memory() -> int | None:
     Returns:
         The lesser of the two; None where neither is known.
     """
-    known = [bytes_ for bytes_ in (_machine_memory(), _cgroup_memory()) if bytes_ is not None]
-    return min(known, default=None)
-
-
-def _machine_memory() -> int | None:
-    """Read MemAvailable of proc_meminfo(5), in KiB."""
-    try:
+    known = []
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        # In KiB: proc_meminfo(5).
         fields = dict(line.split(":") for line in _MEMINFO.read_text("ascii").splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return None
-
-
-def _cgroup_memory() -> int | None:
-    """Read the memory that cgroup v2 has left, with its inactive file cache."""
-    try:
+        known.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    # Without cgroup v2 there is no such file, and without a limit it has "max".
+    with contextlib.suppress(OSError, KeyError, ValueError):
         most = int((_CGROUP / "memory.max").read_text())
         held = int((_CGROUP / "memory.current").read_text())
         parts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        return max(0, most - held + int(parts["inactive_file"]))
-    except (OSError, KeyError, ValueError):
-        # There is no such file, or no limit: "max".
-        return None
+        # The file cache can be given up.
+        known.append(max(0, most - held + int(parts["inactive_file"])))
+    return min(known, default=None)
 
 
 def cores() -> int:
@@ -119,13 +109,9 @@ def cores() -> int:
     These are the cores it may run on, sched_getaffinity(2), or the share of its cgroup where that is less.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(allowed, _share(allowed))
-
-
-def _share(most: int) -> int:
-    """Read the cores of a container: quota and period, in cgroup v2's cpu.max."""
+    # A container has a quota of each period, in cgroup v2's cpu.max.
     try:
         quota, period = (_CGROUP / "cpu.max").read_text().split()
     except (OSError, ValueError):
-        return most
-    return most if quota == "max" else ceil(int(quota) / int(period))
+        return allowed
+    return allowed if quota == "max" else min(allowed, ceil(int(quota) / int(period)))

@@ -116,14 +116,10 @@ def _serving(reactor: ReactorBase, guard: Guard, start: Start) -> Deferred[objec
 def _unable(failure: Failure) -> NoReturn:
     # Twisted wraps what the system says of an address, but not of a lock or a number.
     failure.trap(CannotListenError, OSError, OverflowError, StateError, WorkersFailedError)
-    _complain(f"latebin: {failure.value}\n")
-    raise SystemExit(2 if failure.check(OverflowError) else 1)
-
-
-def _complain(text: str) -> None:
-    """Write to standard error, unless nothing reads it."""
+    # Standard error may be a pipe that nothing reads: that must not keep the process.
     room = select.poll()
     room.register(STDERR, select.POLLOUT)
     if room.poll(FLUSH * 1000):
         with suppress(OSError):
-            os.write(STDERR, text.encode("utf-8", "backslashreplace"))
+            os.write(STDERR, f"latebin: {failure.value}\n".encode("utf-8", "backslashreplace"))
+    raise SystemExit(2 if failure.check(OverflowError) else 1)

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from latebin.core.settings import Settings
-from latebin.site.factory import ServiceSite, site
+from latebin.site.factory import site
 
 PATHS: Final = b"/delayed", b"/raw/delayed"
 """The paths of the warm-up, each on a connection of its own."""
@@ -67,14 +67,13 @@ def warm_up(settings: Settings) -> list[bytes]:
     clock = Clock()
     made = site(settings, clock)
     made.log = lambda _: None  # type: ignore[method-assign,assignment]  # the warm-up is neither logged nor counted
-    return [_answer(made, clock, path) for path in PATHS]
-
-
-def _answer(site: ServiceSite, clock: Clock, path: bytes) -> bytes:
-    stage = MemoryTransport()
-    connection = site.buildProtocol(stage.getPeer())
-    connection.makeConnection(stage)
-    connection.dataReceived(_REQUEST % path)
-    clock.advance(0)
-    connection.connectionLost(Failure(ConnectionDone()))
-    return stage.sent
+    answers = []
+    for path in PATHS:
+        stage = MemoryTransport()
+        connection = made.buildProtocol(stage.getPeer())
+        connection.makeConnection(stage)
+        connection.dataReceived(_REQUEST % path)
+        clock.advance(0)
+        connection.connectionLost(Failure(ConnectionDone()))
+        answers.append(stage.sent)
+    return answers
