@@ -173,7 +173,8 @@ class _Agenda:
                 if order == call.order:
                     call.run()
         finally:
-            self._arm(self._next())
+            # For a far call it is enough to wake up when its slot begins.
+            self._arm(near[0][0] if near else min(self._far, default=math.inf) * _WIDTH)
 
     def close(self) -> None:
         self._waker.close()
@@ -189,10 +190,6 @@ class _Agenda:
         heapify(self._near)
         self._horizon = horizon * _WIDTH
         self._ordered_until = self._horizon - _WIDTH
-
-    def _next(self) -> float:
-        # For a far call it is enough to wake up when its slot begins.
-        return self._near[0][0] if self._near else min(self._far, default=math.inf) * _WIDTH
 
     def _arm(self, due: float) -> None:
         self._armed = due

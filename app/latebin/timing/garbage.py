@@ -117,22 +117,18 @@ class GarbageScheduler:
         if quiet and self._kept + gathered >= WORTHWHILE and not self.due_within(self._took * MARGIN):
             self._collect_all()
         elif gathered >= SLICE:
-            self._slice(gathered)
+            self._slices += 1
+            blocks, last = self.allocated(), self._slices % SLICES == 0
+            if blocks - self._before >= MOST or (last and (blocks - self._base) * self._per_block <= BRIEF):
+                self._collect_all()
+            else:
+                self._kept += gathered
+                self.collect(int(last))
         many = self._requests - self._returned >= MANY
         if quiet and not self.due_within(RETURN) and (self.freed() or many):
             self._returned = self._requests
             self.return_memory()
         return not quiet or self._kept + self.gathered() >= WORTHWHILE
-
-    def _slice(self, gathered: int) -> None:
-        self._slices += 1
-        blocks = self.allocated()
-        last = self._slices % SLICES == 0
-        if blocks - self._before >= MOST or (last and (blocks - self._base) * self._per_block <= BRIEF):
-            self._collect_all()
-        else:
-            self._kept += gathered
-            self.collect(int(last))
 
     def _collect_all(self) -> None:
         blocks, started = self.allocated() - self._base, self.clock.seconds()

@@ -49,19 +49,17 @@ class Queue:
 
     def _look(self) -> None:
         # `_call` stays set meanwhile: an object that enters now must not start a call, which would be late for others.
+        now = self.clock.seconds()
         try:
-            self._expire(self.clock.seconds())
+            for awaited, _ in list(takewhile(lambda entry: entry[1] <= now, self._due.items())):
+                # The timeout of one object may remove another.
+                if self._due.pop(awaited, None) is not None:
+                    awaited.timed_out()
         finally:
             self._call = None
             first = next(iter(self._due.values()), None)
             if first is not None:
                 self._call = self.clock.callLater(max(0.0, first - self.clock.seconds()), self._look)
-
-    def _expire(self, now: float) -> None:
-        for awaited, _ in list(takewhile(lambda entry: entry[1] <= now, self._due.items())):
-            # The timeout of one object may remove another.
-            if self._due.pop(awaited, None) is not None:
-                awaited.timed_out()
 
 
 @attrs.frozen(eq=False)

@@ -177,7 +177,18 @@ def for_reactor(reactor: IReactorTime) -> IReactorTime:
     """
     if not isinstance(reactor, ReactorBase):
         return reactor
-    return _running_on(reactor) or _finest(reactor)
+    # A running clock is found through the reactor: its waker is a reader, or the owner of `seconds`.
+    descriptors = IReactorFDSet(reactor, None)
+    readers = [] if descriptors is None else descriptors.getReaders()
+    for each in (getattr(reactor.seconds, "__self__", None), *readers):
+        if isinstance(each, Waker):
+            return each.clock
+    if sys.version_info >= (3, 13) and sys.platform == "linux" and hasattr(os, "timerfd_create"):
+        # A sandbox may forbid timers; then the clock uses callLater.
+        with contextlib.suppress(OSError):
+            if descriptors is not None:
+                return SteadyClock(TimerWaker(descriptors))
+    return SteadyClock(SteadyingWaker(reactor))
 
 
 def system() -> IReactorTime:
@@ -185,21 +196,3 @@ def system() -> IReactorTime:
     from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it, which only a caller may decide
 
     return for_reactor(cast("IReactorTime", reactor))
-
-
-def _running_on(reactor: ReactorBase) -> SteadyClock | None:
-    # A running clock is found through the reactor: its waker is a reader, or the owner of `seconds`.
-    descriptors = IReactorFDSet(reactor, None)
-    readers = [] if descriptors is None else descriptors.getReaders()
-    given = [getattr(reactor.seconds, "__self__", None), *readers]
-    return next((waker.clock for waker in given if isinstance(waker, Waker)), None)
-
-
-def _finest(reactor: ReactorBase) -> SteadyClock:
-    if sys.version_info >= (3, 13) and sys.platform == "linux" and hasattr(os, "timerfd_create"):
-        descriptors = IReactorFDSet(reactor, None)
-        # A sandbox may forbid timers; then the clock uses callLater.
-        with contextlib.suppress(OSError):
-            if descriptors is not None:
-                return SteadyClock(TimerWaker(descriptors))
-    return SteadyClock(SteadyingWaker(reactor))
