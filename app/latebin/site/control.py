@@ -66,11 +66,16 @@ class ControlResource(AnswerResource):
         self._let_in(request)
         match self._path:
             case ("scenarios",) | ("scenarios", ""):
-                return self._list(request)
+                if request.method not in {b"GET", b"HEAD"}:
+                    return allow(request.method, ("GET", "HEAD"))
+                return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
             case ("scenarios", name):
                 return self._one(request, name)
             case ("reset",):
-                return self._reset(request)
+                if request.method != b"POST":
+                    return allow(request.method, ("POST",))
+                reset = maybeDeferred(self._scenarios.reset)
+                return reset.addCallback(lambda _: json_page({"scenarios": [each.name for each in self._scenarios]}))
             case _:
                 return self._state.answer(self._path, request)
 
@@ -86,11 +91,6 @@ class ControlResource(AnswerResource):
             problem = MANY_WORKERS
         if problem is not None:
             raise Refused(problem)
-
-    def _list(self, request: ServedRequest) -> Reply:
-        if request.method not in {b"GET", b"HEAD"}:
-            return allow(request.method, ("GET", "HEAD"))
-        return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
 
     def _one(self, request: ServedRequest, name: str) -> Reply | Deferred[Reply]:
         condition = Condition(_field(request, b"If-Match"), _field(request, b"If-None-Match"))
@@ -108,12 +108,6 @@ class ControlResource(AnswerResource):
 
     def _shown(self, scenario: Scenario) -> Reply:
         return json_page(scenario.as_json(self._settings), _etag(scenario))
-
-    def _reset(self, request: ServedRequest) -> Reply | Deferred[Reply]:
-        if request.method != b"POST":
-            return allow(request.method, ("POST",))
-        reset = maybeDeferred(self._scenarios.reset)
-        return reset.addCallback(lambda _: json_page({"scenarios": [each.name for each in self._scenarios]}))
 
 
 def _given(request: ServedRequest) -> Given:

@@ -288,11 +288,8 @@ def _share(cors: Cors, request: ServedRequest) -> Reply | None:
 
 def admin_site(service: ServiceSite, clock: IReactorTime) -> ServiceSite:
     """Make the site for `--admin-listen`."""
-    return make_site(AdminRoot(cast("Root", service.resource)), clock, _of_admin(service.settings))
-
-
-def _of_admin(settings: Settings) -> Settings:
-    return Settings(stack=settings.stack, keep_alive_timeout=settings.keep_alive_timeout)
+    settings = Settings(stack=service.settings.stack, keep_alive_timeout=service.settings.keep_alive_timeout)
+    return make_site(AdminRoot(cast("Root", service.resource)), clock, settings)
 
 
 def make_site(

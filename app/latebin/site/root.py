@@ -155,7 +155,11 @@ class Root(Resource):
         self.count()
         if self._default is not None and path not in self._own:
             return self.scenario(self._default, request)
-        _hide_from_routers(path, request)
+        # The path behind the name of an upstream or a scenario is the client's own: no router may read or refuse it.
+        if path in _OPEN:
+            del request.postpath[1:]
+        elif path == b"raw" and request.postpath[:1] and request.postpath[0] in _OPEN:
+            del request.postpath[2:]
         refusal = _unroutable(path, request)
         if refusal is not None:
             return ReplyResource(refusal)
@@ -349,17 +353,6 @@ def _scenarios(
     changes = SharedChanges(store, clock, settings.state_lifetime, scenarios.take_over)
     scenarios.changes = changes
     return scenarios, changes.ready
-
-
-def _hide_from_routers(path: bytes, request: ServedRequest) -> None:
-    """Cut off the path behind the name of an upstream or a scenario.
-
-    That part is the client's own: no router may read or refuse it.
-    """
-    if path in _OPEN:
-        del request.postpath[1:]
-    elif path == b"raw" and request.postpath[:1] and request.postpath[0] in _OPEN:
-        del request.postpath[2:]
 
 
 def _unroutable(path: bytes, request: ServedRequest) -> Reply | None:
