@@ -1,7 +1,7 @@
 """The choice between two formats of a page by `Accept` (RFC 9110, section 12.5.1)."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 OPENMETRICS: Final = "application/openmetrics-text"
@@ -38,7 +38,10 @@ def wants_ndjson(accept: str) -> bool:
 
 def _wants(accept: str, wanted: str, other: str, versions: Collection[str]) -> bool:
     best = second = 0.0
-    for media_type, parameters in _ranges(accept):
+    for part in accept.lower().split(","):
+        media_type, *rest = (each.strip() for each in part.split(";"))
+        pairs = (each.partition("=") for each in rest)
+        parameters = {name.strip(): value.strip().strip('"') for name, _, value in pairs}
         weight = parameters.get("q", "1")
         quality = float(weight) if _WEIGHT.fullmatch(weight) else 0.0
         if media_type == wanted and parameters.get("version", "") in versions:
@@ -46,10 +49,3 @@ def _wants(accept: str, wanted: str, other: str, versions: Collection[str]) -> b
         elif media_type == other:
             second = max(second, quality)
     return best > 0 and best >= second
-
-
-def _ranges(accept: str) -> Iterator[tuple[str, dict[str, str]]]:
-    for part in accept.lower().split(","):
-        media_type, *rest = (each.strip() for each in part.split(";"))
-        pairs = (each.partition("=") for each in rest)
-        yield media_type, {name.strip(): value.strip().strip('"') for name, _, value in pairs}

@@ -105,20 +105,15 @@ class Gate:
         if (origin is not None and origin.lower() != own) or fetch_site not in {None, "same-origin", "none"}:
             return FOREIGN
         if self.token is not None:
-            return None if self._proven(authorization) else NO_TOKEN
-        return None if self._is_ours(host) else REBOUND
-
-    def _proven(self, authorization: str | None) -> bool:
-        scheme, _, given = (authorization or "").partition(" ")
-        # In constant time, so that the time does not reveal a correct beginning.
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), (self.token or "").encode())
-
-    def _is_ours(self, host: str) -> bool:
-        """Check that no foreign name server can resolve the host to this machine."""
+            scheme, _, given = (authorization or "").partition(" ")
+            # In constant time, so that the time does not reveal a correct beginning.
+            same = hmac.compare_digest(given.strip().encode(), self.token.encode())
+            return None if same and scheme.lower() == "bearer" else NO_TOKEN
+        # A foreign name server can resolve any other host to this machine.
         name = re.sub(r":[0-9]*$", "", host).strip("[]").rstrip(".").lower()
-        if ":" in name or re.fullmatch(r"[0-9.]+", name):
-            return True
-        return "." not in name or name.endswith(".localhost") or name in self.names
+        is_address = ":" in name or re.fullmatch(r"[0-9.]+", name) is not None
+        ours = is_address or "." not in name or name.endswith(".localhost") or name in self.names
+        return None if ours else REBOUND
 
 
 def public_gate(

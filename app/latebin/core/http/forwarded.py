@@ -78,20 +78,20 @@ def believed(headers: Headers, peer: str | None, networks: Collection[Network]) 
     Returns:
         The statement of the furthest trusted proxy; NOTHING if the peer is not trusted.
     """
-    found = NOTHING
-    if among(networks, peer):
-        for found in islice(_hops(headers), HOPS):
-            if not among(networks, found.client):
-                break
-    return found
-
-
-def _hops(headers: Headers) -> Iterator[Forwarded]:
-    """Yield the statements of the proxies, the nearest first."""
+    if not among(networks, peer):
+        return NOTHING
     standard, informal = headers(b"Forwarded"), [headers(name) for name in _X_FORWARDED]
     if standard is None:
-        return _informal(*(b",".join(values or ()).decode("latin-1") for values in informal))
-    return _standard(standard) if informal == [None] * len(informal) else iter(())
+        hops = _informal(*(b",".join(values or ()).decode("latin-1") for values in informal))
+    elif informal == [None] * len(informal):
+        hops = _standard(standard)
+    else:
+        return NOTHING
+    found = NOTHING
+    for found in islice(hops, HOPS):
+        if not among(networks, found.client):
+            break
+    return found
 
 
 def _informal(clients: str, schemes: str, hosts: str) -> Iterator[Forwarded]:
@@ -137,17 +137,13 @@ def _elements(field: str) -> Sequence[Mapping[str, str]]:
 
 
 def _checked(client: str, scheme: str, host: str) -> Forwarded:
-    scheme, host = scheme.strip().lower(), host.strip()
+    node, scheme, host = _NODE.fullmatch(client.strip()), scheme.strip().lower(), host.strip()
+    try:
+        known = str(address(node["six"] or node["four"] or node["bare"])) if node else None
+    except ValueError:
+        known = None
     return Forwarded(
-        client=_address(client.strip()),
+        client=known,
         scheme=scheme if scheme in SCHEMES else None,
         host=host if host and host.isascii() and is_host(host.encode("ascii")) else None,
     )
-
-
-def _address(node: str) -> str | None:
-    found = _NODE.fullmatch(node)
-    try:
-        return str(address(found["six"] or found["four"] or found["bare"])) if found else None
-    except ValueError:
-        return None

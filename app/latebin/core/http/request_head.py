@@ -197,19 +197,15 @@ def examine(method: bytes, target: bytes, version: bytes, headers: Headers) -> T
             raise Refused(NO_HOST)
     elif len(hosts) > 1 or not is_host(hosts[0]):
         raise Refused(BAD_HOST)
-    if version != OLDER and (expected := headers(b"Expect")) is not None:
-        _check_expectations(expected)
-    if method == b"CONNECT":
-        raise Refused(NO_TUNNEL)
-    return None if target[0] == _SLASH or target == b"*" else _read_target(method, target)
-
-
-def _check_expectations(values: Sequence[bytes]) -> None:
-    if options(values) - {b"100-continue"}:
-        given = b", ".join(values).decode("latin-1")
+    expected = headers(b"Expect") if version != OLDER else None
+    if expected is not None and options(expected) - {b"100-continue"}:
+        given = b", ".join(expected).decode("latin-1")
         raise Refused(
             Problem(417, "This expectation cannot be met.", parameter="Expect", given=given, accepted="100-continue")
         )
+    if method == b"CONNECT":
+        raise Refused(NO_TUNNEL)
+    return None if target[0] == _SLASH or target == b"*" else _read_target(method, target)
 
 
 def _read_target(method: bytes, target: bytes) -> Target:

@@ -195,13 +195,10 @@ class ResponseParser:
         return self._header()
 
     def _header(self) -> Event | None:
-        while (line := self._next_line("headers", MAX_HEAD)) is not None:
-            if not line:
-                return self._begin()
+        while line := self._next_line("headers", MAX_HEAD):
             self._fields.append(self._field(line, "headers"))
-        return None
-
-    def _begin(self) -> Head:
+        if line is None:
+            return None
         minor, status, reason = self._head or (0, 0, b"")
         head = Head(minor, status, reason, tuple(self._fields))
         self._size = 0
