@@ -96,6 +96,11 @@ def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = 
     def capped(p: float) -> float:
         return min(delay.quantile(p), cap)
 
+    cut = None
+    if timeout is not None:
+        # An answer is never early, so that a delay as long as the timeout is cut. A client that waits longer than the
+        # cap is never cut, although the distribution goes on.
+        cut = max(0.0, 1 - delay.below(timeout)) if timeout <= cap else 0.0
     return Prediction(
         mean=delay.capped_mean(cap),
         p50=capped(0.5),
@@ -105,41 +110,23 @@ def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = 
         p99_9=capped(0.999),
         max=capped(1),
         timeout=timeout,
-        cut=None if timeout is None else _cut(delay, timeout, cap),
+        cut=cut,
         histogram=_histogram(delay, cap, bins),
     )
 
 
-def _cut(delay: Distribution, timeout: float, cap: float) -> float:
-    """Return the share of requests that are not answered within a timeout.
-
-    An answer is never early, so a request whose delay equals the timeout is not answered within it. A client that waits
-    longer than the cap is never cut, although the distribution goes on.
-    """
-    return max(0.0, 1 - delay.below(timeout)) if timeout <= cap else 0.0
-
-
 def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:
     least, most = (min(end, cap) for end in (delay.least, delay.most))
-    inner = _inner_edges(delay, cap, bins)
-    edges = (least, *inner, most)
-    up_to = (0.0, *(delay.cdf(edge) for edge in inner), 1.0)
-    shares = (after - before for before, after in pairwise(up_to))
-    return tuple(Bin(lower, upper, share) for (lower, upper), share in zip(pairwise(edges), shares, strict=True))
-
-
-def _inner_edges(delay: Distribution, cap: float, bins: int) -> list[float]:
-    """Return the edges between bins, evenly spaced on a logarithmic scale.
-
-    The two outer bins reach to the ends of the delay.
-    """
+    # The inner edges are evenly spaced on a logarithmic scale; the two outer bins reach to the ends of the delay.
     low, high = (min(delay.quantile(p), cap) for p in _CENTRAL)
     if low == high:
         low, high = (min(delay.quantile(p), cap) for p in (0, 1))
     low = max(low, high / _WIDEST)
-    if not 0 < low < high:
-        return []
-    return [low * (high / low) ** (k / bins) for k in range(1, bins)]
+    inner = [low * (high / low) ** (k / bins) for k in range(1, bins)] if 0 < low < high else []
+    edges = (least, *inner, most)
+    up_to = (0.0, *(delay.cdf(edge) for edge in inner), 1.0)
+    shares = (after - before for before, after in pairwise(up_to))
+    return tuple(Bin(lower, upper, share) for (lower, upper), share in zip(pairwise(edges), shares, strict=True))
 
 
 def _milliseconds(seconds: float) -> float:

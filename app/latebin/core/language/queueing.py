@@ -70,26 +70,23 @@ class Simulation:
 
     def run(self, requests: int) -> bool:
         """Simulate some more requests; return whether these were the last."""
-        for _ in range(min(requests, ALL - self._number)):
-            self._arrive()
-        return self._number == ALL
-
-    def _arrive(self) -> None:
         load, begins = self.load, self._begins
-        self._number += 1
-        self._now -= log(next(self._between)) / load.rate
-        service = min(load.delay.draw(self._service, self._number), load.cap)
-        while begins and begins[0] <= self._now:
-            begins.popleft()
-        begin = max(self._now, self._free[0])
-        if begin > self._now:
-            if load.queue is not None and len(begins) >= load.queue:
-                return
-            begins.append(begin)
-        heapreplace(self._free, begin + service)
-        if self._number > WARM_UP:
-            self._waited.append(begin - self._now)
-            self._took.append(begin - self._now + service)
+        for _ in range(min(requests, ALL - self._number)):
+            self._number += 1
+            self._now -= log(next(self._between)) / load.rate
+            service = min(load.delay.draw(self._service, self._number), load.cap)
+            while begins and begins[0] <= self._now:
+                begins.popleft()
+            begin = max(self._now, self._free[0])
+            if begin > self._now:
+                if load.queue is not None and len(begins) >= load.queue:
+                    continue
+                begins.append(begin)
+            heapreplace(self._free, begin + service)
+            if self._number > WARM_UP:
+                self._waited.append(begin - self._now)
+                self._took.append(begin - self._now + service)
+        return self._number == ALL
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the whole run, as plain values for JSON."""

@@ -65,7 +65,9 @@ def parse(text: str, read: Callable[[str], T]) -> "T | Sequence[T]":
     Raises:
         ValueError: a value is wrong, or the sequence exceeds a bound.
     """
-    if _is_single(text):
+    # The common forms of one value are found without a loop over their characters.
+    head, opening, rest = text.partition("(")
+    if "*" not in text and "," not in head and (not opening or rest.find(")") == len(rest) - 1):
         return read(text)
     try:
         pieces = list(parts(text))
@@ -80,12 +82,6 @@ def parse(text: str, read: Callable[[str], T]) -> "T | Sequence[T]":
     if len(pieces) > MAX_STEPS:
         raise ValueError(f"more than {MAX_STEPS} steps")
     return Sequence(tuple(_step(number, piece.strip(), read) for number, piece in enumerate(pieces, 1)))
-
-
-def _is_single(text: str) -> bool:
-    """Check for the common forms of one value, without a loop over its characters."""
-    head, opening, rest = text.partition("(")
-    return "*" not in text and "," not in head and (not opening or rest.find(")") == len(rest) - 1)
 
 
 def _step(number: int, text: str, read: Callable[[str], T]) -> tuple[T, int]:

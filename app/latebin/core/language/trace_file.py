@@ -138,30 +138,22 @@ def read(name: str, lines: Iterable[str], columns: Columns | None = None) -> Tra
         TraceError: a line is wrong, or the number of values is 0 or above MAX_VALUES.
         ValueError: the name does not match NAME.
     """
+    source, columns = _Lines(iter(lines)), columns or Columns()
+    first = source.peek()
+    if first.lstrip().startswith("{"):
+        found = _from_json(source, columns)
+    elif _ACCESS_LOG.match(first) or _has_words(first, columns.column):
+        found = _from_words(source, columns)
+    else:
+        found = _from_csv(source, columns, _separator(first) or ",")
     values: list[float] = []
-    for line, seconds in _values(lines, columns or Columns()):
+    for line, seconds in found:
         if len(values) == MAX_VALUES:
             raise TraceError(line, f"more than {MAX_VALUES} values")
         values.append(seconds)
     if not values:
         raise TraceError(0, "no durations")
     return Trace(name, tuple(values))
-
-
-def _values(lines: Iterable[str], columns: Columns) -> Iterator[tuple[int, float]]:
-    """Yield the number of each line with its value in seconds.
-
-    Raises:
-        TraceError: a line is wrong.
-    """
-    source = _Lines(iter(lines))
-    first = source.peek()
-    if first.lstrip().startswith("{"):
-        yield from _from_json(source, columns)
-    elif _ACCESS_LOG.match(first) or _has_words(first, columns.column):
-        yield from _from_words(source, columns)
-    else:
-        yield from _from_csv(source, columns, _separator(first) or ",")
 
 
 def _separator(line: str) -> str:
@@ -186,7 +178,9 @@ def _from_csv(lines: _Lines, columns: Columns, separator: str) -> Iterator[tuple
         rows, names = chain([(line, first)] if first else [], rows), []
     columns = _completed(names, columns)
     find, chosen = _finder(line, columns.column or "1", names), _chooser(line, columns.where, names)
-    _check_unit(line, names and find(line, names), columns.unit)
+    name = find(line, names) if names else ""
+    if columns.unit is None and _UNIT_OF_NAME.search(name):
+        raise TraceError(line, f"the name of the column {name[:_SHOWN]!r} has a unit: add it, as in ,unit=ms")
     for number, row in rows:
         if not chosen(number, row):
             continue
@@ -224,11 +218,6 @@ def _completed(names: list[str], columns: Columns) -> Columns:
         if each.header <= set(names) and columns.column in {None, each.column}:
             return Columns(each.column, columns.unit or each.unit, columns.where or each.where)
     return columns
-
-
-def _check_unit(line: int, name: "str | list[str]", unit: str | None) -> None:
-    if name and unit is None and _UNIT_OF_NAME.search(str(name)):
-        raise TraceError(line, f"the name of the column {str(name)[:_SHOWN]!r} has a unit: add it, as in ,unit=ms")
 
 
 def _from_words(lines: _Lines, columns: Columns) -> Iterator[tuple[int, float]]:
