@@ -194,7 +194,7 @@ def summary(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "attempts": len(entries),
         "least_gap_ms": min(gaps, default=None),
-        "median_gap_ms": _median(gaps),
+        "median_gap_ms": _middle(gaps) if gaps else None,
         "greatest_gap_ms": max(gaps, default=None),
         "timeout_ms": _timeout([left for entry in entries if (left := entry.left_after_ms) is not None]),
         "backoff_grows": grows(back_offs),
@@ -258,10 +258,6 @@ def _timeout(left: Sequence[float]) -> float | None:
         return None
     middle = _middle(left)
     return middle if 2 * sum(_same(each, middle) for each in left) >= len(left) else None
-
-
-def _median(values: Sequence[float]) -> float | None:
-    return _middle(values) if values else None
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -595,19 +595,13 @@ def _parameter(endpoint: Endpoint, parameter: Parameter, settings: Settings) -> 
         f"Bound: {parameter.bound}.",
         f"Requires: {', '.join(parameter.beside)}." if parameter.beside else "",
     ]
-    return {
+    described = {
         **place,
         "description": with_values("\n".join(filter(None, lines)), settings),
         "schema": parameter.schema,
-        # All examples together are a request, too.
-        **({} if _excludes(endpoint, parameter) else {"example": _example(parameter)}),
     }
-
-
-def _excludes(endpoint: Endpoint, parameter: Parameter) -> bool:
-    """Return whether a parameter excludes another of the same endpoint."""
-    return bool(EXCLUSIVE.get(parameter.name, set()) & {each.name for each in endpoint.parameters})
-
-
-def _example(parameter: Parameter) -> object:
-    return int(parameter.example) if parameter.schema["type"] == "integer" else parameter.example
+    # All examples together are a request, too, so that one that excludes another parameter is left out.
+    if EXCLUSIVE.get(parameter.name, set()).isdisjoint(each.name for each in endpoint.parameters):
+        whole = parameter.schema["type"] == "integer"
+        described["example"] = int(parameter.example) if whole else parameter.example
+    return described

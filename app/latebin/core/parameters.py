@@ -213,17 +213,15 @@ class Answers:
 
 def _answer(text: str, settings: Settings) -> Answers:
     parsed = variants.parse(text)
-    drawn = tuple((each.share, _own(number, each, settings)) for number, each in enumerate(parsed, 1) if each.share)
-    return Answers(variants.render(parsed), drawn)
-
-
-def _own(number: int, variant: variants.Variant, settings: Settings) -> Mapping[str, Any]:
-    """Read the parameters of one of several answers."""
-    try:
-        return read_fields(variant.fields, VARIANT, settings)
-    except Refused as error:
-        problem = error.problem
-        raise ValueError(f"in answer {number}, {problem.parameter}: {problem.detail}") from None
+    drawn = []
+    for number, each in enumerate(parsed, 1):
+        if each.share:
+            try:
+                drawn.append((each.share, read_fields(each.fields, VARIANT, settings)))
+            except Refused as error:
+                problem = error.problem
+                raise ValueError(f"in answer {number}, {problem.parameter}: {problem.detail}") from None
+    return Answers(variants.render(parsed), tuple(drawn))
 
 
 def _body(text: str, settings: Settings) -> bytes:

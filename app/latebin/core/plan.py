@@ -302,26 +302,19 @@ def steer(arguments: Arguments, settings: Settings) -> Steering | None:
     for name, other in _NEEDS:
         if name in arguments and other not in arguments:
             raise wrong(f"The parameter {name} needs {other}.", name, str(arguments[name]), f"{other} beside it")
-    return Steering(arguments.get("key"), _gate(arguments, settings), _pool(arguments))
+    gate = pool = None
+    if "gate" in arguments:
+        name, size = arguments["gate"]
+        within = arguments.get("within", settings.max_delay)
+        gate = GateWait(name, size, within, arguments.get("order", "fifo"), arguments.get("seed"))
+    if "pool" in arguments:
+        pool = PoolWait(arguments["pool"], arguments["servers"], arguments.get("queue"))
+    return Steering(arguments.get("key"), gate, pool)
 
 
 _NEEDS: Final = (("within", "gate"), ("order", "gate"), ("pool", "servers"), ("servers", "pool"), ("queue", "pool"))
 
 _STEERED: Final = frozenset(parameter.name for parameter in STEERING)
-
-
-def _gate(arguments: Arguments, settings: Settings) -> GateWait | None:
-    if "gate" not in arguments:
-        return None
-    name, size = arguments["gate"]
-    within = arguments.get("within", settings.max_delay)
-    return GateWait(name, size, within, arguments.get("order", "fifo"), arguments.get("seed"))
-
-
-def _pool(arguments: Arguments) -> PoolWait | None:
-    if "pool" not in arguments:
-        return None
-    return PoolWait(arguments["pool"], arguments["servers"], arguments.get("queue"))
 
 
 def _draw_plan(
@@ -475,18 +468,13 @@ def _check_events(arguments: Arguments, plan: Plan) -> None:
     if plan.over and events.count in (0, 1):
         over, number = render(plan.over), "no end" if not events.count else "one event"
         raise wrong(f'Invalid over "{over}": the stream has {number}.', "over", over, "chunks of at least 2, or every")
-    kind, place = _fault(arguments)
+    fault = arguments.get("fault", NOTHING)
+    kind, place = ("", None) if fault == NOTHING else faults.parse(fault.what)
     if place is not None and place.unitless and 0 < events.count < place.amount:
         detail = f"The stream ends before event {place.amount}."
         raise wrong(detail, "fault", f"{kind}@{place.amount}", f"at most @{events.count}")
     if kind in HALVES and place is None and not events.count:
         raise wrong("A stream without end has no half.", "fault", kind, f"a place, such as {kind}@3")
-
-
-def _fault(arguments: Arguments) -> tuple[str, Place | None]:
-    """Return the kind and the place of the fault that may be drawn."""
-    fault = arguments.get("fault", NOTHING)
-    return ("", None) if fault == NOTHING else faults.parse(fault.what)
 
 
 HALVES: Final = ("truncate", "badchunk")
@@ -504,7 +492,9 @@ class _Draws:
         self._longest = settings.max_delay
         # `n` says both: which draw, and which step.
         self.n, step = arguments.get("n", n), arguments.get("n", turn)
-        arguments = {name: _at(value, step) for name, value in arguments.items()}
+        arguments = {
+            name: value.at(step) if isinstance(value, Sequence) else value for name, value in arguments.items()
+        }
         delay: Distribution = arguments.get("delay") or Fixed(settings.default_delay)
         answers = arguments.get("answer")
         self.arguments = arguments if answers is None else {**arguments, **self._one_of(answers)}
@@ -546,10 +536,6 @@ class _Draws:
             return None
         hit = chance.share == 1 or next(self.uniforms(purpose, chance.what)) < chance.share
         return chance.what if hit else None
-
-
-def _at(value: Any, step: int) -> Any:  # noqa: ANN401  # each parameter has its type
-    return value.at(step) if isinstance(value, Sequence) else value
 
 
 def plan_echo(path_delay: str, content: bytes, settings: Settings) -> Plan:

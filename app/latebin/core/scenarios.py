@@ -12,7 +12,7 @@ from latebin.core import stream
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.language.distributions import Distribution, Fixed, Mix
 from latebin.core.language.duration import render as render_duration
-from latebin.core.language.prediction import Prediction, predict
+from latebin.core.language.prediction import predict
 from latebin.core.language.sequence import Sequence
 from latebin.core.language.share import render as render_share
 from latebin.core.language.size import render as render_size
@@ -251,7 +251,14 @@ class Scenario:
 
     def as_json(self, settings: Settings) -> dict[str, Any]:
         """Convert the scenario to plain values: its source, its parameters and its predictions."""
-        *rules, otherwise = (_rule_as_json(rule, settings) for rule in self.rules)
+        *rules, otherwise = (
+            {
+                **rule.conditions(),
+                "understood": understood(rule.arguments),
+                "prediction": predict(delay_of(rule.arguments, settings), None, settings.max_delay).as_json(),
+            }
+            for rule in self.rules
+        )
         return {"name": self.name, "given": self.given, **otherwise, **({"rules": rules} if rules else {})}
 
 
@@ -281,7 +288,8 @@ def read(name: str, given: Given, settings: Settings) -> Scenario:
     rules = [*_rules(tables, shared, settings), Rule(_checked(shared, settings))]
     if not any(has_retry_after(rule.arguments) for rule in rules):
         check_retry_after(shared)
-    return Scenario(name, _shown(given), tuple(rules))
+    shown = {key: f"{len(text)} bytes of a file" if isinstance(text, bytes) else text for key, text in given.items()}
+    return Scenario(name, shown, tuple(rules))
 
 
 def _rules(tables: object, shared: Mapping[str, Any], settings: Settings) -> Iterable[Rule]:
@@ -312,7 +320,13 @@ def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) 
     if "retry-after" in own:
         check_retry_after(arguments)
     glob = None if path is None else Glob(path)
-    return Rule(arguments, glob, method, None if header is None else _header_matcher(header))
+    if header is None:
+        return Rule(arguments, glob, method)
+    name, colon, value = header.partition(":")
+    if not _METHOD.fullmatch(name):
+        accepted = "a name, or a name and a pattern as in Accept: *json*"
+        raise wrong("Invalid header to match.", "header", header, accepted)
+    return Rule(arguments, glob, method, (name, Glob(value.strip() if colon else "*", slashes=True)))
 
 
 def _matcher(table: dict[str, Any], name: str) -> str | None:
@@ -320,13 +334,6 @@ def _matcher(table: dict[str, Any], name: str) -> str | None:
     if value is not None and (not isinstance(value, str) or not value):
         raise wrong(f"Invalid {name}.", name, _plain(value), "a text")
     return value
-
-
-def _header_matcher(text: str) -> tuple[str, Glob]:
-    name, colon, value = text.partition(":")
-    if not _METHOD.fullmatch(name):
-        raise wrong("Invalid header to match.", "header", text, "a name, or a name and a pattern as in Accept: *json*")
-    return name, Glob(value.strip() if colon else "*", slashes=True)
 
 
 def _table_arguments(table: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
@@ -402,27 +409,11 @@ def delay_of(arguments: Mapping[str, Any], settings: Settings) -> Distribution:
 
     For several answers it is their mix, and for a sequence its last step.
     """
-    delay = _last(arguments.get("delay")) or Fixed(settings.default_delay)
+    given: Distribution | Sequence[Distribution] | None = arguments.get("delay")
+    delay = (given.last if isinstance(given, Sequence) else given) or Fixed(settings.default_delay)
     if "answer" not in arguments:
         return delay
     return Mix(tuple((part, own.get("delay") or delay) for part, own in arguments["answer"].variants))
-
-
-def _last(delay: "Distribution | Sequence[Distribution] | None") -> Distribution | None:
-    return delay.last if isinstance(delay, Sequence) else delay
-
-
-def prediction_of(rule: Rule, settings: Settings) -> Prediction:
-    """Compute the prediction of a rule's delay."""
-    return predict(delay_of(rule.arguments, settings), None, settings.max_delay)
-
-
-def _rule_as_json(rule: Rule, settings: Settings) -> dict[str, Any]:
-    return {
-        **rule.conditions(),
-        "understood": understood(rule.arguments),
-        "prediction": prediction_of(rule, settings).as_json(),
-    }
 
 
 def understood(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,11 +457,6 @@ def _length(given: object, depth: int = 0) -> int:
     if isinstance(given, list):
         return sum(_length(each, depth + 1) for each in given)
     return len(str(given))
-
-
-def _shown(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Convert a table to plain values for JSON, replacing bytes by their number."""
-    return {key: f"{len(value)} bytes of a file" if isinstance(value, bytes) else value for key, value in given.items()}
 
 
 def missing(name: str, names: Iterable[str]) -> Refused:

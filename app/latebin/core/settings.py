@@ -177,16 +177,13 @@ class Settings:
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")
-        self._check_upstreams()
-        shared = self.workers > 1 and [each for each in (*self.listen, *self.admin_listen) if "unix:" in each]
-        if self.stack == "stock" and shared:
-            # Twisted's own port of such a socket removes its path, though others still accept on it.
-            raise ValueError(f"several workers cannot share {shared[0]} on the stock stack: take tuned, or one worker")
-
-    def _check_upstreams(self) -> None:
         for flag, names in (("--upstream-cert", self.upstream_certs), ("--upstream-insecure", self.upstream_insecure)):
             for name in names:
                 if not self.upstreams.get(name, "").startswith("https:"):
                     raise ValueError(f"{flag}: there is no --upstream {name}=https://...")
         for name in self.records.keys() - self.upstreams.keys():
             raise ValueError(f"--record: there is no --upstream {name}=URL")
+        shared = self.workers > 1 and [each for each in (*self.listen, *self.admin_listen) if "unix:" in each]
+        if self.stack == "stock" and shared:
+            # Twisted's own port of such a socket removes its path, though others still accept on it.
+            raise ValueError(f"several workers cannot share {shared[0]} on the stock stack: take tuned, or one worker")

@@ -2,7 +2,7 @@
 
 import re
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -54,7 +54,8 @@ def parse(text: str) -> StateUrl:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"expected {FORM}") from error
-    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or not _is_plain(parts):
+    plain = not parts.query and not parts.fragment and port != 0 and _DATABASE.fullmatch(parts.path) is not None
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname or not plain:
         raise ValueError(f"expected {FORM}")
     if parts.username and parts.password is None:
         raise ValueError(f"a user needs a password: expected {FORM}")
@@ -63,8 +64,3 @@ def parse(text: str) -> StateUrl:
         raise ValueError(f"the number of the database is above {MOST_DATABASE}")
     user, password = (unquote(part) if part else None for part in (parts.username, parts.password))
     return StateUrl(parts.hostname, PORT if port is None else port, database, parts.scheme == "rediss", user, password)
-
-
-def _is_plain(parts: SplitResult) -> bool:
-    """Return whether a URL has nothing beside what its form has."""
-    return not parts.query and not parts.fragment and parts.port != 0 and _DATABASE.fullmatch(parts.path) is not None
