@@ -224,32 +224,28 @@ class Load:
     def _send_due(self) -> float:
         """Send at most BATCH due requests; return when the next one is due."""
         for _ in range(BATCH):
-            due = self._due()
+            number, due = self.tally.sent, self._due()
             if _monotonic() < due:
                 return due
-            self._send(due)
+            self.tally.sent += 1
+            if number >= self._measured.start:
+                self.tally.lag.append(_monotonic() - due)
+            try:
+                connection = self._idle.popitem()[1] if self._idle else self._connect()
+            except OSError as error:
+                self.tally.errors[_errno_name(error)] += 1
+                continue
+            connection.busy = True
+            connection.planned = due
+            connection.measured = number in self._measured
+            connection.first_byte = 0.0
+            connection.unsent = self._request
+            self._write(connection)
         return self._due()
 
     def _due(self) -> float:
         number = self.tally.sent
         return self._start + number / self._rate if number < self._count else inf
-
-    def _send(self, planned: float) -> None:
-        number = self.tally.sent
-        self.tally.sent += 1
-        if number >= self._measured.start:
-            self.tally.lag.append(_monotonic() - planned)
-        try:
-            connection = self._idle.popitem()[1] if self._idle else self._connect()
-        except OSError as error:
-            self.tally.errors[_errno_name(error)] += 1
-            return
-        connection.busy = True
-        connection.planned = planned
-        connection.measured = number in self._measured
-        connection.first_byte = 0.0
-        connection.unsent = self._request
-        self._write(connection)
 
     def _connect(self) -> _Connection:
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
