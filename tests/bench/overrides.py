@@ -44,6 +44,9 @@ SCENARIOS: Final = ("--scenario", "plain=delay=0s", "--scenario", "drawn=delay=0
 BATCH: Final = 20
 """Answers between two readings of the counter."""
 
+PATIENT: Final = ("--keep-alive-timeout", "1h")
+"""The option by which a connection may be idle for as long as callgrind takes for all the others."""
+
 VALGRIND: Final = ("valgrind", "--tool=callgrind", "--instr-atstart=no")
 
 
@@ -108,7 +111,7 @@ def serve(variant: str, port: int) -> None:
     stack.choose(name).reactor()
     from latebin.cli.main import cli  # noqa: PLC0415
 
-    cli.main(["serve", "--stack", name, "--port", str(port), "--drain-timeout", "0s", *SCENARIOS])
+    cli.main(["serve", "--stack", name, "--port", str(port), "--drain-timeout", "0s", *PATIENT, *SCENARIOS])
 
 
 @contextmanager
@@ -147,7 +150,10 @@ def ask(connections: Sequence[socket.socket], target: str, answers: int) -> None
         connection.sendall(request)
         received = b""
         while not received.endswith(b"</html>"):
-            received += connection.recv(65536)
+            came = connection.recv(65536)
+            if not came:
+                raise click.ClickException("the service has closed a connection")
+            received += came
 
 
 def measured(variant: str, answers: int, number: int) -> dict[str, float]:
