@@ -15,7 +15,7 @@ from latebin.core.ends import ENDS
 from latebin.core.faults import KINDS
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.topics import TOPICS
-from latebin.telemetry.metrics import BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, POOLS, Family
+from latebin.telemetry.families import BY_STATUS, COUNTERS, GAUGES, HISTOGRAMS, POOLS, Family
 from tests.support.process import ROOT
 
 PAGES = [ROOT / "README.md", *(ROOT / f"app/latebin/docs/{topic}.md" for topic in TOPICS)]

@@ -14,7 +14,7 @@ from latebin.core.language import duration
 from latebin.core.settings import Settings
 from latebin.deploy.manifest import MARGIN, Fleet, parse_image, render
 from latebin.server.drain import LAST
-from latebin.telemetry.metrics import GAUGES
+from latebin.telemetry.families import GAUGES
 from latebin.testing.process import serving
 from tests.support.haproxy import HAPROXY
 from tests.support.manifests import VARIABLES, balancing, compose, container, objects, variables_of

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from latebin.core.settings import Settings
 from latebin.server.workers import ATTEMPTS, LIVED, LOG, LONGEST, READY, Workers, WorkersFailedError
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.metrics import WIDTH
+from latebin.telemetry.families import WIDTH
 from latebin.telemetry.writer import Telemetry
 from latebin.testing.process import ServiceProcess, serving
 from tests.support.certificate import listening

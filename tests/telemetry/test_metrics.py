@@ -12,7 +12,8 @@ from latebin.core.settings import Settings
 from latebin.site.factory import admin_site, site
 from latebin.telemetry.counters import SharedCounters
 from latebin.telemetry.exposition import rendering
-from latebin.telemetry.metrics import BUCKETS, BY_STATUS, INTERVAL, START, WIDTH, Metrics, clear_gauges
+from latebin.telemetry.families import BUCKETS, BY_STATUS, START, WIDTH
+from latebin.telemetry.metrics import INTERVAL, Metrics, clear_gauges
 from latebin.timing.activity import REST
 from tests.support.samples import figures, read
 from tests.support.turns import pieces

@@ -33,8 +33,9 @@ from latebin.server.worker_config import WorkerConfig
 from latebin.server.workers import COUNTERS, WorkersFailedError, counters_of
 from latebin.state.interfaces import StateError
 from latebin.telemetry.counters import SharedCounters
+from latebin.telemetry.families import WIDTH
 from latebin.telemetry.log import dropped, formatter, observer
-from latebin.telemetry.metrics import WIDTH, log_lines_dropped
+from latebin.telemetry.metrics import log_lines_dropped
 from latebin.telemetry.writer import SEPARATOR, LogWriter, Telemetry
 
 Start = Callable[..., Deferred[object]]

@@ -28,7 +28,8 @@ from latebin.core.language.duration import render
 from latebin.core.settings import Settings
 from latebin.server.worker_config import WorkerConfig
 from latebin.telemetry.counters import SharedCounters, shared
-from latebin.telemetry.metrics import WIDTH, clear_gauges
+from latebin.telemetry.families import WIDTH
+from latebin.telemetry.metrics import clear_gauges
 from latebin.telemetry.writer import Relay, Telemetry
 
 log = Logger()

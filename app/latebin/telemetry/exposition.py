@@ -25,7 +25,7 @@ from prometheus_client.utils import floatToGoString
 
 from latebin.state.interfaces import PoolStatus
 from latebin.telemetry.counters import SharedCounters
-from latebin.telemetry.metrics import (
+from latebin.telemetry.families import (
     BUCKETS,
     BY_STATUS,
     COUNTERS,
