@@ -1,6 +1,8 @@
 """The direction of imports between the rooms, and the purity of the core."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,30 @@ def test_direction(module: Path) -> None:
 def test_pure(module: Path) -> None:
     """A module of the core imports none of the impure libraries."""
     assert not {name.split(".")[0] for name in imports(module)} & IMPURE
+
+
+def without_types(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield what a module does when it runs: nothing under TYPE_CHECKING."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
+            waiting += ast.iter_child_nodes(node)
+
+
+def test_circles() -> None:
+    """No module imports itself by way of others, in functions either."""
+    names = {f"latebin.{'.'.join(module.with_suffix('').parts)}": module for module in MODULES}
+    graph: dict[str, set[str]] = {}
+    for name, module in names.items():
+        nodes = without_types(ast.parse((HOUSE / module).read_text()))
+        from_ = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        found = {
+            each for node in from_ for alias in node.names for each in (node.module, f"{node.module}.{alias.name}")
+        }
+        graph[name] = found & names.keys()
+    assert list(TopologicalSorter(graph).static_order())
 
 
 def test_pair() -> None:

@@ -14,7 +14,7 @@ from latebin.core.http.reply import BROKEN, STOPPING, Refused
 from latebin.core.plan import Plan, Prepared
 from latebin.core.settings import Settings
 from latebin.core.steering import GateWait, Steering
-from latebin.state.memory import make_state
+from latebin.state.choice import make_state
 
 
 @attrs.frozen

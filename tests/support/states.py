@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from latebin.core.http.reply import Problem
 from latebin.core.settings import Settings
-from latebin.state.memory import make_state
+from latebin.state.choice import make_state
 from latebin.state.redis.state import RedisState, make_redis_state
 from tests.support.pumped import PumpedStore
 from tests.support.redis import RedisServer

@@ -16,7 +16,7 @@ from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite, make_site
 from latebin.site.root import Root
-from latebin.state.memory import make_state
+from latebin.state.choice import make_state
 
 
 class Wire(StringTransport):

@@ -29,8 +29,8 @@ from latebin.core.parameters import DRIP, ECHO, EVENTS, PREFIX, VIA, read_fields
 from latebin.core.plan import TURN, Plan, Prepared
 from latebin.core.scenarios import Rule
 from latebin.core.settings import Settings
+from latebin.state.choice import make_state
 from latebin.state.interfaces import State, Taken
-from latebin.state.memory import make_state
 from latebin.timing import wakers
 from latebin.timing.budget import TurnBudget
 

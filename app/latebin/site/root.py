@@ -28,7 +28,7 @@ from latebin.site.pages import comparison, description, figures, health, index, 
 from latebin.site.prediction import PredictionResource, Simulations
 from latebin.site.resources import ReplyResource
 from latebin.site.state_control import StateControl
-from latebin.state.memory import make_state
+from latebin.state.choice import make_state
 from latebin.styles.klein import DelayedKlein
 from latebin.styles.resource import tree
 from latebin.telemetry.counters import SharedCounters

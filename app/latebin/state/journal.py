@@ -183,10 +183,3 @@ class MemoryJournal:
                 self._old_at = old_at
                 return
             self.forget(first)
-
-
-class UnsharedJournal(MemoryJournal):
-    """The journal of a worker without a common state, which keeps nothing."""
-
-    def begin(self, key: str, asked: Asked, connection: object) -> Record:
-        return DROPPED

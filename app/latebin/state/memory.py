@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IReactorTime
 
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.language import draw
-from latebin.core.settings import Settings
 from latebin.core.steering import GateWait, PoolWait
 from latebin.state.interfaces import (
     Counted,
@@ -28,14 +27,9 @@ from latebin.state.interfaces import (
     Place,
     Pools,
     PoolStatus,
-    State,
     Waiter,
 )
-from latebin.state.journal import MemoryJournal, UnsharedJournal
 from latebin.state.seed_counter import SeedCounter
-
-if TYPE_CHECKING:
-    from latebin.state.redis.connection import Store
 
 MOST_KEYS: Final = 10_000
 MOST_GATES: Final = 10_000
@@ -455,55 +449,3 @@ class MemoryState:
     pools: Pools
     journal: Journal
     peers: None = None
-
-
-UNSHARED: Final = Problem(
-    409,
-    "Keys, gates and pools need one process: each worker would have its own.",
-    parameter="workers",
-    accepted="--workers 1, or --state",
-)
-"""The refusal of a key, a gate or a pool where several workers have no state in common."""
-
-
-class _UnsharedKeys(MemoryKeys):
-    """Seeds, counted by each worker for itself, and no keys."""
-
-    def take(self, key: str | None, style: str, counted: Counted | None) -> tuple[int, int]:
-        if key is not None:
-            raise Refused(UNSHARED)
-        return super().take(key, style, counted)
-
-
-class _UnsharedGates(MemoryGates):
-    def arrive(self, wait: GateWait, waiter: Waiter, n: int) -> Place:
-        raise Refused(UNSHARED)
-
-
-class _UnsharedPools(MemoryPools):
-    def arrive(self, wait: PoolWait, waiter: Waiter) -> Place:
-        raise Refused(UNSHARED)
-
-
-def make_state(settings: Settings, clock: IReactorTime, store: "Store | None" = None) -> State:
-    """Make the state of a service.
-
-    It is in Redis where there is one, and otherwise in memory. With several workers and no Redis, keys, gates and pools
-    are refused.
-
-    Args:
-        settings: the number of workers, and the lifetime of keys and the like.
-        clock: the clock of that time, in memory.
-        store: the Redis; None without one.
-    """
-    if store is not None:
-        from latebin.state.redis.state import make_redis_state  # noqa: PLC0415  # for services with --state
-
-        return make_redis_state(settings, clock, store)
-    alone, given = settings.workers == 1, (clock, settings.state_lifetime)
-    return MemoryState(
-        keys=(MemoryKeys if alone else _UnsharedKeys)(*given),
-        gates=(MemoryGates if alone else _UnsharedGates)(*given),
-        pools=(MemoryPools if alone else _UnsharedPools)(*given),
-        journal=(MemoryJournal if alone else UnsharedJournal)(*given),
-    )
