@@ -73,11 +73,9 @@ def test_circles() -> None:
     graph: dict[str, set[str]] = {}
     for name, module in names.items():
         nodes = without_types(ast.parse((HOUSE / module).read_text()))
-        from_ = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-        found = {
-            each for node in from_ for alias in node.names for each in (node.module, f"{node.module}.{alias.name}")
-        }
-        graph[name] = found & names.keys()
+        sources = [(str(node.module), node.names) for node in nodes if isinstance(node, ast.ImportFrom)]
+        found = {f"{source}.{alias.name}" for source, aliases in sources for alias in aliases}
+        graph[name] = (found | {source for source, _ in sources}) & names.keys()
     assert list(TopologicalSorter(graph).static_order())
 
 

@@ -1,4 +1,4 @@
-"""A Redis for the tests of a module, and the states that are tried with and without it."""
+"""A Redis for the tests of a module, and the states with and without it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The choice of the state that a service has: in memory, in Redis, or of each worker alone."""
+"""The choice of a service's state: in memory, in Redis, or of each worker."""
 
 from typing import TYPE_CHECKING
 
