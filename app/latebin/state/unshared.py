@@ -1,4 +1,4 @@
-"""The state of several workers that have none in common: keys, gates and pools are refused."""
+"""The state of several workers that have none in common, which refuses most of it."""
 
 from typing import Final
 
