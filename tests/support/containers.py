@@ -7,10 +7,13 @@ import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, RLIMIT_NPROC, getrlimit
 from typing import Any
 
-from tests.support.process import BOUND, ROOT
+from tests.support.process import BOUND, ROOT, until
 
 CHOSEN = os.environ.get("CONTAINER_PROGRAM")
 """The program that is to be used; empty for none, and None for one that is found."""
@@ -23,6 +26,9 @@ PROBE = "latebin-test-probe"
 
 FORMAT = ("--format", "docker") if Path(PROGRAM).name == "podman" else ()
 """Podman's own format, OCI's, has no health check."""
+
+MOST_OF_CONTAINER = 10_000
+"""Open files, and processes, that a container may have where its program does not say it."""
 
 BUILDING = 900
 """Seconds that building an image may take, where everything has to be fetched."""
@@ -63,6 +69,48 @@ def missing() -> str | None:
     finally:
         run("rmi", "--force", PROBE)
     return failure
+
+
+@contextmanager
+def docker_socket(folder: Path) -> Iterator[dict[str, str]]:
+    """Offer the interface of Docker to other programs; yield the variables that lead them there.
+
+    Docker has a socket of its own. Podman serves one only when it is asked to.
+
+    Args:
+        folder: an empty folder, for the socket.
+    """
+    if not FORMAT:
+        yield {}
+        return
+    socket, configuration = folder / "docker.sock", folder / "containers.conf"
+    # A container gets no more than this process has: on some machines, not even root may raise a limit.
+    limits = [
+        f"{name}={most}:{most}" for name, most in (("nofile", _most(RLIMIT_NOFILE)), ("nproc", _most(RLIMIT_NPROC)))
+    ]
+    configuration.write_text(f"[containers]\ndefault_ulimits = {json.dumps(limits)}\n")
+    variables = {**os.environ, "CONTAINERS_CONF": str(configuration)}
+    command = [PROGRAM, "system", "service", "--time=0", f"unix://{socket}"]
+    with (
+        (folder / "log").open("wb") as log,
+        subprocess.Popen(command, env=variables, stdout=log, stderr=log) as service,
+    ):
+        try:
+            until(lambda: socket.exists() or service.poll() is not None)
+            assert service.poll() is None, (folder / "log").read_text()
+            yield {
+                "DOCKER_HOST": f"unix://{socket}",
+                # Ports are published on this machine, also where it is a container itself.
+                "TESTCONTAINERS_CONNECTION_MODE": "docker_host",
+                "TESTCONTAINERS_HOST_OVERRIDE": "127.0.0.1",
+            }
+        finally:
+            service.terminate()
+
+
+def _most(kind: int) -> int:
+    hard = getrlimit(kind)[1]
+    return MOST_OF_CONTAINER if hard == RLIM_INFINITY else min(hard, MOST_OF_CONTAINER)
 
 
 def _failure(*arguments: str, **options: Any) -> str | None:

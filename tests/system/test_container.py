@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,10 +12,10 @@ import pytest
 
 from latebin.core.endpoints import PREFIXES
 from latebin.deploy.manifest import Fleet, render
-from tests.support.containers import BUILDING, FORMAT, IMAGE, PROGRAM, do, inspected, missing, run
+from tests.support.containers import BUILDING, FORMAT, IMAGE, PROGRAM, do, docker_socket, inspected, missing, run
 from tests.support.log import notable, records
 from tests.support.manifests import VARIABLES
-from tests.support.process import BOUND, ROOT, answer, ask, environment, get, status, until
+from tests.support.process import ROOT, answer, ask, environment, get, status, until
 from tests.support.samples import pending
 
 
@@ -143,16 +144,42 @@ def test_gate(latebin):
 """
 
 
+def run_pytest(folder: Path, **variables: str) -> str:
+    """Run the tests of a folder, and return the output."""
+    plugins = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
+    command = [sys.executable, "-m", "pytest", "-q", *plugins]
+    environ = environment(**variables)
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False)
+    return done.stdout + done.stderr
+
+
 def test_fixtures(tmp_path: Path) -> None:
     """The fixtures of the pytest plugin use the image when LATEBIN_URL names its container."""
     token = "c" * 40
     (tmp_path / "test_it.py").write_text(TESTS)
-    plugins = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
     with running(f"--env=LATEBIN_CONTROL_TOKEN={token}") as service:
-        variables = {"LATEBIN_URL": f"http://127.0.0.1:{service.port}", "LATEBIN_CONTROL_TOKEN": token}
-        command = [sys.executable, "-m", "pytest", "-q", *plugins]
-        environ = environment(**variables)
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=BOUND, check=False
-        )
-    assert "1 passed" in done.stdout, done.stdout + done.stderr
+        url = f"http://127.0.0.1:{service.port}"
+        output = run_pytest(tmp_path, LATEBIN_URL=url, LATEBIN_CONTROL_TOKEN=token)
+    assert "1 passed" in output, output
+
+
+def test_testcontainers(tmp_path: Path) -> None:
+    """The fixture of the reference runs the image when a test asks for a client, and removes it."""
+    text = (ROOT / "app/latebin/docs/python.md").read_text("utf-8")
+    [fixture] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "DockerContainer" in block]
+    before = containers()
+    image = f"localhost/{IMAGE}" if FORMAT else IMAGE
+    (tmp_path / "conftest.py").write_text(fixture.replace('"latebin"', f'"{image}"'))
+    (tmp_path / "test_it.py").write_text(TESTS)
+    socket = tmp_path / "socket"
+    socket.mkdir()
+    with docker_socket(socket) as variables:
+        # Its reaper would be another image, from a registry; the fixture removes its container itself.
+        output = run_pytest(tmp_path, TESTCONTAINERS_RYUK_DISABLED="true", **variables)
+    assert "1 passed" in output, output
+    assert containers() == before
+
+
+def containers() -> set[str]:
+    """Return the ids of the containers of the image, whether they run or not."""
+    return set(do("ps", "--all", "--quiet", "--filter", f"ancestor={IMAGE}").split())
