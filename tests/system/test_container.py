@@ -164,7 +164,7 @@ def test_fixtures(tmp_path: Path) -> None:
 
 
 def test_testcontainers(tmp_path: Path) -> None:
-    """The fixture of the reference runs the image when a test asks for a client, and removes it."""
+    """The fixture for testcontainers runs the image, and removes it when the tests end."""
     text = (ROOT / "app/latebin/docs/python.md").read_text("utf-8")
     [fixture] = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "DockerContainer" in block]
     before = containers()
