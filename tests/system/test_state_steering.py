@@ -75,7 +75,7 @@ def test_barrier(fleet: Fleet) -> None:
 
 
 def test_release(fleet: Fleet) -> None:
-    """Each release counts its answers, and each is let go once, when several come at once."""
+    """Each release counts its answers when several come at once."""
     asked = [ask(fleet.public, "/delayed?delay=0&gate=counted") for _ in range(40)]
     waiting(fleet, "counted", 40)
     released = [control(each.port, "gates/counted", "POST", {"release": 7})[1]["released"] for each in fleet.replicas]

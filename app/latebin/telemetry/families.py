@@ -1,4 +1,4 @@
-"""The metrics by their names, and the cell of each in a worker's row of counters."""
+"""The metrics by their names, and the cells of each in a row of counters."""
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
