@@ -14,6 +14,8 @@ def test_printed(platform: str) -> None:
     options = ["--replicas", "3", "--image", "example.org/delayed:1"]
     done = CliRunner().invoke(main.cli, ["manifest", *options, platform], catch_exceptions=False)
     assert done.stdout == render(platform, Fleet("example.org/delayed:1", 3))
+    done = CliRunner().invoke(main.cli, ["manifest", platform, "--state"], catch_exceptions=False)
+    assert done.stdout == render(platform, Fleet(state=True))
 
 
 def test_as_installed() -> None:

@@ -12,15 +12,17 @@ from click.testing import CliRunner
 from latebin.cli.serve import serve_command
 from latebin.core.language import duration
 from latebin.core.settings import Settings
-from latebin.deploy.manifest import MARGIN, Fleet, parse_image, render
+from latebin.core.state_url import StateUrl, parse
+from latebin.deploy.manifest import MARGIN, PLATFORMS, Fleet, parse_image, render
 from latebin.server.drain import LAST
 from latebin.telemetry.families import GAUGES
 from latebin.testing.process import serving
+from tests.support import redis
 from tests.support.haproxy import HAPROXY
 from tests.support.manifests import VARIABLES, balancing, compose, container, objects, variables_of
 from tests.support.process import ROOT, ports, status
 
-FLEETS = [Fleet(), Fleet(replicas=1), Fleet("example.org:5000/team/delayed:0.1.0", 1000)]
+FLEETS = [Fleet(), Fleet(replicas=1), Fleet("example.org:5000/team/delayed:0.1.0", 1000), Fleet(state=True)]
 
 VERSIONS = ("1.30", kubernetes_validate.latest_version())
 """The oldest Kubernetes that the manifests support, and the newest with available schemas."""
@@ -38,7 +40,7 @@ def composed(text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
+@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many", "state"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_schema(fleet: Fleet, version: str) -> None:
     """Each object is valid under the Kubernetes schema of its kind, and unique."""
@@ -49,7 +51,7 @@ def test_kubernetes_schema(fleet: Fleet, version: str) -> None:
         assert version.startswith(kubernetes_validate.validate(each, version, strict=True))
 
 
-@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
+@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many", "state"])
 def test_compose_schema(fleet: Fleet) -> None:
     """The Compose file is valid under the Compose Specification."""
     done = composed(render("compose", fleet))
@@ -187,7 +189,7 @@ def test_balancer_ends_in_time() -> None:
     assert seconds(compose(Fleet())["services"]["balancer"]["stop_grace_period"]) > seconds(patience)
 
 
-@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many"])
+@pytest.mark.parametrize("fleet", FLEETS, ids=["default", "single", "many", "state"])
 def test_balancer_configuration(tmp_path: Path, fleet: Fleet) -> None:
     """HAProxy accepts its configuration, which has two slots for each replica."""
     assert re.findall(r"server-template replica 1-(\d+) latebin:8080", balancing(fleet)) == [str(2 * fleet.replicas)]
@@ -309,3 +311,34 @@ def test_wrong_image(name: str) -> None:
     """A text is refused when it is not the name of an image."""
     with pytest.raises(ValueError, match="expected the name of an image"):
         parse_image(name)
+
+
+def test_no_state() -> None:
+    """Nothing of a state is in the manifests when none is asked for."""
+    for platform in PLATFORMS:
+        assert not re.search("redis:|valkey|LATEBIN_STATE", render(platform, Fleet()))
+        assert not re.search("#state|#memory", render(platform, Fleet()) + render(platform, Fleet(state=True)))
+
+
+@redis.needed
+def test_state_of_compose(tmp_path: Path) -> None:
+    """The replicas reach the Valkey of the Compose file, which runs, when they start."""
+    services = compose(Fleet(state=True))["services"]
+    service, state = services["latebin"], services["state"]
+    assert parse(service["environment"]["LATEBIN_STATE"]) == StateUrl("state")
+    assert service["depends_on"] == {"state": {"condition": "service_healthy"}}
+    assert set(state["networks"]) == set(service["networks"])
+    program, *options = state["command"]
+    assert program == "valkey-server"
+    with redis.running(tmp_path, *options) as server:
+        assert server.ask("CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"noeviction"]
+        assert server.ask("CONFIG", "GET", "save") == [b"save", b""]
+
+
+def test_state_of_kubernetes() -> None:
+    """The pods get the URL from a Secret, and may reach its port, when they have a state."""
+    fleet = Fleet(state=True)
+    [variable] = [each for each in container(fleet)["env"] if each["name"] == "LATEBIN_STATE"]
+    assert variable["valueFrom"] == {"secretKeyRef": {"name": "latebin-state", "key": "url"}}
+    [egress] = objects(fleet)["NetworkPolicy"]["spec"]["egress"]
+    assert [each["port"] for each in egress["ports"]] == [StateUrl("state").port, 53, 53]

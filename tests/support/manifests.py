@@ -27,7 +27,7 @@ def container(fleet: Fleet) -> Any:
 
 
 def variables_of(container: Any) -> dict[str, str]:
-    return {each["name"]: each["value"] for each in container["env"]}
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 VARIABLES = {

@@ -35,6 +35,11 @@ class ImageType(click.ParamType[str]):
     type=ImageType(),
     help="Container image that each replica runs.",
 )
-def manifest_command(platform: str, replicas: int, image: str) -> None:
+@click.option(
+    "--state",
+    is_flag=True,
+    help="Keep keys, gates and the like for all replicas: in a Valkey; with Kubernetes, where a Secret says.",
+)
+def manifest_command(platform: str, replicas: int, image: str, *, state: bool) -> None:
     """Print a Compose file or Kubernetes manifests that run many replicas."""
-    click.echo(render(platform, Fleet(image, replicas)), nl=False)
+    click.echo(render(platform, Fleet(image, replicas, state=state)), nl=False)

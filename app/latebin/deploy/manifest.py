@@ -14,6 +14,12 @@ PLATFORMS: Final = ("compose", "kubernetes")
 MARGIN: Final = 5
 """Seconds for the last refusals and the end of the process, before the platform kills it."""
 
+STATE: Final = " #state"
+"""The mark of a line for replicas that keep their state in Redis or Valkey."""
+
+MEMORY: Final = " #memory"
+"""The mark of a line for replicas that keep no state in common."""
+
 _DEFAULTS: Final = Settings()
 
 _NAME: Final = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -49,6 +55,7 @@ class Fleet:
             that announces it so.
         shutdown_delay: seconds from then on in which the replica still accepts, while its health checks fail.
         drain_timeout: seconds from then on for the pending answers.
+        state: whether the replicas keep their state in common, in a Redis or Valkey.
     """
 
     image: str = "latebin"
@@ -59,6 +66,7 @@ class Fleet:
     announcement: int = 5
     shutdown_delay: int = 5
     drain_timeout: int = int(_DEFAULTS.drain_timeout)
+    state: bool = False
 
     @property
     def stopping(self) -> int:
@@ -87,9 +95,13 @@ class Fleet:
 def render(platform: str, fleet: Fleet) -> str:
     """Make the YAML with which a platform runs a fleet.
 
+    A line of the file that ends with a mark is for one kind of state alone.
+
     Args:
         platform: one of PLATFORMS.
         fleet: the replicas.
     """
     text = (files("latebin.deploy") / f"{platform}.yaml").read_text("utf-8")
-    return Template(text).substitute(fleet.values())
+    mine, other = (STATE, MEMORY) if fleet.state else (MEMORY, STATE)
+    lines = [line.removesuffix(mine) for line in text.splitlines() if not line.endswith(other)]
+    return Template("".join(f"{line}\n" for line in lines)).substitute(fleet.values())
