@@ -41,10 +41,7 @@ LONGEST_RETRY: Final = 1.0
 """Seconds that it takes at most until a connection is tried again."""
 
 BEAT: Final = 2.0
-"""Seconds from one sign of life to the next."""
-
-LEASE: Final = 10.0
-"""Seconds after its last sign of life for which a process counts as alive."""
+"""Seconds from one look at the connections to the next, which finds one that is silent."""
 
 AWAY: Final = Problem(
     503,
@@ -482,7 +479,6 @@ class Store:
 
     def _ready(self) -> None:
         """Begin with a connection for scripts."""
-        self._live()
         self._changed()
         for subscriptions in list(self._channels.values()):
             self._begin_again([each for each in subscriptions if each.begun])
@@ -537,24 +533,14 @@ class Store:
             self._complain(_reason(failure))
 
     def _beat(self) -> None:
-        """Give a sign of life, and look for one on both connections."""
+        """Look for a sign of life on both connections."""
         self._beating = self._clock.callLater(BEAT, self._beat)
-        if self._commands.protocol is not None:
-            self._live()
-        if self._messages.protocol is not None:
-            self._messages.ask("PING").addErrback(self._unheard)
+        for each in (self._commands, self._messages):
+            if each.protocol is not None:
+                each.ask("PING").addErrback(self._unheard)
         if self.connected:
             for function in self._on_beat:
                 _call(function)
-
-    def _live(self) -> None:
-        lease = int(LEASE * 1000)
-        self._commands.ask("SET", alive(self.instance), "1", "PX", lease).addErrback(self._unheard)
-
-
-def alive(instance: str) -> str:
-    """Return the key that exists while a process is alive."""
-    return f"{PREFIX}alive:{instance}"
 
 
 def _endpoint(reactor: Any, url: StateUrl) -> IStreamClientEndpoint:  # noqa: ANN401  # as Twisted has it

@@ -21,14 +21,14 @@ from latebin.state.redis.connection import AWAY, PATIENCE, PREFIX, Script, Store
 log = Logger()
 
 CHANGES: Final = f"{PREFIX}scenarios"
-"""The hash of the changed scenarios, and the channel of the changes."""
+"""The hash of the changed scenarios, and the beginning of the channel of the changes."""
 
 VERSION: Final = f"{PREFIX}scenarios:version"
 """The number of the last change."""
 
 CHANGE: Final = Script(
     """
-local kind, name, text, version, lifetime = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local kind, name, text, version, lifetime, channel = unpack(ARGV)
 local last = redis.call('GET', KEYS[2]) or '0'
 if last ~= version then
     return last
@@ -48,11 +48,11 @@ end
 local made = redis.call('INCR', KEYS[2])
 redis.call('PEXPIRE', KEYS[1], lifetime)
 redis.call('PEXPIRE', KEYS[2], lifetime)
-redis.call('PUBLISH', KEYS[1], redis.call('GET', KEYS[2]) .. ' ' .. kind .. ' ' .. name .. ' ' .. text)
+redis.call('PUBLISH', channel, redis.call('GET', KEYS[2]) .. ' ' .. kind .. ' ' .. name .. ' ' .. text)
 return made
 """
 )
-"""Make a change where the last one has the given number: ARGV are kind, name, text, number, lifetime.
+"""Make a change where the last one has the given number: ARGV are kind, name, text, number, lifetime, channel.
 
 The reply is the number of the change, as an integer. Where the last one has another number, it is that one, as a text.
 """
@@ -106,7 +106,9 @@ class SharedChanges:
         self._reading: list[Deferred[None]] = []
         self._newest = 0
         self._first: Deferred[None] = Deferred()
-        store.listen(CHANGES, self._heard, self._read)
+        # A channel is heard in every database.
+        self._channel = f"{CHANGES}:{store.url.database}"
+        store.listen(self._channel, self._heard, self._read)
         store.on_beat(self._keep)
 
     def ready(self) -> Deferred[None]:
@@ -137,7 +139,7 @@ class SharedChanges:
             if not self._store.connected:
                 break
             version = self.version
-            arguments = *make(), str(version), self._lifetime
+            arguments = *make(), str(version), self._lifetime, self._channel
             made = await self._store.run(CHANGE, [CHANGES, VERSION], arguments)
             if isinstance(made, int):
                 return await self._reached(made)
