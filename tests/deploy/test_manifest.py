@@ -317,7 +317,7 @@ def test_no_state() -> None:
     """Nothing of a state is in the manifests when none is asked for."""
     for platform in PLATFORMS:
         assert not re.search("redis:|valkey|LATEBIN_STATE", render(platform, Fleet()))
-        assert not re.search("#state|#memory", render(platform, Fleet()) + render(platform, Fleet(state=True)))
+        assert not re.search(r"state\||memory\|", render(platform, Fleet()) + render(platform, Fleet(state=True)))
 
 
 @redis.needed
@@ -336,7 +336,7 @@ def test_state_of_compose(tmp_path: Path) -> None:
 
 
 def test_state_of_kubernetes() -> None:
-    """The pods get the URL from a Secret, and may reach its port, when they have a state."""
+    """The pods get the URL from a Secret, and reach its port, with a state."""
     fleet = Fleet(state=True)
     [variable] = [each for each in container(fleet)["env"] if each["name"] == "LATEBIN_STATE"]
     assert variable["valueFrom"] == {"secretKeyRef": {"name": "latebin-state", "key": "url"}}

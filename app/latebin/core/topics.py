@@ -30,6 +30,7 @@ TOPICS: Final = {
     "metrics": "every figure for Prometheus",
     "container": "the image: build it, run it, pin what it installs",
     "replicas": "many processes and many machines, and how many",
+    "state": "keys, gates and the like in Redis, for many processes as one",
     "measurements": "how late an answer is, beside other servers",
     "contributing": "for contributors: which file to touch, and how to run the tests",
     "changes": "what changed for users, newest first",

@@ -14,10 +14,10 @@ PLATFORMS: Final = ("compose", "kubernetes")
 MARGIN: Final = 5
 """Seconds for the last refusals and the end of the process, before the platform kills it."""
 
-STATE: Final = " #state"
+STATE: Final = "state|"
 """The mark of a line for replicas that keep their state in Redis or Valkey."""
 
-MEMORY: Final = " #memory"
+MEMORY: Final = "memory|"
 """The mark of a line for replicas that keep no state in common."""
 
 _DEFAULTS: Final = Settings()
@@ -95,7 +95,7 @@ class Fleet:
 def render(platform: str, fleet: Fleet) -> str:
     """Make the YAML with which a platform runs a fleet.
 
-    A line of the file that ends with a mark is for one kind of state alone.
+    A line of the file that begins with a mark is for one kind of state alone.
 
     Args:
         platform: one of PLATFORMS.
@@ -103,5 +103,5 @@ def render(platform: str, fleet: Fleet) -> str:
     """
     text = (files("latebin.deploy") / f"{platform}.yaml").read_text("utf-8")
     mine, other = (STATE, MEMORY) if fleet.state else (MEMORY, STATE)
-    lines = [line.removesuffix(mine) for line in text.splitlines() if not line.endswith(other)]
+    lines = [line.removeprefix(mine) for line in text.splitlines() if not line.startswith(other)]
     return Template("".join(f"{line}\n" for line in lines)).substitute(fleet.values())
