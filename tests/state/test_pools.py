@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from latebin.core.http.reply import Refused
 from latebin.core.steering import PoolWait
-from latebin.state.interfaces import Place
+from latebin.state.interfaces import Place, PoolStatus
 from tests.support.redis import RedisServer, needed
 from tests.support.states import RedisWorld, Waiter, World, world
 
@@ -127,11 +127,9 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def counted(self) -> None:
-        """The figures of the processes add up to the model's."""
-        if self.cut is None:
-            found = [each for member in self.shared.members for each in member.pools.all()]
-            figures = sum(each.busy for each in found), sum(each.waiting for each in found)
-            assert figures == (len(self.busy()), len(self.line()))
+        """The figures are those of all processes."""
+        [found] = self.shared.figures(1 if self.cut == 0 else 0) or [PoolStatus("p", 0, 0)]
+        assert (found.busy, found.waiting) == (len(self.busy()), len(self.line()))
 
     def teardown(self) -> None:
         """Nothing stays behind in Redis when all have left."""
@@ -221,3 +219,17 @@ def test_served_before_the_reply(redis: RedisWorld) -> None:
     second.leave()
     redis.settle()
     assert redis.kept() == set()
+
+
+def test_left(redis: RedisWorld) -> None:
+    """A process that ends gives up its places at once, and is unknown when it is asked."""
+    first, second = Waiter(), Waiter()
+    redis.members[1].pools.arrive(PoolWait("p", 1), first)
+    redis.settle()
+    redis.members[0].pools.arrive(PoolWait("p", 1), second)
+    redis.settle()
+    redis.members[1].peers.leave()
+    redis.members[1].membership.join()
+    redis.settle()
+    assert second.got == ["passed"]
+    assert redis.server.ask("ZRANGE", "latebin:instances", 0, -1) == [redis.members[0].store.instance.encode()]

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from latebin.core.http.reply import Problem
 from latebin.core.settings import Settings
 from latebin.state.choice import make_state
+from latebin.state.interfaces import PoolStatus
 from latebin.state.redis.state import RedisState, make_redis_state
 from tests.support.pumped import PumpedStore
 from tests.support.redis import RedisServer
@@ -51,6 +52,10 @@ class World:
 
     def end(self) -> None:
         """Close all connections."""
+
+    def figures(self, number: int) -> list[PoolStatus]:
+        """Return the figures of pools, as a process has them."""
+        return list(self.members[number].pools.all())
 
     def result(self, result: T | Deferred[T]) -> T:
         """Return a result that may have to arrive first."""
@@ -101,6 +106,15 @@ class RedisWorld(World):
         self.server.ask("DEL", "latebin:beat", "latebin:grace")
         self.members[number - 1].membership.beat()
         self.settle()
+
+    def figures(self, number: int) -> list[PoolStatus]:
+        """Return the figures of pools, after a sign of life that finds every process alive."""
+        for member in self.members:
+            self.server.ask("ZADD", "latebin:instances", "XX", FUTURE, member.store.instance)
+        self.members[number].membership.beat()
+        self.settle()
+        found: list[PoolStatus] = self.members[number].pools.all()
+        return found
 
     def kept(self) -> set[bytes]:
         """Return the keys that Redis has beside those of living processes."""

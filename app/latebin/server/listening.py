@@ -168,7 +168,7 @@ def _served(reactor: ReactorBase, signals: Signals, factory: ServiceSite, ports:
     # Garbage is collected between answers, as a process that does nothing but serve can choose the time.
     GarbageScheduler(steady, due_within, lambda: root.asked, freed=root.unread.freed, activity=root.activity).start()
     drain = Drain(steady, factory.connections, factory.settings, partial(_refuse, reactor, ports.public))
-    reactor.addSystemEventTrigger("before", "shutdown", drain.start)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: drain.start().addCallback(lambda _: root.leave()))
     signals.on_second.append(drain.break_off)
 
 

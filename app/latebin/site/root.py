@@ -142,6 +142,11 @@ class Root(Resource):
         """
         return self._connect()
 
+    def leave(self) -> Deferred[Any]:
+        """Have nothing more in the state that other processes share; without these, do nothing."""
+        peers = self.state_control.state.peers
+        return succeed(None) if peers is None else peers.leave()
+
     @property
     def pending(self) -> int:
         """How many answers are waited for, in both styles together."""

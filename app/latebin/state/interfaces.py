@@ -215,7 +215,10 @@ class Pools(Protocol):
         ...
 
     def all(self) -> Iterable[PoolStatus]:
-        """Return the status of every pool, by this process's own figures."""
+        """Return the status of every pool.
+
+        The figures are those of all processes; with several, they may be a second old.
+        """
         ...
 
 
@@ -291,6 +294,14 @@ class Peers(Protocol):
 
     def respond(self, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         """Have a function answer the questions to this process."""
+        ...
+
+    def leave(self) -> Deferred[Any]:
+        """Leave the others: this process has nothing more in the common state.
+
+        Returns:
+            A Deferred that fires when that is done, or cannot be done.
+        """
         ...
 
     def ask(self, question: Mapping[str, Any], instance: str | None = None) -> Deferred[Answers]:

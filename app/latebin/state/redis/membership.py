@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.core.http.reply import Refused
+from latebin.state.interfaces import PoolStatus
 from latebin.state.redis.connection import AWAY, PREFIX, Script
 from latebin.state.redis.library import script
 
@@ -61,7 +62,19 @@ if recovering and recovering <= now then
     call('DEL', key('recovering'))
     for _, name in ipairs(call('ZRANGE', pools, 0, -1)) do serve(name) end
 end
-return found and 1 or 0
+local figures = {found and 1 or 0}
+for _, name in ipairs(call('ZRANGE', pools, 0, -1)) do
+    table.insert(figures, name)
+    table.insert(figures, call('SCARD', busy(name)))
+    table.insert(figures, call('ZCARD', queue(name)))
+end
+return figures
+""")
+
+_LEAVE: Final = script("""
+call('ZREM', instances, me)
+give_up({{instance = me, items = call('SMEMBERS', own(me))}}, false)
+return call('DEL', own(me), key('gone', me))
 """)
 
 _GONE: Final = script("return call('SMEMBERS', key('gone', me))")
@@ -203,17 +216,20 @@ class Membership:
     Attributes:
         clock: the clock.
         instance: the name of this process in Redis.
+        pools: the figures of all pools, as of the last sign of life; empty while Redis is away.
     """
 
     def __init__(self, store: Connected, clock: IReactorTime, lifetime: float, longest: float) -> None:
         self.clock = clock
         self.instance = store.instance
+        self.pools: list[PoolStatus] = []
         self._store = store
         kept = ceil(lifetime + longest + SPARE)
         self._common = store.instance, kept, int(lifetime * 1e6), int(LEASE * 1e6)
         self._numbers = count(1)
         self._generation = ""
         self._stale = True
+        self._ended = False
         self._joining: list[Deferred[bool]] = []
         self._heard: dict[str, Heard] = {}
         self._parts: list[Part] = []
@@ -286,10 +302,23 @@ class Membership:
 
     def beat(self) -> Deferred[Any]:
         """Give a sign of life; give up what absent processes had."""
-        return self._store.run(_BEAT, (), self._common).addCallback(self._beaten).addErrback(self.failed)
+        return self._store.run(_BEAT, (), self._common).addCallbacks(self._beaten, self._not_beaten)
 
-    def _beaten(self, known: int) -> Deferred[Any] | None:
+    def _beaten(self, reply: Sequence[Any]) -> Deferred[Any] | None:
+        known, *figures = reply
+        names = (name.decode("ascii") for name in figures[::3])
+        self.pools = [PoolStatus(*each) for each in zip(names, figures[1::3], figures[2::3], strict=True)]
         return None if known and not self._stale else self.join()
+
+    def _not_beaten(self, failure: Failure) -> None:
+        self.pools = []
+        self.failed(failure)
+
+    def leave(self) -> Deferred[Any]:
+        """Give up all that this process has, for good."""
+        self.stop()
+        self._ended = True
+        return self._store.run(_LEAVE, (), self._common).addErrback(self.failed)
 
     def hear(self, text: bytes) -> None:
         """Take messages, and confirm those that Redis keeps until then."""
@@ -313,7 +342,9 @@ class Membership:
         self._joining.append(joined)
         # The entry under way may have missed the reason for this call: the next sign of life looks again.
         self._stale = len(self._joining) > 1
-        if not self._stale:
+        if self._ended:
+            self._joined(None)
+        elif not self._stale:
             begun = self._store.run(_GONE, (), self._common)
             begun.addCallback(self._enter).addCallback(self._entered).addErrback(self.failed).addCallback(self._joined)
         return joined

@@ -73,6 +73,9 @@ class RedisPeers:
     def respond(self, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         self._answer = answer
 
+    def leave(self) -> Deferred[Any]:
+        return self._members.leave()
+
     def ask(self, question: Mapping[str, Any], instance: str | None = None) -> Deferred[Answers]:
         if len(self._questions) >= MOST_QUESTIONS:
             raise Refused(Problem(429, "Too many questions wait for answers.", headers=((b"Retry-After", b"1"),)))

@@ -79,18 +79,14 @@ class RedisPools:
 
     Args:
         membership: the membership of this process.
-        lifetime: seconds that the figures of an empty pool are kept after its last request here.
     """
 
-    def __init__(self, membership: Membership, lifetime: float) -> None:
+    def __init__(self, membership: Membership) -> None:
         self._members = membership
-        self._lifetime = lifetime
         self._places: dict[int, RedisPoolPlace] = {}
-        self._touched: dict[str, float] = {}
         membership.add(self, {"p": self._served})
 
     def arrive(self, wait: PoolWait, waiter: Waiter) -> Place:
-        self._touch(wait.name)
         number = self._members.number()
         place = RedisPoolPlace(self, wait, waiter, number, self._members.member(number))
         self._places[number] = place
@@ -102,13 +98,8 @@ class RedisPools:
             raise Refused(place.problem)
         return place
 
-    def all(self) -> Iterator[PoolStatus]:
-        self._forget_old(self._members.clock.seconds())
-        figures = {name: [0, 0] for name in self._touched}
-        for place in self._places.values():
-            figures[place.wait.name][place.waiting] += 1
-        for name, (busy, waiting) in figures.items():
-            yield PoolStatus(name, busy, waiting)
+    def all(self) -> list[PoolStatus]:
+        return self._members.pools
 
     def items(self) -> Iterator[str]:
         yield from [place.item() for place in self._places.values()]
@@ -149,17 +140,3 @@ class RedisPools:
             place.stamp = place.stamp or "0"
             if place.returned:
                 place.waiter.passed()
-
-    def _touch(self, name: str) -> None:
-        now = self._members.clock.seconds()
-        if name not in self._touched and len(self._touched) >= MOST_POOLS:
-            self._forget_old(now)
-            if len(self._touched) >= MOST_POOLS:
-                raise too_many("pool", MOST_POOLS, "one that is not used any longer")
-        self._touched[name] = now
-
-    def _forget_old(self, now: float) -> None:
-        used = {place.wait.name for place in self._places.values()}
-        for name, touched in list(self._touched.items()):
-            if touched + self._lifetime <= now and name not in used:
-                del self._touched[name]

@@ -37,7 +37,7 @@ def make_redis_state(settings: Settings, clock: IReactorTime, store: Store) -> R
         membership,
         keys=RedisKeys(store, lifetime),
         gates=RedisGates(membership),
-        pools=RedisPools(membership, lifetime),
+        pools=RedisPools(membership),
         journal=RedisJournal(membership),
         peers=RedisPeers(membership),
     )
