@@ -7,12 +7,15 @@ arrival of the least late event of its stream and the gaps between them. So no c
 that is late from the first event on is not charged for it. The client takes CPU time of its own: on two cores, the
 servers are compared with the same client, and their figures are upper bounds.
 
-With `--unread`, so many of the streams are never read after their headers, and the memory of the service is shown.
+With `--unread`, so many of the streams are never read after their headers, and have events of 64 KiB, so that the
+buffers of the system are soon full. The memory of the service is shown every ten seconds then, for latebin alone.
 """
 
 import asyncio
+import os
+import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -24,6 +27,12 @@ from latebin.load.footprint import read
 from tests.bench.servers import MODULE, SERVE, Load, Server, running
 
 EVENT: Final = b"data:"
+
+LARGE: Final = "&size=64k"
+"""The events of streams that are not read."""
+
+LOOK: Final = 10.0
+"""Seconds from one look at the memory to the next."""
 
 SERVERS: Final = (
     Server("latebin", SERVE, "/delayed?type=sse&delay=0&chunks={count}&every={every_ms}ms"),
@@ -71,13 +80,13 @@ class Result:
         events: how many events came.
         lateness: their lateness in seconds, ascending.
         cpu: seconds of the server's CPU time for each event.
-        memory: bytes of the server's resident memory at the end.
+        memory: bytes of the server's memory at each look, the last at the end.
     """
 
     events: int
     lateness: list[float]
     cpu: float
-    memory: int
+    memory: list[int]
 
     def percentile(self, share: float) -> float:
         return self.lateness[min(int(len(self.lateness) * share), len(self.lateness) - 1)]
@@ -90,13 +99,19 @@ def latenesses(readers: list[Reader], every: float) -> Iterator[float]:
         yield from (offset - least for offset in offsets)
 
 
-async def read_streams(port: int, path: str, streams: int, seconds: float, unread: int) -> list[Reader]:
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+async def read_streams(
+    port: int, path: str, streams: int, *, seconds: float, unread: int, look: Callable[[], object]
+) -> list[Reader]:
     loop, readers = asyncio.get_running_loop(), []
     for number in range(streams):
+        target = path + LARGE if number < unread else path
+        request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         _, reader = await loop.create_connection(partial(Reader, request, number < unread), "127.0.0.1", port)
         readers.append(reader)
-    await asyncio.sleep(seconds)
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, LOOK))
+        look()
     for reader in readers:
         if reader.transport is not None:
             reader.transport.abort()
@@ -107,11 +122,15 @@ def measured(server: Server, streams: int, every: float, seconds: float, unread:
     count = round((seconds + 60) / every)
     figures = {"count": count, "every": every, "every_ms": round(every * 1000), "duration": round(count * every, 3)}
     with running(server, Load(streams, 0)) as (port, pid):
-        before = read([pid])
-        readers = asyncio.run(read_streams(port, server.path.format(**figures), streams, seconds, unread))
-        after = read([pid])
+        looks = [read([pid])]
+        path = server.path.format(**figures)
+        reading = read_streams(
+            port, path, streams, seconds=seconds, unread=unread, look=lambda: looks.append(read([pid]))
+        )
+        readers = asyncio.run(reading)
     events = sum(len(reader.came) for reader in readers)
-    return Result(events, sorted(latenesses(readers, every)), (after.cpu - before.cpu) / max(events, 1), after.memory)
+    cpu = (looks[-1].cpu - looks[0].cpu) / max(events, 1)
+    return Result(events, sorted(latenesses(readers, every)), cpu, [look.memory for look in looks[1:]])
 
 
 @click.command(help=__doc__)
@@ -120,13 +139,17 @@ def measured(server: Server, streams: int, every: float, seconds: float, unread:
 @click.option("--seconds", default=10.0, show_default=True)
 @click.option("--unread", default=0, show_default=True, help="Streams that are never read after their headers.")
 def main(*, streams: int, every: float, seconds: float, unread: int) -> None:
+    click.echo(f"Python {platform.python_version()}, load average {os.getloadavg()[0]:.2f} before")
     for server in filter(Server.installed, SERVERS):
+        if unread and not server.name.startswith("latebin"):
+            continue
         found = measured(server, streams, every, seconds, unread)
         if not found.lateness:
             raise click.ClickException(f"{server.name}: no event came")
         p50, p99, p999 = (f"{found.percentile(share) * 1000:.2f}" for share in (0.5, 0.99, 0.999))
         lateness = f"lateness p50 {p50}, p99 {p99}, p99.9 {p999} ms"
-        cost = f"{found.cpu * 1e6:.0f} us of CPU an event, {found.memory / 1e6:.0f} MB"
+        memory = ", ".join(f"{each / 1e6:.1f}" for each in found.memory) if unread else f"{found.memory[-1] / 1e6:.0f}"
+        cost = f"{found.cpu * 1e6:.0f} us of CPU an event, {memory} MB"
         click.echo(f"{server.name}: {found.events:,} events, {lateness}, {cost}")
 
 
