@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -6,6 +8,7 @@ from latebin.cli.predict import WIDTH, duration, histogram, percentage
 from latebin.core.language.grammar import parse
 from latebin.core.language.prediction import predict
 from tests.support.command import TRACE, latebin, refusal
+from tests.support.wire import House
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,11 @@ from tests.support.command import TRACE, latebin, refusal
         (["2s", "--max-delay", "1s"], "every draw would be above the longest delay, 1s"),
         (["trace(two)"], "expected the name of a known trace (none was given with --trace)"),
         (["1s", "--timeout", "soon"], "--timeout"),
+        (["1s", "--servers", "8"], "--servers needs --rate"),
+        (["1s", "--rate", "0"], "Invalid --rate '0': expected a number above 0"),
+        (["1s", "--rate", "5", "--servers", "0"], "Invalid --servers '0': expected a whole number from 1 to"),
+        (["1s", "--rate", "5", "--queue", "-1"], "Invalid --queue '-1'"),
+        (["1s", "--rate", "5", "--seed", "x"], "Invalid --seed 'x'"),
         (["500"], "did you mean 500ms or 500s?"),
         (["1s", "--timeout", "500"], "did you mean 500ms or 500s?"),
         (["1s", "--trace", "two=/nowhere"], "No such file"),
@@ -69,6 +77,32 @@ def test_prediction_of_a_trace() -> None:
 def test_a_timeout_equal_to_a_delay_cuts() -> None:
     """A delay with weight counts as cut when the timeout equals it."""
     assert "cut by 2s 5.00%" in predicted("mix(95%:50ms,5%:2s)", "--timeout", "2s")
+
+
+def test_simulation(house: House) -> None:
+    """The figures of a simulation are those of `/predict` with the same seed."""
+    options = {"rate": "30", "servers": "4", "queue": "6", "seed": "7"}
+    lines = predicted("exponential(100ms)", "--timeout", "300ms", *(f"--{key}={options[key]}" for key in options))
+    query = "&".join(f"{name}={value}" for name, value in options.items())
+    wire = house.wire()
+    wire.send(
+        f"GET /predict?delay=exponential(100ms)&timeout=300ms&{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    )
+    house.clock.advance(0)
+    found = json.loads(wire.received.partition(b"\r\n\r\n")[2])["simulation"]
+    assert "a simulation of M/G/k, and not a computation: 10,000 requests, seed 7" in lines
+    assert f"refused {found['refused']:.2%}" in lines
+    assert f"cut by the timeout {found['cut']:.2%}" in lines
+    assert 0 < found["refused"] < found["cut"] < 1
+    waiting, response = (duration(found[name]["p99_ms"] / 1000) for name in ("waiting", "response"))
+    assert f"p99 {waiting} {response}" in lines
+
+
+def test_overload() -> None:
+    """A line without a limit is said to grow when the servers are too few."""
+    grows = "The line grows as long as requests come: the servers take fewer than that."
+    assert grows in predicted("1s", "--rate", "2")
+    assert grows not in predicted("1s", "--rate", "2", "--queue", "9")
 
 
 def test_prediction_in_ascii() -> None:
