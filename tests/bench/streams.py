@@ -7,8 +7,8 @@ arrival of the least late event of its stream and the gaps between them. So no c
 that is late from the first event on is not charged for it. The client takes CPU time of its own: on two cores, the
 servers are compared with the same client, and their figures are upper bounds.
 
-With `--unread`, so many of the streams are never read after their headers. Their events have 64 KiB, which soon fill the
-buffers of the system. The memory of the service is shown every ten seconds then, for latebin alone.
+With `--unread`, so many of the streams are never read after their headers. Their events have 64 KiB, which soon fill
+the buffers of the system. The memory of the service is shown every ten seconds then, for latebin alone.
 """
 
 import asyncio
