@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import attrs
@@ -18,6 +19,7 @@ from latebin.answers.scenarios import Condition, etag_of
 from latebin.answers.shared_scenarios import SharedScenarios
 from latebin.core.http.reply import Refused
 from latebin.core.settings import Settings
+from latebin.state.interfaces import StateError
 from latebin.state.redis.connection import Store
 from latebin.state.redis.scenarios import CHANGES, VERSION, SharedChanges
 from tests.support.redis import RedisServer, needed, running
@@ -175,6 +177,20 @@ async def test_lost_data(server: RedisServer) -> None:
         await both[1].scenarios.put("other", "delay=2s")
         await until(lambda: [each.delay("mine") for each in both] == [None, None])
         assert [each.delay("other") for each in both] == ["2s", "2s"]
+
+
+@asynchronous
+async def test_not_readable(tmp_path: Path) -> None:
+    """The start fails when the user of Redis may not read the scenarios."""
+    rights = "~latebin:*", "&latebin:*", "+@all", "-hgetall"
+    with running(tmp_path, "--user", "late", "on", ">s3cret", *rights) as server:
+        url = attrs.evolve(server.url, user="late", password="s3cret")  # noqa: S106  # a test's own
+        store = Store(REACTOR, REACTOR, url)
+        changes = SharedChanges(store, REACTOR, 3600.0, lambda _: None)
+        await store.start()
+        with pytest.raises(StateError, match="cannot read the scenarios in Redis"):
+            await changes.ready()
+        await store.stop()
 
 
 @asynchronous

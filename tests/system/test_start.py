@@ -35,6 +35,7 @@ UNUSED = {
     "Twisted's TLS": ("twisted.protocols.tls", "twisted.internet.ssl", "twisted.web._http2"),
     "our TLS": ("latebin.overrides.tls", "latebin.overrides.http2", "latebin.overrides.http2_frames"),
     "clients": ("treq", "multipart", "twisted.web.client", "latebin.answers.via", "latebin.answers.upstreams"),
+    "a state in Redis": ("txredisapi", "latebin.state.redis", "latebin.answers.shared_scenarios"),
     "pages": ("pygments", "rich", "jinja2", "markdown_it", "prometheus_client", "importlib.resources"),
     "our pages": ("latebin.site.index_page", "latebin.site.compare_page", "latebin.site.docs_page"),
     "documents": ("latebin.core.openapi", "latebin.telemetry.exposition", "latebin.compare", "latebin.deploy"),

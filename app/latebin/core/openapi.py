@@ -329,7 +329,8 @@ def _at_once(content: Json, headers: Json | None = None) -> Json:
 
 _CLOSED: Final = {
     "403": _response("The request may not change the service; the problem says which setting allows it.", _PROBLEM),
-    "409": _response("There is more than one worker, or there are too many scenarios.", _PROBLEM),
+    "409": _response("There is more than one worker and no --state, or there are too many scenarios.", _PROBLEM),
+    "503": _response("The state in Redis cannot be reached.", _PROBLEM),
 }
 
 _ETAG: Final = {"ETag": _header("The tag of the scenario, for If-Match and If-None-Match.")}
@@ -374,7 +375,7 @@ ANSWERS: Final[Mapping[str, Json]] = {
         "200": _response("The request, late.", {"application/json": _schema("Echo")}, _TIMING),
         **_REFUSED,
         "413": _response("The body is too large for an echo.", _PROBLEM),
-        "503": _response("The number of pending answers is at its limit.", _PROBLEM),
+        "503": _response("Too much is pending, or the state in Redis cannot be reached.", _PROBLEM),
     },
     "drip": {
         "200": _response("Bytes, one by one.", _DRIPPED, _TIMING),
@@ -386,7 +387,7 @@ ANSWERS: Final[Mapping[str, Json]] = {
         name: {
             "200": _response(text, {kind: {}}, _TIMING),
             **_REFUSED,
-            "503": _response("Too much is pending.", _PROBLEM),
+            "503": _response("Too much is pending, or the state in Redis cannot be reached.", _PROBLEM),
         }
         for name, text, kind in (
             ("sse", "Events, one by one.", "text/event-stream"),
