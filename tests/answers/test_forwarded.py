@@ -5,6 +5,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from latebin.answers.forwarded import ForwardedAnswer
+from latebin.answers.pending import Endable
 from latebin.core.http.reply import STOPPING, Refused
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Waiting:
     """An answer that waits for its upstream."""
 
     request: Request = attrs.field(factory=Request)
-    registry: dict[int, ForwardedAnswer] = attrs.field(factory=dict)
+    registry: dict[int, Endable] = attrs.field(factory=dict)
     sent: Deferred[bytes] = attrs.field(factory=Deferred)
     results: list[Any] = attrs.field(factory=list)
 

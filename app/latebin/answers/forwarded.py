@@ -1,6 +1,6 @@
 """A request that waits for its upstream, and can be ended meanwhile."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -8,6 +8,9 @@ from twisted.python.failure import Failure
 
 from latebin.answers.interfaces import ServedRequest, abort
 from latebin.core.http.reply import Problem, Refused
+
+if TYPE_CHECKING:
+    from latebin.answers.pending import Endable
 
 T = TypeVar("T")
 
@@ -25,7 +28,7 @@ class ForwardedAnswer:
 
     request: ServedRequest
     sent: Deferred[bytes]
-    registry: "dict[int, ForwardedAnswer]"
+    registry: "dict[int, Endable]"
     number: int
     _problem: Problem | None = attrs.field(default=None, init=False)
 

@@ -11,13 +11,12 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IAddress, IPushProducer
     from twisted.web.http_headers import Headers
 
-    from latebin.answers.paced_body import PacedBody
     from latebin.answers.pending import PendingAnswer
     from latebin.answers.unread import UnreadAnswers
     from latebin.core.ends import End
@@ -59,6 +58,22 @@ class Notified(Protocol):
 
     def callback(self, result: None, /) -> object: ...
     def errback(self, fail: Failure | BaseException, /) -> object: ...
+
+
+class PacedSource(BodySource, Protocol):
+    """A body that is taken from its connection at a rate."""
+
+    def take(self, data: bytes, /) -> "Problem | None":
+        """Take bytes as they come; return the reason to take no more."""
+        ...
+
+    def end(self, then: "Callable[[], object]", /) -> None:
+        """Take note that the body is whole, and of the function to call when it is passed on."""
+        ...
+
+    def stop(self) -> None:
+        """Drop what waits."""
+        ...
 
 
 class ServedRequest(Protocol):
@@ -166,7 +181,7 @@ class Host(Protocol):
     def streams(self, target: bytes) -> bool: ...
     def pace(
         self, request: "ServedRequest", method: bytes, target: bytes, source: BodySource, /
-    ) -> "PacedBody | None": ...
+    ) -> "PacedSource | None": ...
     def assign(self, given: "Sequence[bytes] | None", parents: "Sequence[bytes] | None") -> bytes: ...
     def left(self, request: "ServedRequest", /) -> None: ...
     def connection_error(self, cause: str, /) -> None: ...

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -16,7 +16,6 @@ from latebin.core.http.reply import Problem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from latebin.answers.forwarded import ForwardedAnswer
     from latebin.answers.preparation import Preparation
     from latebin.core.http.upstream_url import Target
     from latebin.core.plan import Plan
@@ -42,6 +41,12 @@ class Capacity:
     ids: "Iterator[int]" = attrs.field(factory=lambda: count(1), init=False)
 
 
+class Endable(Protocol):
+    """An answer that waits for an upstream, which only ends it."""
+
+    def end(self, problem: Problem, /) -> None: ...
+
+
 @attrs.define(eq=False)
 class PendingAnswers:
     """The registry of one style's pending answers, by their ids.
@@ -53,7 +58,7 @@ class PendingAnswers:
 
     capacity: Capacity
     _pending: "dict[int, PendingAnswer]" = attrs.field(factory=dict, init=False)
-    forwarding: "dict[int, ForwardedAnswer]" = attrs.field(factory=dict, init=False)
+    forwarding: "dict[int, Endable]" = attrs.field(factory=dict, init=False)
 
     def __len__(self) -> int:
         return len(self._pending)

@@ -1,6 +1,6 @@
 """The end of a connection, in the middle of what is under way on it."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.logger import Logger
 
@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
     from latebin.core.ends import End
-    from latebin.overrides.channel import Channel
-    from latebin.overrides.http2 import HTTP2Channel
 
 log = Logger()
 
 
-def fail(channel: "Channel | HTTP2Channel", failure: "Failure") -> None:
+class Ending(Protocol):
+    """The own part of a connection, of HTTP/1.1 or of HTTP/2."""
+
+    ended: "End | None"
+    site: Any
+    transport: Any
+
+    def getPeer(self) -> Any: ...  # noqa: ANN401  # as Twisted has it
+
+
+def fail(channel: Ending, failure: "Failure") -> None:
     """End a connection, and count and log why.
 
     Args:
@@ -30,7 +38,7 @@ def fail(channel: "Channel | HTTP2Channel", failure: "Failure") -> None:
     abort(channel, "protocol_error" if client else "failed")
 
 
-def abort(channel: "Channel | HTTP2Channel", end: "End") -> None:
+def abort(channel: Ending, end: "End") -> None:
     """Close a connection, also in the middle of an answer.
 
     Args:

@@ -24,7 +24,7 @@ from twisted.web.iweb import INonQueuedRequestFactory
 from zope.interface import provider
 
 from latebin.answers.failures import EndedError
-from latebin.answers.interfaces import BodySink, BodySource, Host, ServedRequest, dismiss
+from latebin.answers.interfaces import BodySink, BodySource, Host, PacedSource, ServedRequest, dismiss
 from latebin.answers.request_body import DroppedBody, NoBody, StreamedBody
 from latebin.core.http.reply import Refused, too_large
 from latebin.core.http.request_head import MISDIRECTED
@@ -35,7 +35,6 @@ from latebin.overrides.channel_output import WriteThroughChannel
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from latebin.answers.paced_body import PacedBody
     from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem
@@ -181,7 +180,7 @@ class Request(LeanRequest):
     whole_path: bool = False
     claims_tls: bool = False
     refusal: "Problem | None" = None
-    paced: "PacedBody | None" = None
+    paced: "PacedSource | None" = None
 
     @property
     def connection(self) -> object:
