@@ -222,7 +222,7 @@ def test_served_before_the_reply(redis: RedisWorld) -> None:
 
 
 def test_left(redis: RedisWorld) -> None:
-    """A process that ends gives up its places at once, and is unknown when it is asked."""
+    """A process that ends gives up its places at once."""
     first, second = Waiter(), Waiter()
     redis.members[1].pools.arrive(PoolWait("p", 1), first)
     redis.settle()

@@ -68,7 +68,7 @@ class PacedSource(BodySource, Protocol):
         ...
 
     def end(self, then: "Callable[[], object]", /) -> None:
-        """Take note that the body is whole, and of the function to call when it is passed on."""
+        """Take note that the body is whole; call a function when it is passed on."""
         ...
 
     def stop(self) -> None:
