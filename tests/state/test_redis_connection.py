@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from latebin.state.redis import connection
 from latebin.state.redis.connection import Script, Store
 from tests.support.certificate import certificate
 from tests.support.process import ports
+from tests.support.process import until as wait
 from tests.support.redis import RedisServer, needed, running
 from tests.support.sockets import asynchronous, until
 
@@ -181,6 +183,24 @@ async def test_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert await refusal(store) == 503
             os.kill(server.pid, signal.SIGCONT)
             await until(lambda: store.connected)
+
+
+@asynchronous
+async def test_slow_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply counts when this process stood still for too long to read it."""
+    monkeypatch.setattr(connection, "PATIENCE", 0.05)
+    with running(tmp_path) as server:
+        async with stored(server.url) as store:
+            asked = [store.run(COUNT, ["latebin:test"]) for _ in range(3)]
+            over = time.monotonic() + 0.2
+
+            def stand_still() -> None:
+                wait(lambda: server.ask("GET", "latebin:test") == b"3" and time.monotonic() > over)
+
+            # The commands are sent at the end of a turn of the reactor. In the next, this comes before the timers.
+            REACTOR.callLater(0, REACTOR.callFromThread, stand_still)
+            assert await gatherResults(asked) == [1, 2, 3]
+            assert cast("Seen", store.observer).ups == [True]
 
 
 @asynchronous

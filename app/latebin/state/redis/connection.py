@@ -29,7 +29,7 @@ PREFIX: Final = "latebin:"
 """The beginning of every key and of every channel."""
 
 PATIENCE: Final = 2.0
-"""Seconds for a connection, and for each reply; then the connection is aborted."""
+"""Seconds for a connection, and of silence where a reply is due; then the connection is aborted."""
 
 START_TIME: Final = 10.0
 """Seconds for a first attempt, with the time that a name server takes."""
@@ -118,7 +118,21 @@ class Script:
 _Lost = Callable[[object, Failure], object]
 
 
-class _Commands(txredisapi.RedisProtocol):  # type: ignore[misc]  # txredisapi has no annotations
+class _Reads:
+    """The number of reads of a connection.
+
+    Attributes:
+        reads: how often bytes came, or came to their turn.
+    """
+
+    reads = 0
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:  # noqa: FBT001, FBT002  # as txredisapi has it
+        self.reads += 1
+        super().dataReceived(data, unpause)  # type: ignore[misc]  # that of txredisapi
+
+
+class _Commands(_Reads, txredisapi.RedisProtocol):  # type: ignore[misc]  # txredisapi has no annotations
     """A connection that runs scripts.
 
     Args:
@@ -136,7 +150,7 @@ class _Commands(txredisapi.RedisProtocol):  # type: ignore[misc]  # txredisapi h
         super().connectionLost(why)
 
 
-class _Messages(txredisapi.SubscriberProtocol):  # type: ignore[misc]  # as above
+class _Messages(_Reads, txredisapi.SubscriberProtocol):  # type: ignore[misc]  # as above
     """A connection that hears messages.
 
     Args:
@@ -155,6 +169,39 @@ class _Messages(txredisapi.SubscriberProtocol):  # type: ignore[misc]  # as abov
     def connectionLost(self, why: Failure) -> None:
         self._lost(self, why)
         super().connectionLost(why)
+
+
+class _Deadline:
+    """The end of a connection on which a reply is due and nothing comes.
+
+    Args:
+        clock: the clock.
+        protocol: the connection.
+    """
+
+    def __init__(self, clock: IReactorTime, protocol: Any) -> None:  # noqa: ANN401  # as txredisapi has it
+        self._clock = clock
+        self._protocol = protocol
+        self._again()
+
+    def cancel(self) -> None:
+        """Let the connection be; the reply is there."""
+        if self._call.active():
+            self._call.cancel()
+
+    def _again(self) -> None:
+        self._reads = self._protocol.reads
+        self._call = self._clock.callLater(PATIENCE, self._over)
+
+    def _over(self) -> None:
+        # Where this process itself stood still, the reply waits to be read: one more turn does that.
+        self._call = self._clock.callLater(0, self._abort)
+
+    def _abort(self) -> None:
+        if self._protocol.reads == self._reads:
+            self._protocol.transport.abortConnection()
+        else:
+            self._again()
 
 
 @attrs.frozen
@@ -176,7 +223,7 @@ class _Place:
     def ask(self, protocol: Any, *command: object) -> Deferred[Any]:  # noqa: ANN401  # as txredisapi has it
         """Send a command, whose reply has a deadline."""
         reply: Deferred[Any] = protocol.execute_command(*command)
-        return reply.addBoth(_stopped, self.clock.callLater(PATIENCE, protocol.transport.abortConnection))
+        return reply.addBoth(_stopped, _Deadline(self.clock, protocol))
 
     async def greet(self, protocol: Any) -> None:  # noqa: ANN401  # as above
         """Make a new connection one that can be used."""
@@ -219,6 +266,7 @@ class _Connection:
         self._open: Any = None
         self._failures = 0
         self._why: Failure | None = None
+        self._late: IDelayedCall | None = None
         self._started: Deferred[None] = Deferred()
         self._trying: Deferred[None] | None = None
         self._retry: IDelayedCall | None = None
@@ -230,9 +278,9 @@ class _Connection:
         Returns:
             A Deferred that fires when the first connection is ready; it fails when the first attempt fails.
         """
-        late = self._place.clock.callLater(START_TIME, self._give_up)
+        self._late = self._place.clock.callLater(START_TIME, self._give_up)
         self._try()
-        return self._started.addBoth(_stopped, late)
+        return self._started.addBoth(self._on_time)
 
     def stop(self) -> Deferred[None]:
         """Close the connection, and connect no more."""
@@ -250,6 +298,11 @@ class _Connection:
     def ask(self, *command: object) -> Deferred[Any]:
         """Send a command on the connection that is ready."""
         return self._place.ask(self.protocol, *command)
+
+    def _on_time(self, result: Failure | None) -> Failure | None:
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+        return result
 
     def _give_up(self) -> None:
         self._started.errback(TimeoutError(f"no answer within {START_TIME:g}s"))
@@ -557,9 +610,8 @@ def _written(argument: str | bytes | float) -> object:
     return repr(argument) if isinstance(argument, float) else argument
 
 
-def _stopped(result: Any, late: IDelayedCall) -> Any:  # noqa: ANN401  # a reply, or a Failure
-    if late.active():
-        late.cancel()
+def _stopped(result: Any, late: _Deadline) -> Any:  # noqa: ANN401  # a reply, or a Failure
+    late.cancel()
     return result
 
 
