@@ -46,7 +46,7 @@ def test_recorded(tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "api.trace"
     with capturedLogs() as events:
         upstreams = RecordingUpstreams(Slow(), {"api": str(file)}, clock)
-        for seconds in (0.25, 0.5, 1.5):
+        for seconds in (0.25, 0.5, 75.0):
             listener = asked(upstreams, "api")
             clock.advance(seconds)
             Slow.listener.began(HEAD)
@@ -54,9 +54,9 @@ def test_recorded(tmp_path: Path) -> None:
         other = asked(upstreams, "other")
         assert Slow.listener is other
         upstreams.close()
-    assert read("api", file.read_text().splitlines()).values == (0.25, 0.5, 1.5)
+    assert read("api", file.read_text().splitlines()).values == (0.25, 0.5, 75.0)
     assert events[-1]["number"] == 3
-    assert events[-1]["summary"] == ": p50 500ms, p90 500ms, p99 500ms, most 1.5s"
+    assert events[-1]["summary"] == ": p50 500ms, p90 500ms, p99 500ms, most 1m15s"
 
 
 def test_continued(tmp_path: Path) -> None:
@@ -68,9 +68,9 @@ def test_continued(tmp_path: Path) -> None:
         recorder.record(0.125)
         clock.advance(1)
         recorder.record(0.25)
-        assert file.read_text().endswith("0.125000\n0.250000\n")
+        assert file.read_text().endswith("0.125000s\n0.250000s\n")
         recorder.close()
-    assert file.read_text() == "0.125000\n0.250000\n" * 2
+    assert file.read_text() == "0.125000s\n0.250000s\n" * 2
 
 
 def test_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(5):
             recorder.record(0.1)
         recorder.close()
-    assert (tmp_path / "api.trace").read_text() == "0.100000\n" * 2
+    assert (tmp_path / "api.trace").read_text() == "0.100000s\n" * 2
     assert [event.get("reason") for event in events] == ["2 times are recorded", None]
 
 

@@ -55,7 +55,7 @@ class Recorder:
         if self._full:
             return
         self._times.append(seconds)
-        self._lines.append(f"{seconds:.6f}\n")
+        self._lines.append(f"{seconds:.6f}s\n")
         if len(self._times) == MAX_VALUES:
             self._end(f"{MAX_VALUES} times are recorded")
         elif self._clock.seconds() - self._written >= EVERY:

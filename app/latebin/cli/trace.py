@@ -17,13 +17,14 @@ def trace_command(*, log: Path, upstream: bool) -> None:
     """Make a trace of the access log LOG, for `latebin serve --trace NAME=FILE`.
 
     The log is one of nginx with $request_time, of HAProxy with `option httplog`, of Envoy, or of this service. LOG can
-    be - for standard input. The trace goes to standard output, a time in seconds on each line. Standard error gets the
-    number of lines that were taken and skipped.
+    be - for standard input. The trace goes to standard output, a time with its unit on each line. Standard error gets
+    the number of lines that were taken and skipped.
     """
     with click.open_file(str(log), encoding="utf-8", errors="replace") as file:
         found = times(file, upstream=upstream, most=MAX_VALUES)
     for seconds in found.seconds:
-        click.echo(f"{seconds:.6f}")
+        # With the unit: a bare number above a minute would be refused, as one that may be of milliseconds.
+        click.echo(f"{seconds:.6f}s")
     click.echo(f"taken: {_counts(found.taken)}; skipped: {_counts(found.skipped)}", err=True)
     if not found.seconds:
         raise click.UsageError("the log has no time of a request; nginx needs $request_time in its log_format")

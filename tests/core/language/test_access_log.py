@@ -35,6 +35,10 @@ def one(line: str, *, upstream: bool = False) -> tuple[list[float], list[str]]:
         ('{"request_time": "0.123", "upstream_response_time": "0.120"}', 0.123, 0.120, "nginx"),
         (HAPROXY, 0.109, 0.069, "HAProxy"),
         (HAPROXY.replace("/109 ", "/+109 "), 0.109, 0.069, "HAProxy"),
+        (f'{REQUEST} 0.123 "0.100, 0.020"', 0.123, 0.12, "nginx"),
+        (f"{REQUEST} 0.123 0.100 : -, 0.020", 0.123, 0.12, "nginx"),
+        ('{"request_time": 0.123, "upstream_response_time": "0.100, 0.020"}', 0.123, 0.12, "nginx"),
+        ('{"duration": 226, "response_flags": "-", "upstream_service_time": "100"}', 0.226, 0.1, "Envoy"),
         (ENVOY, 0.226, 0.1, "Envoy"),
         (ENVOY.replace(" 204 - ", ' 204 - via_upstream - "-" '), 0.226, 0.1, "Envoy"),
     ],
@@ -52,6 +56,21 @@ def test_formats(line: str, total: float, upstream: float, kind: str) -> None:
     [
         ("\n", "blank"),
         (REQUEST, "without a time"),
+        # What a client chooses is not a time.
+        (REQUEST.replace("/a", "/a?rt=9.500"), "without a time"),
+        (REQUEST.replace("curl/8", "curl 9.500"), "without a time"),
+        (REQUEST.replace("curl/8", "9.500"), "without a time"),
+        (REQUEST.replace("curl/8", "curl 9.500") + ' "-"', "without a time"),
+        (REQUEST.replace("curl/8", r"a \" rt=9.500 \" b"), "without a time"),
+        (REQUEST.replace("curl/8", "a 200 asked=1ms measured=9ms b"), "without a time"),
+        (f"{REQUEST} 0.123 0.100 0.020", "without a time"),
+        ("x 200 asked=1ms measured=1.2.3ms y", "not a request of a known format"),
+        ('{"request_time": "NaN"}', "not a request of a known format"),
+        ('{"request_time": true}', "not a request of a known format"),
+        ('{"measured_ms": NaN}', "not a request of a known format"),
+        ('{"measured_ms": 1e400}', "longer than any delay"),
+        ('{"duration": 1' + "0" * 400 + ', "response_flags": "-"}', "longer than any delay"),
+        ('{"a":' * 100_000, "not a request of a known format"),
         ("hello", "not a request of a known format"),
         ("{", "not a request of a known format"),
         ("[1]", "not a request of a known format"),
@@ -70,6 +89,15 @@ def test_no_upstream() -> None:
     """A request that no upstream answered has no time of the upstream."""
     assert one(ENVOY.replace(" 226 100 ", " 226 - "), upstream=True) == ([], ["without a time of the upstream"])
     assert one(f"{REQUEST} 0.123 -", upstream=True) == ([], ["without a time of the upstream"])
+
+
+@pytest.mark.parametrize("value", ['"-"', '""', "null"])
+def test_no_upstream_in_json(value: str) -> None:
+    """A request in JSON that no upstream answered has no time of the upstream."""
+    nginx = f'{{"request_time": 0.123, "upstream_response_time": {value}}}'
+    envoy = f'{{"duration": 12, "response_flags": "UF", "upstream_service_time": {value}}}'
+    for line in (nginx, envoy):
+        assert one(line, upstream=True) == ([], ["without a time of the upstream"])
 
 
 def test_bound() -> None:
