@@ -2,10 +2,14 @@ import json
 import re
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from latebin.answers.producer import SILENCE
-from latebin.compare.contract import Case
-from tests.support.wire import House, Wire
+from latebin.compare.contract import MEASURED, Case
+from latebin.core.endpoints import PREFIXES
+from latebin.core.settings import STACKS
+from tests.support.wire import House, Wire, make_house
 
 
 def sent(house: House, style: str, target: str, *headers: str) -> Wire:
@@ -135,3 +139,29 @@ def test_ping(house: House, style: str) -> None:
     events = re.findall(rb"event: ping\ndata: (.*)\n\n", wire.received)
     assert [json.loads(event)["id"] for event in events] == [0, 1]
     assert all(json.loads(event)["timestamp"] > 1_700_000_000_000 for event in events)
+
+
+HOUSES = [make_house(stack) for stack in STACKS]
+
+IDS = st.binary(max_size=20).filter(lambda value: not set(value) & set(b"\r\n\0")) | st.integers().map(b"%d".__mod__)
+
+
+@given(value=IDS, count=st.integers(0, 3))
+@example(value=b"3", count=3)
+@example(value=b"\xc3\xa9", count=0)
+@example(value=b"9" * 15, count=0)
+@settings(max_examples=80)
+def test_any_last_id(value: bytes, count: int) -> None:
+    """Both styles go on, are over or refuse alike behind any id."""
+    # One test for both stacks: pytest-twisted runs no test of hypothesis that is parametrized.
+    for house in HOUSES:
+        answers = []
+        for prefix in PREFIXES.values():
+            wire = house.wire()
+            target = f"{prefix}/delayed?delay=0&type=sse&chunks={count}&every=1s"
+            wire.send(f"GET {target} HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ".encode() + value + b"\r\n\r\n")
+            house.clock.pump([0, 1, 1, 1])
+            answers.append(MEASURED.sub(b"", wire.received))
+            wire.leave()
+        assert re.match(rb"HTTP/1\.1 (200|204|400) ", answers[0])
+        assert answers[0] == answers[1]

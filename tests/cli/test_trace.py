@@ -26,7 +26,7 @@ def test_read_again(tmp_path: Path) -> None:
     "content", [b"", b"\0\xff\xfe", gzip.compress(REQUEST.encode()), f"{REQUEST}\n".encode("utf-16"), b'{"a":' * 10_000]
 )
 def test_odd(content: bytes) -> None:
-    """A file without a time of a request is refused, with an account of its lines."""
+    """A file without the time of any request is refused."""
     done = CliRunner().invoke(main.cli, ["trace", "-"], input=content)
     assert done.exit_code == 2
     assert "the log has no time of a request" in done.stderr

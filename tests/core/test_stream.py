@@ -74,15 +74,15 @@ def test_behind(count: int, last: int) -> None:
     events = stream("sse", count, None)
     if count and last > count:
         with pytest.raises(ValueError, match="at most"):
-            events.behind(str(last))
+            events.behind(b"%d" % last)
         return
-    rest = events.behind(str(last))
+    rest = events.behind(b"%d" % last)
     assert rest.first == last + 1
     assert rest.ended == (0 < count == last)
 
 
-@pytest.mark.parametrize("last", ["", "x", "-1", "1.0", "\u0663", "9" * 16, "9" * 5000])
-def test_behind_nothing(last: str) -> None:
+@pytest.mark.parametrize("last", [b"", b"x", b"-1", b"1.0", b"\xd9\xa3", b"9" * 16, b"9" * 5000])
+def test_behind_nothing(last: bytes) -> None:
     """A stream refuses any id except the number of an event."""
     with pytest.raises(ValueError, match="expected the number of an event"):
         stream("sse", 0, None).behind(last)
@@ -91,9 +91,40 @@ def test_behind_nothing(last: str) -> None:
 def test_behind_a_recorded_event() -> None:
     """A recorded stream goes on behind the event with the id that it recorded."""
     events = stream_of("sse", None, b"id: a\ndata: 1\n\nid:b\ndata: 2\n\ndata: 3\n\n", "events")
-    assert events.behind("b").first == 3
+    assert events.behind(b"b").first == 3
     with pytest.raises(ValueError, match="expected the id"):
-        events.behind("c")
+        events.behind(b"c")
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("name", ["\xe9", " a ", "1"])
+def test_behind_any_id(end: bytes, name: str) -> None:
+    """A recorded stream goes on behind any id, with any ends of lines."""
+    lines = b"data: id: 0", b"id: x", b"id: %b" % name.encode(), b"data: 1", b"", b"id: b", b"data: 2", b"", b""
+    events = stream_of("sse", None, end.join(lines), "events")
+    assert events.count == 2
+    assert events.behind(name.strip().encode()).first == 2
+    assert events.behind(b"b").ended
+
+
+@pytest.mark.parametrize(
+    ("body", "events"),
+    [
+        (b"\xef\xbb\xbfdata: 1\n\ndata: 2", [b"data: 1\n\n", b"data: 2\n\n"]),
+        (b"data: 1\n\r\ndata: 2\r\n\n", [b"data: 1\n\r\n", b"data: 2\r\n\n"]),
+        (b"data: 1\r\ndata: 2\r\n", [b"data: 1\r\ndata: 2\n\n"]),
+        (b"data: 1\r\rdata: 2\r", [b"data: 1\r\r", b"data: 2\n\n"]),
+        (b"\n\n\ndata: 1\n\n\n\n", [b"data: 1\n\n"]),
+    ],
+)
+def test_broken_files(body: bytes, events: list[bytes]) -> None:
+    """Each event of a file has a whole end, whatever ends its lines and itself."""
+    assert data("sse", "events", body) == events
+
+
+def test_mark_of_ndjson() -> None:
+    """A byte order mark is no part of the first line."""
+    assert data("ndjson", "events", b"\xef\xbb\xbf{}\r\n{}") == [b"{}\n", b"{}\n"]
 
 
 def test_gaps_of_a_seed() -> None:

@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -50,6 +51,20 @@ def test_one_event() -> None:
     assert verdict(watched((0.0, 1.0))).startswith("No verdict")
 
 
+ODD = [
+    b'{"n": 2, "due_ms": NaN, "left_ms": 0}',
+    b'{"n": 2, "due_ms": 0, "left_ms": 1e400}',
+    b'{"n": 1e400, "due_ms": 0, "left_ms": 0}',
+    b'{"n": 2, "due_ms": 1' + b"0" * 400 + b', "left_ms": 0}',
+    b'{"n": 2, "due_ms": "0", "left_ms": 0}',
+    b'{"n": 1' + b"0" * 5000 + b', "due_ms": 0, "left_ms": 0}',
+    b'"n"',
+    b'{"a":' * 100_000,
+    b"\xff",
+]
+"""Lines that are nearly events."""
+
+
 class Answers(BaseHTTPRequestHandler):
     """A server whose path says what it answers."""
 
@@ -59,16 +74,31 @@ class Answers(BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("Location", "/\x1b[31m")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = {
             "/page": b"<html>\n</html>\n",
             "/long": b"x" * (2 << 20),
             "/stream": b'{"n": 1, "due_ms": 0, "left_ms": 0}\n{"n": "x", "due_ms": 1}\n[1]\n5\n',
+            "/odd": b'{"n": 1, "due_ms": 0, "left_ms": 0}\n' + b"\n".join(ODD) + b"\n",
+            "/two": b'{"n": 1, "due_ms": 0, "left_ms": 0}\n' * 2,
+            "/silent": b'{"n": 1, "due_ms": 0, "left_ms": 0}\n',
+            "/zipped": gzip.compress(b'{"n": 1, "due_ms": 0, "left_ms": 0}\n'),
             "/torn": b'{"n": 1, "due_ms": 0, "left_ms": 0}\n',
         }[self.path]
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body) + (self.path == "/torn")))
+        self.send_header("Content-Length", str(len(body) + (self.path in {"/torn", "/silent"})))
+        if self.path == "/zipped":
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         self.wfile.write(body)
+        if self.path == "/silent":
+            # Nothing more comes until the client leaves.
+            self.rfile.read()
         self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
@@ -93,6 +123,23 @@ def test_read(url: str) -> None:
     assert found.whole
 
 
+def test_odd(url: str) -> None:
+    """A line that is nearly an event is passed over."""
+    assert len(watch(f"{url}/odd", longest=BOUND, most=99).arrivals) == 1
+
+
+def test_silent(url: str) -> None:
+    """The watching ends when its time is up, also while nothing comes."""
+    moments = iter((0.0, 0.0, 0.0, BOUND - 0.1, 2 * BOUND))
+    found = watch(f"{url}/silent", longest=BOUND, most=9, clock=lambda: next(moments))
+    assert (len(found.arrivals), found.whole, found.broken) == (1, False, "")
+
+
+def test_most(url: str) -> None:
+    """No more events are watched than were asked for."""
+    assert len(watch(f"{url}/two", longest=BOUND, most=1).arrivals) == 1
+
+
 def test_broken_off(url: str) -> None:
     """A stream that ends before its announced length is reported as broken off."""
     found = watch(f"{url}/torn", longest=BOUND, most=9)
@@ -101,7 +148,14 @@ def test_broken_off(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"), [("/missing", "404"), ("/page", "no event of this service"), ("/long", "a line is too long")]
+    ("path", "reason"),
+    [
+        ("/missing", "404"),
+        ("/page", "no event of this service"),
+        ("/long", "a line is too long"),
+        ("/moved", r"302, not 200: it redirects to '/\\x1b"),
+        ("/zipped", "compressed"),
+    ],
 )
 def test_not_a_stream(url: str, path: str, reason: str) -> None:
     """An answer that is not a stream is refused with the reason."""
@@ -109,7 +163,13 @@ def test_not_a_stream(url: str, path: str, reason: str) -> None:
         watch(f"{url}{path}", longest=BOUND, most=9)
 
 
-@pytest.mark.parametrize("url", ["localhost", "ftp://a/", "http://", "http://a:b/", "http://127.0.0.1:1/"])
+WRONG = [
+    *("localhost", "ftp://a/", "http://", "http://a:b/", "http://127.0.0.1:1/", "http://a@b/", "http://\xe9/"),
+    f"http://{'a' * 70}/",
+]
+
+
+@pytest.mark.parametrize("url", WRONG)
 def test_wrong_url(url: str) -> None:
     """A URL that cannot be watched ends the command with exit code 2."""
     done = CliRunner().invoke(cli, ["watch", url, "--for", "1s"])

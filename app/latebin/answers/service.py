@@ -405,7 +405,7 @@ def _resumed(request: ServedRequest, planned: Plan) -> Plan:
         return planned
     text = last.decode("latin-1")
     try:
-        rest = planned.stream.behind(text)
+        rest = planned.stream.behind(last)
     except ValueError as error:
         detail = f"This stream cannot go on behind the last event: {error}."
         raise wrong(detail, "Last-Event-ID", text, "the id of an event of this stream") from None

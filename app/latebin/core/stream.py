@@ -30,11 +30,17 @@ COMMENT: Final = b": nothing yet\n\n"
 MAX_ID_DIGITS: Final = 15
 """Digits of the largest id that a stream without end goes on behind."""
 
-_ID: Final = re.compile(rb"^id: ?([^\0\r\n]*)\r?$", re.MULTILINE)
+_LINE_END: Final = rb"(?:\r\n|\r(?!\n)|\n)"
+"""The end of a line (HTML, section 9.2.5)."""
 
-_EVENT: Final = re.compile(rb".+?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
+_ID: Final = re.compile(rb"(?:\A|[\r\n])id: ?([^\0\r\n]*)(?=[\r\n])")
 
-_BLANK: Final = (b"\r\n\r\n", b"\n\n", b"\r\r")
+_EVENT: Final = re.compile(rb".+?(?:%b{2}|\Z)" % _LINE_END, re.DOTALL)
+
+_WHOLE: Final = re.compile(rb".*%b{2}" % _LINE_END, re.DOTALL)
+
+_MARK: Final = b"\xef\xbb\xbf"
+"""The byte order mark, which begins no event."""
 
 _WORD: Final = re.compile(r"\s*\S+\s*")
 
@@ -85,7 +91,7 @@ class Stream:
         name = b"event: ping\n" if self.ping else b""
         return b"%bid: %d\n%bdata: %b\n\n" % (retry, number, name, described)
 
-    def behind(self, last: str) -> "Stream":
+    def behind(self, last: bytes) -> "Stream":
         """Return the rest of the stream for a client that comes back (HTML, section 9.2.4).
 
         Args:
@@ -95,11 +101,12 @@ class Stream:
             ValueError: the stream has no event of this id.
         """
         if self.verbatim:
+            # A header has no blanks around its value.
             ids = [_id(piece) for piece in self.pieces]
-            if last.encode() not in ids:
+            if last.strip() not in ids:
                 raise ValueError("expected the id of an event in the body")
-            return attrs.evolve(self, first=ids.index(last.encode()) + 2)
-        if not (last.isascii() and last.isdigit() and len(last) <= MAX_ID_DIGITS):
+            return attrs.evolve(self, first=ids.index(last.strip()) + 2)
+        if not (last.isdigit() and len(last) <= MAX_ID_DIGITS):
             raise ValueError("expected the number of an event")
         if self.count and int(last) > self.count:
             raise ValueError(f"expected the number of an event, at most {self.count}")
@@ -144,15 +151,13 @@ def stream_of(kind: Kind, count: int | None, body: bytes, unit: str) -> Stream:
 
 def _events(kind: Kind, body: bytes) -> list[bytes]:
     """Split a body into events, each with the end that it needs."""
+    body = body.removeprefix(_MARK)
     if kind == "ndjson":
         return [line.rstrip(b"\r\n") + b"\n" for line in body.splitlines(keepends=True) if line.strip()]
-    events = [event for event in _EVENT.findall(body.removeprefix(b"\xef\xbb\xbf")) if event.strip()]
-    return [
-        event if event.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) else event.rstrip(b"\r\n") + b"\n\n"
-        for event in events
-    ]
+    events = [event for event in _EVENT.findall(body) if event.strip()]
+    return [event if _WHOLE.fullmatch(event) else event.rstrip(b"\r\n") + b"\n\n" for event in events]
 
 
 def _id(event: bytes) -> bytes | None:
-    found = _ID.findall(event)
-    return found[-1] if found else None
+    found: list[bytes] = _ID.findall(event)
+    return found[-1].strip() if found else None

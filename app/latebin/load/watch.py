@@ -4,11 +4,17 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Sequence
+from math import isfinite
 from time import monotonic
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
+
+from latebin.load.schedule import RunError
+from latebin.load.target import parse
+
+if TYPE_CHECKING:
+    from socket import socket
 
 HELD: Final = 0.1
 """Seconds that an event must be held back to count as buffered; jitter of a network is below that."""
@@ -118,10 +124,19 @@ def watch(
     try:
         sent = clock()
         connection.request("GET", target, headers={"Accept": "text/event-stream, application/x-ndjson"})
+        # The response keeps the socket open, also when the connection has let go of it.
+        line: socket = connection.sock
         response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise WatchError(f"the answer has status {response.status}, not 200")
-        return _read(response, most, sent, sent + longest, clock)
+        _check(response)
+
+        def in_time() -> bool:
+            """Return whether there is time left, which is how long the next read may take."""
+            left = sent + longest - clock()
+            if left > 0:
+                line.settimeout(left)
+            return left > 0
+
+        return _read(response, most, in_time, lambda: clock() - sent)
     except (OSError, http.client.HTTPException) as error:
         raise WatchError(f"{url}: {error or type(error).__name__}") from error
     finally:
@@ -130,31 +145,41 @@ def watch(
 
 def _connection(url: str, longest: float, context: ssl.SSLContext | None) -> tuple[http.client.HTTPConnection, str]:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise WatchError(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise WatchError(f"{url!r} is not a URL such as http://localhost:8080/sse")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=longest, context=context), target
-    return http.client.HTTPConnection(host, port, timeout=longest), target
+        target = parse(url, 0.0)
+    except RunError as error:
+        raise WatchError(str(error)) from None
+    if target.secure:
+        return http.client.HTTPSConnection(target.host, target.port, timeout=longest, context=context), target.resource
+    return http.client.HTTPConnection(target.host, target.port, timeout=longest), target.resource
+
+
+def _check(response: http.client.HTTPResponse) -> None:
+    """Refuse an answer that can be no stream of this service.
+
+    Raises:
+        WatchError: with the reason.
+    """
+    location, coding = response.getheader("Location"), response.getheader("Content-Encoding", "identity")
+    if response.status != http.client.OK:
+        where = "" if location is None else f": it redirects to {location!r}"
+        raise WatchError(f"the answer has status {response.status}, not 200{where}")
+    if coding.lower() != "identity":
+        raise WatchError(f"the answer is compressed ({coding!r}), though nothing asked for that")
 
 
 def _read(
-    response: http.client.HTTPResponse, most: int, sent: float, end: float, clock: Callable[[], float]
+    response: http.client.HTTPResponse, most: int, in_time: Callable[[], bool], elapsed: Callable[[], float]
 ) -> Watched:
     arrivals: list[Arrival] = []
     rest = b""
-    while len(arrivals) < most and clock() < end:
+    while len(arrivals) < most and in_time():
         try:
             data = response.read1(ROOM)
         except TimeoutError:
             break
         except (OSError, http.client.HTTPException) as error:
             return _events(arrivals, broken=str(error) or type(error).__name__)
-        came = clock() - sent
+        came = elapsed()
         if not data:
             missing = response.length or 0
             return _events(arrivals, whole=not missing, broken=f"{missing} bytes are missing" if missing else "")
@@ -162,7 +187,7 @@ def _read(
         if len(rest) > MAX_LINE:
             raise WatchError("the answer is not a stream of this service: a line is too long")
         arrivals.extend(each for each in (_arrival(line, came) for line in lines) if each is not None)
-    return _events(arrivals)
+    return _events(arrivals[:most])
 
 
 def _events(arrivals: Sequence[Arrival], *, whole: bool = False, broken: str = "") -> Watched:
@@ -176,6 +201,8 @@ def _arrival(line: bytes, came: float) -> Arrival | None:
     try:
         members: Any = json.loads(line.removeprefix(b"data:"))
         number = members["n"] if "n" in members else members["id"] + 1
-        return Arrival(int(number), members["due_ms"] / 1000, members["left_ms"] / 1000, came)
-    except (ValueError, TypeError, KeyError):
+        arrival = Arrival(int(number), members["due_ms"] / 1000, members["left_ms"] / 1000, came)
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+    # JSON as Python reads it has numbers that are none.
+    return arrival if isfinite(arrival.due) and isfinite(arrival.left) else None

@@ -56,7 +56,7 @@ def test_formats(line: str, total: float, upstream: float, kind: str) -> None:
     [
         ("\n", "blank"),
         (REQUEST, "without a time"),
-        # What a client chooses is not a time.
+        # A client has chosen these.
         (REQUEST.replace("/a", "/a?rt=9.500"), "without a time"),
         (REQUEST.replace("curl/8", "curl 9.500"), "without a time"),
         (REQUEST.replace("curl/8", "9.500"), "without a time"),

@@ -118,7 +118,7 @@ def _formats(line: str, which: str) -> Iterator[tuple[str, float | None]]:
 
 
 def _nginx(text: str) -> tuple[str, float | None]:
-    """Add up the times of the upstreams that were asked; a dash is one without an answer."""
+    """Add up the times of the upstreams; a dash is one without an answer."""
     times = [float(each) for each in re.findall(_NUMBER, text)]
     return ("nginx", sum(times)) if times else _NO_UPSTREAM
 
