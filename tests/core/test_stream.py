@@ -118,12 +118,12 @@ def test_behind_any_id(end: bytes, name: str) -> None:
     ],
 )
 def test_broken_files(body: bytes, events: list[bytes]) -> None:
-    """Each event of a file has a whole end, whatever ends its lines and itself."""
+    """Each event of a file has a whole end when the file lacks it."""
     assert data("sse", "events", body) == events
 
 
 def test_mark_of_ndjson() -> None:
-    """A byte order mark is no part of the first line."""
+    """The first line has no byte order mark when the file has one."""
     assert data("ndjson", "events", b"\xef\xbb\xbf{}\r\n{}") == [b"{}\n", b"{}\n"]
 
 

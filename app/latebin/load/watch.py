@@ -204,5 +204,5 @@ def _arrival(line: bytes, came: float) -> Arrival | None:
         arrival = Arrival(int(number), members["due_ms"] / 1000, members["left_ms"] / 1000, came)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-    # JSON as Python reads it has numbers that are none.
+    # JSON as Python reads it may be infinite.
     return arrival if isfinite(arrival.due) and isfinite(arrival.left) else None
