@@ -62,7 +62,7 @@ class Gate:
 
     def notify(self) -> None:
         for watch in list(self.watches):
-            if watch.least <= len(self.waiting):
+            if not watch.paused and watch.least <= len(self.waiting):
                 self.watches.remove(watch)
                 watch.expected.append(len(self.waiting))
 
@@ -94,6 +94,8 @@ class Watch:
     fired: Deferred[int]
     results: list[Any] = attrs.field(factory=list)
     expected: list[int] = attrs.field(factory=list)
+    paused: bool = False
+    """Whether its process has been given up."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -132,6 +134,13 @@ class Machine(RuleBasedStateMachine):
         self.gates[name].order = wait.order
         self.gates[name].arrive(answer)
         self.shared.settle()
+
+    @precondition(lambda self: isinstance(self.shared, RedisWorld))
+    @rule(messages_first=st.booleans())
+    def overtake(self, messages_first: bool) -> None:  # noqa: FBT001  # drawn
+        """Have messages arrive before earlier replies, or behind them."""
+        assert isinstance(self.shared, RedisWorld)
+        self.shared.messages_first = messages_first
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
@@ -203,7 +212,8 @@ class Machine(RuleBasedStateMachine):
             for gate in self.gates.values():
                 for each in gate.line:
                     each.lost = each.member == member
-                # Its watches look on when it is back.
+                for watch in gate.watches:
+                    watch.paused = watch.member == member
                 self.forget(gate)
 
     @precondition(lambda self: self.cut is not None)
@@ -226,6 +236,8 @@ class Machine(RuleBasedStateMachine):
                 gate.notify()
                 if each.size is not None and len(gate.waiting) >= each.size:
                     sizes.append(each.size)
+            for watch in gate.watches:
+                watch.paused = False
             gate.notify()
             for size in sizes:
                 gate.fill(size)

@@ -25,6 +25,7 @@ class Answer:
     place: Place
     member: int
     number: int
+    servers: int
     served: bool = False
     left: bool = False
     """Whether its client has left."""
@@ -76,8 +77,15 @@ class Machine(RuleBasedStateMachine):
         if not place.waiting and not waiter.got:
             waiter.passed()
         self.numbers += 1
-        self.pool.append(Answer(waiter, place, number, self.numbers))
+        self.pool.append(Answer(waiter, place, number, self.numbers, servers))
         self.serve()
+
+    @precondition(lambda self: isinstance(self.shared, RedisWorld))
+    @rule(messages_first=st.booleans())
+    def overtake(self, messages_first: bool) -> None:  # noqa: FBT001  # drawn
+        """Have messages arrive before earlier replies, or behind them."""
+        assert isinstance(self.shared, RedisWorld)
+        self.shared.messages_first = messages_first
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
@@ -89,7 +97,13 @@ class Machine(RuleBasedStateMachine):
             if gone.member != self.cut:
                 self.pool.remove(gone)
                 self.serve()
+            self.forget()
             self.shared.settle()
+
+    def forget(self) -> None:
+        """Forget the number of servers of a pool without answers."""
+        if all(each.absent for each in self.pool):
+            self.servers = 0
 
     @precondition(lambda self: isinstance(self.shared, RedisWorld) and self.cut is None)
     @rule(member=st.integers(0, 1), given_up=st.booleans())
@@ -102,6 +116,7 @@ class Machine(RuleBasedStateMachine):
             for each in self.pool:
                 each.absent = each.member == member
             self.serve()
+            self.forget()
 
     @precondition(lambda self: self.cut is not None)
     @rule()
@@ -114,8 +129,9 @@ class Machine(RuleBasedStateMachine):
             each.absent = False
             if each.left:
                 self.pool.remove(each)
-        if self.pool:
-            self.servers = self.servers or 1
+        if self.pool and not self.servers:
+            self.servers = self.pool[0].servers
+        self.forget()
         self.serve()
 
     @invariant()

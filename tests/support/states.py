@@ -79,23 +79,32 @@ class RedisMember:
 
 
 class RedisWorld(World):
-    """Several processes with one Redis, which is empty at first."""
+    """Several processes with one Redis, which is empty at first.
+
+    Attributes:
+        messages_first: whether messages arrive before replies that were sent earlier.
+    """
 
     def __init__(self, server: RedisServer, members: int = 2) -> None:
         server.ask("FLUSHALL")
         self.clock = Clock()
         self.server = server
+        self.messages_first = False
         self.members = [self._member() for _ in range(members)]
         self.settle()
 
     def settle(self) -> None:
         moved = True
         while moved:
-            moved = sum(member.store.replies() or member.store.messages() for member in self.members) > 0
+            moved = sum(self._move(member.store) for member in self.members) > 0
             calls = self.clock.getDelayedCalls()
             if any(call.getTime() <= self.clock.seconds() for call in calls):
                 self.clock.advance(0)
                 moved = True
+
+    def _move(self, store: PumpedStore) -> bool:
+        ways = (store.messages, store.replies) if self.messages_first else (store.replies, store.messages)
+        return any(way() for way in ways)
 
     def give_up(self, number: int) -> None:
         """Have a process count as absent, and another one give up what it had."""

@@ -239,7 +239,9 @@ class Membership:
     def start(self) -> None:
         """Hear messages, and give signs of life from now on."""
         self._store.listen(f"{PREFIX}to:{self.instance}", self.hear, self.join)
-        self._beat.start(BEAT).addErrback(lambda failure: log.failure("there are no more signs of life", failure))
+        self._beat.start(BEAT, now=False).addErrback(
+            lambda failure: log.failure("there are no more signs of life", failure)
+        )
 
     def stop(self) -> None:
         """Give no more signs of life."""
