@@ -1,5 +1,6 @@
 """Scenarios changed at run time, which two processes have in common."""
 
+import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from latebin.answers import scenarios as memory
 from latebin.answers.scenarios import Condition, etag_of
 from latebin.answers.shared_scenarios import SharedScenarios
 from latebin.core.http.reply import Refused
+from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
 from latebin.state.interfaces import StateError
 from latebin.state.redis.connection import Store
@@ -151,6 +153,35 @@ async def test_contention(server: RedisServer) -> None:
         assert both[0].changes.texts == both[1].changes.texts
         assert server.ask("PTTL", CHANGES) > 0
         assert server.ask("PTTL", VERSION) > 0
+
+
+@asynchronous
+@pytest.mark.parametrize("seed", range(5))
+async def test_any_order(server: RedisServer, seed: int) -> None:
+    """All processes end with the scenarios that Redis has when they change any at once."""
+    draw = random.Random(seed)  # noqa: S311  # the same changes again
+    async with replicas(server, START, START, START) as each:
+        asked: list[Any] = []
+        for number in range(60):
+            scenarios, name = draw.choice(each).scenarios, f"s{draw.randrange(4)}"
+            kind = draw.choice(["put"] * 6 + ["delete"] * 3 + ["reset"])
+            if kind == "put":
+                asked.append(scenarios.put(name, f"delay={number}s"))
+            else:
+                asked.append(scenarios.delete(name) if kind == "delete" else scenarios.reset())
+            if draw.random() < 0.2:
+                await DeferredList(asked, consumeErrors=True)
+        results = await DeferredList(asked, consumeErrors=True)
+        # A scenario that is gone by the turn of its change is unknown.
+        assert {cast("Any", result).value.problem.status for made, result in results if not made} <= {404}
+        await until(lambda: len({replica.changes.version for replica in each}) == 1)
+        flat = [text.decode() for text in server.ask("HGETALL", CHANGES)]
+        kept = dict(zip(flat[::2], flat[1::2], strict=True))
+        for replica in each:
+            assert replica.changes.texts == kept
+            first = {*BUILT_IN, "payments"}
+            assert {f'"delay={replica.delay(name)}"' for name in kept} == set(kept.values())
+            assert {scenario.name for scenario in replica.scenarios} == first | kept.keys()
 
 
 @asynchronous

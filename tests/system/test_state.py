@@ -150,4 +150,7 @@ def test_password(tmp_path: Path) -> None:
         with serving(LATEBIN_STATE=state, log=log) as service:
             assert turn(get(service.port, "/delayed?delay=0&key=a")[0]) == 1
             pages: list[Any] = [get(service.port, path)[1] for path in ("/metrics", "/", "/openapi.json")]
+            assert service.stop() == 0
+            # The service itself closes its connections at the end: nothing is away then.
+            assert "is away" not in service.log()
         assert b"s3cret" not in b"".join([*pages, log.read_bytes()])

@@ -90,6 +90,7 @@ class Root(Resource):
         super().__init__()
         self.asked = 0
         self._connect: Callable[[], Deferred[None]] = lambda: succeed(None)
+        self._disconnect: Callable[[], Deferred[Any]] = lambda: succeed(None)
         self._pending = klein.pending, resource.pending
         pending = {"klein": klein.pending, "resource": resource.pending}
         self.activity = Activity()
@@ -133,6 +134,7 @@ class Root(Resource):
         store.observer = self.metrics
         self.metrics.state_up(store.connected)
         self._connect = lambda: store.start().addCallback(lambda _: ready())
+        self._disconnect = store.stop
 
     def connect(self) -> Deferred[None]:
         """Reach the state of the service, and read what it needs from the beginning.
@@ -143,9 +145,9 @@ class Root(Resource):
         return self._connect()
 
     def leave(self) -> Deferred[Any]:
-        """Have nothing more in the state that other processes share; without these, do nothing."""
+        """Have nothing more in the state that other processes share, and close the connections to it."""
         peers = self.state_control.state.peers
-        return succeed(None) if peers is None else peers.leave()
+        return succeed(None) if peers is None else peers.leave().addBoth(lambda _: self._disconnect())
 
     @property
     def pending(self) -> int:
