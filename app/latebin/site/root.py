@@ -145,7 +145,7 @@ class Root(Resource):
         return self._connect()
 
     def leave(self) -> Deferred[Any]:
-        """Have nothing more in the state that other processes share, and close the connections to it."""
+        """Take what is left here out of the shared state, and disconnect from it."""
         peers = self.state_control.state.peers
         return succeed(None) if peers is None else peers.leave().addBoth(lambda _: self._disconnect())
 
