@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("txredisapi")
 
+from latebin.server.machine import raise_descriptors
 from latebin.testing.process import ServiceProcess, StartError, serving
 from tests.support.haproxy import HAPROXY, answered, balancing
 from tests.support.process import BOUND, answer, ask, get, ports, status, until
@@ -23,6 +24,8 @@ from tests.support.samples import figures_of
 pytestmark = [needed, pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")]
 
 CONFIGURATION = """
+global
+    maxconn 3000
 defaults
     mode http
     timeout connect 5s
@@ -53,6 +56,8 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    # For the connections of all requests at once.
+    raise_descriptors()
     directory = tmp_path_factory.mktemp("state")
     with ExitStack() as stack:
         redis = stack.enter_context(running(directory))
