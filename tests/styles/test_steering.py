@@ -87,6 +87,15 @@ def test_stream_behind_a_gate(bench: Bench, style: str) -> None:
     assert dues(released) == dues(forced) == [(3500, 3500), (4500, 4500)]
 
 
+@pytest.mark.parametrize("value", ["1", "1.0", "false", "null", '"true"', "[true]"])
+def test_released_by_true_alone(bench: Bench, value: str) -> None:
+    """A pending answer waits on when its release is anything but true."""
+    wire = bench.ask("/delayed?delay=9s&key=a")
+    [waiting] = bench.pending(key="a")
+    assert bench.now(f"/control/pending/{waiting['id']}", "POST", f'{{"release": {value}}}')[0] == 400
+    assert (len(bench.pending(key="a")), wire.received) == (1, b"")
+
+
 @pytest.mark.parametrize("style", sorted(PREFIXES))
 def test_stream_that_is_released(bench: Bench, style: str) -> None:
     """The first event is due when a release ends the delay of its stream."""
@@ -360,6 +369,10 @@ def test_many_workers(query: str) -> None:
         ("/control/gates/g", "POST", '{"release": true}', 400),
         ("/control/gates/g", "POST", '{"release": 1, "open": true}', 400),
         ("/control/gates/g", "POST", '{"open": 1}', 400),
+        ("/control/gates/g", "POST", '{"release": 1, "release": 2}', 400),
+        ("/control/gates/g", "POST", '{"open": true, "open": false}', 400),
+        ("/control/gates/g", "POST", '{"release": NaN}', 400),
+        ("/control/gates/g", "POST", f'{{"release": {"9" * 900}}}', 400),
         ("/control/gates/g", "POST", "{" * 900, 400),
         ("/control/gates/g", "POST", "x" * 1001, 413),
         ("/control/gates/g", "PUT", "", 405),

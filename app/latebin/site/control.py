@@ -1,6 +1,5 @@
 """Everything below `/control`: the scenarios, changed while the service runs, and its state."""
 
-import json
 from functools import partial
 from typing import Final
 
@@ -9,8 +8,10 @@ from twisted.web.resource import Resource
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.scenarios import Condition, Scenarios, etag_of
+from latebin.core.http import strict_json
 from latebin.core.http.control_access import Gate
 from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, too_large
+from latebin.core.parameters import read_query
 from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
 from latebin.core.settings import Settings
 from latebin.site.resources import AnswerResource
@@ -18,9 +19,6 @@ from latebin.site.state_control import StateControl
 
 MOST: Final = 2 * MAX_BODY + MAX_LENGTH
 """Bytes of the largest body: a scenario with the body that it brings, which JSON may escape."""
-
-MAX_DIGITS: Final = 20
-"""The most digits of a number; the largest seed has as many."""
 
 MANY_WORKERS: Final = Problem(
     409,
@@ -68,12 +66,14 @@ class ControlResource(AnswerResource):
             case ("scenarios",) | ("scenarios", ""):
                 if request.method not in {b"GET", b"HEAD"}:
                     return allow(request.method, ("GET", "HEAD"))
+                self._refuse_query(request)
                 return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
             case ("scenarios", name):
                 return self._one(request, name)
             case ("reset",):
                 if request.method != b"POST":
                     return allow(request.method, ("POST",))
+                self._refuse_query(request)
                 reset = maybeDeferred(self._scenarios.reset)
                 return reset.addCallback(lambda _: json_page({"scenarios": [each.name for each in self._scenarios]}))
             case _:
@@ -93,15 +93,20 @@ class ControlResource(AnswerResource):
             raise Refused(problem)
 
     def _one(self, request: ServedRequest, name: str) -> Reply | Deferred[Reply]:
+        if request.method not in {b"DELETE", b"GET", b"HEAD", b"PUT"}:
+            return allow(request.method, ("DELETE", "GET", "HEAD", "PUT"))
+        self._refuse_query(request)
         condition = Condition(_field(request, b"If-Match"), _field(request, b"If-None-Match"))
         if request.method in {b"GET", b"HEAD"}:
             found = self._scenarios.find(name)
             return self._shown(found) if condition.allows(found) else Reply(304, (_etag(found),))
         if request.method == b"PUT":
             return maybeDeferred(self._scenarios.put, name, _given(request), condition).addCallback(self._shown)
-        if request.method == b"DELETE":
-            return maybeDeferred(self._scenarios.delete, name, condition).addCallback(partial(self._deleted, name))
-        return allow(request.method, ("DELETE", "GET", "HEAD", "PUT"))
+        return maybeDeferred(self._scenarios.delete, name, condition).addCallback(partial(self._deleted, name))
+
+    def _refuse_query(self, request: ServedRequest) -> None:
+        """Refuse parameters, of which there are none here: those of a scenario are in the body."""
+        read_query(request.uri.partition(b"?")[2], (), self._settings)
 
     def _deleted(self, name: str, first: Scenario | None) -> Reply:
         return json_page({"name": name, "deleted": True}) if first is None else self._shown(first)
@@ -123,7 +128,7 @@ def _given(request: ServedRequest) -> Given:
     kind = (request.getHeader(b"Content-Type") or b"text/plain").partition(b";")[0].strip().lower()
     try:
         if kind == b"application/json":
-            return _object(json.loads(body, object_pairs_hook=_members, parse_int=_integer, parse_constant=_no_number))
+            return _object(strict_json.parse(body))
         # curl's -d says that it sends a form, and a query string is one.
         if kind in {b"text/plain", b"application/x-www-form-urlencoded"}:
             return str(body, "utf-8").strip()
@@ -141,23 +146,6 @@ def _field(request: ServedRequest, name: bytes) -> str | None:
     """Return the value of a header, with all of its lines."""
     values = request.requestHeaders.getRawHeaders(name)
     return None if values is None else b", ".join(values).decode("latin-1")
-
-
-def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name is given twice in an object")
-    return found
-
-
-def _integer(text: str) -> int:
-    if len(text) > MAX_DIGITS:
-        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
-    return int(text)
-
-
-def _no_number(text: str) -> object:
-    raise ValueError(f"{text} is not JSON (RFC 8259, section 6)")
 
 
 def _object(value: object) -> Given:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.pending import PendingAnswer
 from latebin.answers.steered import SteeredAnswer
+from latebin.core.http import strict_json
 from latebin.core.http.accept import NDJSON, wants_ndjson
 from latebin.core.http.reply import MAX_GIVEN, Problem, Refused, Reply, allow, json_page, not_found, page, too_large
 from latebin.core.journal import Kept
@@ -213,7 +214,7 @@ class StateControl:
         if request.method not in {b"DELETE", b"POST"}:
             return allow(request.method, ("DELETE", "POST"))
         self._nothing(request)
-        if request.method == b"POST" and _member(request) != ("release", True):
+        if request.method == b"POST" and not _is_release(request):
             raise wrong("Invalid body.", "body", _text(request), '{"release": true}')
         instance, number = None, given
         if self.state.peers is not None:
@@ -384,12 +385,18 @@ def _member(request: ServedRequest) -> tuple[str, object]:
         Refused: 413 for a body that is too large, 400 for any other body.
     """
     try:
-        value = json.loads(_text(request))
+        value = strict_json.parse(_text(request))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or len(value) != 1:
         raise wrong("Invalid body.", "body", _text(request), "an object with one member, as JSON")
     return next(iter(value.items()))
+
+
+def _is_release(request: ServedRequest) -> bool:
+    name, value = _member(request)
+    # Not by equality: in Python, 1 is equal to True.
+    return name == "release" and value is True
 
 
 def _text(request: ServedRequest) -> str:
