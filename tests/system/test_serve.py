@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from latebin.cli import main, serve
 from latebin.core.language.trace import Trace
 from latebin.core.settings import Settings
+from latebin.core.state_url import parse as parse_state
 from latebin.server.machine import cores, most_workers
 from latebin.testing.process import serving
 from tests.support.certificate import certificate as write_certificate
@@ -67,6 +68,7 @@ FLAGS: dict[str, tuple[str, dict[str, Any]]] = {
     "--scenarios": (str(TRACE.with_name("scenarios.toml")), {"scenarios": {"slowest": {"delay": "3s"}}}),
     "--default-scenario": ("slow", {"default_scenario": "slow"}),
     "--scenario-listen": ("slow=tcp:9001", {"scenario_listen": (("slow", "tcp:9001"),)}),
+    "--state": ("redis://localhost/2", {"state": parse_state("redis://localhost/2")}),
     "--state-lifetime": ("10m", {"state_lifetime": 600.0}),
     "--cors": ("https://shop.example", {"cors": ("https://shop.example",)}),
     "--control": ("open", {"control": "open"}),
