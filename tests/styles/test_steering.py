@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 from latebin.compare.contract import comparable
@@ -14,6 +15,7 @@ from latebin.core.settings import Settings
 from latebin.site.factory import ServiceSite, make_site, scenario_site
 from latebin.site.root import root
 from latebin.state import memory
+from latebin.state.interfaces import PoolStatus
 from tests.support.wire import Wire
 
 STATUS = re.compile(rb"HTTP/1\.1 ([2-9][0-9]{2}) ")
@@ -41,6 +43,17 @@ class Bench:
         received = wire.received
         wire.leave()
         return status(received), json.loads(received.partition(b"\r\n\r\n")[2])
+
+    def pools(self) -> list[PoolStatus]:
+        """Return the figures of the pools."""
+        return list(self.site.resource.state_control.state.pools.all())
+
+    def settle(self) -> None:
+        """Let everything arrive that is under way; for memory, this is nothing."""
+
+    def end(self) -> list[IDelayedCall]:
+        """End the service; return the timers that it has left behind."""
+        return self.clock.getDelayedCalls()
 
     def pending(self, **query: str) -> list[dict[str, Any]]:
         text = "&".join(f"{name}={value}" for name, value in query.items())

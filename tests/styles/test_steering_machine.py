@@ -34,11 +34,14 @@ class Asked:
 class Steering(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench()
+        self.bench = self.make_bench()
         self.asked: list[Asked] = []
         self.lines: dict[str, dict[Asked, float]] = {"g": {}, "h": {}}
         self.open: set[str] = set()
         self.turns: dict[str, int] = {}
+
+    def make_bench(self) -> Bench:
+        return Bench()
 
     @property
     def now(self) -> float:
@@ -114,6 +117,7 @@ class Steering(RuleBasedStateMachine):
     def settle(self) -> None:
         """Let the turns pass that need no time, and note new answers."""
         self.bench.clock.advance(0)
+        self.bench.settle()
         for each in self.asked:
             if each.answered is None and each.wire.received:
                 each.answered = self.now
@@ -141,7 +145,7 @@ class Steering(RuleBasedStateMachine):
         waiting = [each for each in self.asked if each.answered is None]
         assert len(self.bench.pending()) == len(waiting)
         pooled = [each for each in waiting if each.pool and each.begins is not None]
-        [pool] = list(self.bench.site.resource.state_control.state.pools.all()) or [None]
+        [pool] = self.bench.pools() or [None]
         # As many as there are servers are in service while there is a line.
         figures = (0, 0) if pool is None else (pool.busy, pool.waiting)
         assert figures == (min(len(pooled), 1), max(len(pooled) - 1, 0))
@@ -156,7 +160,7 @@ class Steering(RuleBasedStateMachine):
         for gate in self.lines:
             self.set_open(gate, opened=False)
         self.counted()
-        assert self.bench.clock.getDelayedCalls() == []
+        assert self.bench.end() == []
 
 
 Steering.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)

@@ -44,12 +44,16 @@ class PumpedStore:
     Attributes:
         instance: the name of the process.
         away: whether the process is cut off from Redis.
+        url: where Redis is.
+        observer: as `Store` has it; nothing is reported to it.
         silent: whether messages are left lying, as by a process that is stopped.
     """
 
     def __init__(self, server: RedisServer) -> None:
         self.instance = f"process{next(_numbers)}"
         self.away = self.silent = False
+        self.url = server.url
+        self.observer: object = None
         self._server = server
         self._commands = _Line(server.port)
         self._subscriber = _Line(server.port)
@@ -73,6 +77,9 @@ class PumpedStore:
         self._listeners[channel.encode()] = heard, again
         self._subscriber.ask("SUBSCRIBE", channel)
         again()
+
+    def on_beat(self, function: Callable[[], object]) -> None:
+        """Call nothing regularly: time is in the hands of the test."""
 
     def replies(self, most: int | None = None) -> bool:
         """Let replies arrive; return whether one did."""
