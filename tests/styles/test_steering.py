@@ -53,7 +53,7 @@ class Bench:
 
     def end(self) -> list[IDelayedCall]:
         """End the service; return the timers that it has left behind."""
-        return self.clock.getDelayedCalls()
+        return list(self.clock.getDelayedCalls())
 
     def pending(self, **query: str) -> list[dict[str, Any]]:
         text = "&".join(f"{name}={value}" for name, value in query.items())

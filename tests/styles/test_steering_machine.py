@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from latebin.state.interfaces import PoolStatus
 from tests.styles.test_steering import Bench, header
 from tests.support.wire import Wire
 
@@ -145,10 +146,11 @@ class Steering(RuleBasedStateMachine):
         waiting = [each for each in self.asked if each.answered is None]
         assert len(self.bench.pending()) == len(waiting)
         pooled = [each for each in waiting if each.pool and each.begins is not None]
-        [pool] = self.bench.pools() or [None]
+        pools = self.bench.pools()
         # As many as there are servers are in service while there is a line.
-        figures = (0, 0) if pool is None else (pool.busy, pool.waiting)
-        assert figures == (min(len(pooled), 1), max(len(pooled) - 1, 0))
+        assert [(each.busy, each.waiting) for each in pools or [PoolStatus("p", 0, 0)]] == [
+            (min(len(pooled), 1), max(len(pooled) - 1, 0))
+        ]
 
     def teardown(self) -> None:
         """Nothing stays behind when all gates have opened and all time has passed."""
