@@ -9,9 +9,10 @@ from twisted.logger import capturedLogs
 
 from latebin.answers.request_body import WINDOW
 from latebin.core.endpoints import PREFIXES
+from tests.support.late_server import refusing_port
 from tests.support.log import accesses
 from tests.support.sockets import asynchronous, until
-from tests.support.upstream import MEGABYTE, Flood, both, send
+from tests.support.upstream import MEGABYTE, Flood, before, both, send
 from tests.support.wire import House, Wire, make_house
 
 
@@ -198,3 +199,16 @@ async def test_large_upload(prefix: str) -> None:
         await until(lambda: b"Sorry" in client.data)
         assert flood.written == 16 * MEGABYTE
         assert monotonic() - since >= 1
+
+
+@asynchronous
+async def test_answer_before_an_upload(prefix: str) -> None:
+    """The rest of a body comes at once when its request is answered before."""
+    async with before(refusing_port()) as service:
+        head = f"PUT {prefix}/via/up/ HTTP/1.1\r\nHost: a\r\nLatebin-Read: 100\r\nContent-Length: 30000\r\n\r\n"
+        with capturedLogs() as events:
+            client: Any = await send(service, head.encode() + b"x" * 30000)
+            await until(lambda: b" 502 " in client.data)
+            client.transport.write(f"GET {prefix}/delayed/0 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            await until(lambda: b"Sorry" in client.data)
+        assert [event for event in events if "log_failure" in event] == []

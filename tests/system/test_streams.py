@@ -96,6 +96,16 @@ def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
     assert done.stdout.endswith({"--http1.0": "1", "--http1.1": "1.1", "--http2": "2"}[version])
 
 
+@pytest.mark.parametrize("fault", ["truncate", "reset", "close"])
+def test_curl_fault(process: ServiceProcess, prefix: str, fault: str) -> None:
+    """The events before a fault reach curl over HTTP/2, which then sees that the stream is not whole."""
+    url = f"{process.urls[1]}{prefix}{SSE}&fault={fault}@3"
+    command = ["curl", "-N", "--no-progress-meter", "--insecure", "--http2", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND)
+    assert [int(n) for n in re.findall(r'"n": ([0-9]+)', done.stdout)] == [1, 2, 3]
+    assert done.returncode
+
+
 def test_openai(process: ServiceProcess, prefix: str) -> None:
     """A recorded stream of tokens reaches the SDK when it is played back."""
     with openai.OpenAI(base_url=f"{process.url}{prefix}/as/tokens", api_key="none", timeout=BOUND) as client:

@@ -52,34 +52,44 @@ def _cut(request: ServedRequest) -> None:
     request.loseConnection()
 
 
-def _until_gone(request: ServedRequest) -> Deferred[bytes]:
-    """Close the connection; the Deferred never fires, and the disconnect cancels it."""
+def _until_gone(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Deferred[bytes]:
+    """Close the connection; the Deferred never fires, and the disconnect cancels it.
+
+    Over HTTP/2 this resets the stream, and a client may drop what it has not read by then.
+    """
+    if plan.place is not None and request.transport is None:
+        return _landed(clock, lambda: _cut(request))
     _cut(request)
     return Deferred()
+
+
+def _landed(clock: IReactorTime, end: Callable[[], object]) -> Deferred[bytes]:
+    """End an answer when the part of its body had the time to reach its client."""
+    landed = clock.callLater(FLIGHT, end)
+    return Deferred(lambda _: landed.cancel() if landed.active() else None)
 
 
 def _reset(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     if plan.place is None:
         abort(request)
         return Deferred()
-    landed = clock.callLater(FLIGHT, abort, request)
-    return Deferred(lambda _: landed.cancel() if landed.active() else None)
+    return _landed(clock, lambda: abort(request))
 
 
 def _close(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
-    return _until_gone(request)
+    return _until_gone(request, plan, clock)
 
 
 def _garbage(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     if request.transport is not None:
         request.transport.write(GARBAGE)
-    return _until_gone(request)
+    return _until_gone(request, plan, clock)
 
 
 def _badchunk(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:
     if request.chunked and request.transport is not None:
         request.transport.write(HALF_CHUNK)
-    return _until_gone(request)
+    return _until_gone(request, plan, clock)
 
 
 def _hang(request: ServedRequest, plan: Plan, clock: IReactorTime, longest: float) -> Deferred[bytes]:

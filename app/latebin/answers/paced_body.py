@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 
-from latebin.answers.interfaces import BodySource, ServedRequest
+from latebin.answers.interfaces import BodySink, BodySource, ServedRequest
 from latebin.answers.request_body import WINDOW
 from latebin.answers.throttle import Throttle
 from latebin.core.http.reply import Problem, Refused, too_large
@@ -104,8 +104,14 @@ class PacedBody:
         return None
 
     def _pass_on(self, piece: bytes) -> None:
-        if self._request is not None:
-            self._request.content.write(piece)
+        if self._request is None:
+            return
+        content: BodySink | None = self._request.content
+        if content is None:
+            # The request is answered already, and its sink is gone.
+            self.stop()
+        else:
+            content.write(piece)
             self._balance()
 
     def _balance(self) -> None:
