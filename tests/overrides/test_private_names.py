@@ -68,7 +68,7 @@ USED = {
     "request.py": """
         _encoder _inFakeHead _rawHeaders
     """,
-    "tls_share.py": "_aborted",
+    "tls_share.py": "_aborted _handshakeDone",
     "tls.py": """
         _aborted _aggregator _clock _flushReceiveBIO _flushSendBIO _lostTLSConnection _producer _shutdownTLS
         _tlsConnection _tlsShutdownFinished

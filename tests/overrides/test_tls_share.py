@@ -5,9 +5,9 @@ from twisted.internet.task import Clock
 
 from latebin.answers.service import Service
 from latebin.core.settings import Settings
-from latebin.site.factory import make_site
+from latebin.site.factory import ServiceSite, make_site
 from latebin.site.root import Root
-from latebin.timing.budget import TurnBudget
+from latebin.timing.budget import PIECES, TurnBudget
 from tests.support.tls_wire import TLSWire
 from tests.support.turns import TurnClock, calls
 
@@ -22,11 +22,16 @@ def clock() -> TurnClock:
 
 
 @pytest.fixture
-def wire(clock: TurnClock) -> Iterator[TLSWire]:
+def site(clock: TurnClock) -> ServiceSite:
     settings = Settings()
     budget = TurnBudget(clock)
     root = Root(Service(clock, settings, budget=budget), Service(clock, settings, budget=budget), settings)
-    wire = TLSWire(make_site(root, clock, settings, Clock()), clock)
+    return make_site(root, clock, settings, Clock())
+
+
+@pytest.fixture
+def wire(site: ServiceSite, clock: TurnClock) -> Iterator[TLSWire]:
+    wire = TLSWire(site, clock)
     yield wire
     wire.leave()
     clock.turns()
@@ -89,3 +94,28 @@ def test_body_that_is_held(wire: TLSWire, clock: TurnClock) -> None:
     clock.turns()
     wire.exchange()
     assert wire.heard.count(b"HTTP/1.1 200 ") > 10
+
+
+def test_handshakes(site: ServiceSite, clock: TurnClock) -> None:
+    """A turn answers a bounded number of handshakes when many clients connect at once."""
+    wires = [TLSWire(site, clock, begin=False) for _ in range(3 * PIECES)]
+    before, most = 0, 0
+
+    def look() -> None:
+        nonlocal before, most
+        answered = sum(bool(wire.received) for wire in wires)
+        before, most = answered, max(most, answered - before)
+
+    for wire in wires:
+        wire.greet()
+    look()
+    clock.turns(look)
+    assert before == len(wires)
+    assert most <= PIECES
+    for wire in wires:
+        wire.exchange()
+        wire.say(ASK)
+        assert wire.heard.count(b"HTTP/1.1 200 ") == 1
+        wire.leave()
+    clock.turns()
+    assert clock.getDelayedCalls() == []

@@ -1,6 +1,7 @@
 """A TLS connection in memory: a server, an OpenSSL client, a transport with half-close."""
 
 import ssl
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,7 +40,7 @@ class TLSWire(Wire):
     offset = 0
     _tempDataLen = 0
 
-    def __init__(self, site: ServiceSite, clock: Clock, alpn: str = "http/1.1") -> None:
+    def __init__(self, site: ServiceSite, clock: Clock, alpn: str = "http/1.1", *, begin: bool = True) -> None:
         self.heard = b""
         self.notified = self.half_closed = self.aborted = False
         self.takes = True
@@ -51,7 +52,14 @@ class TLSWire(Wire):
         self.client = context.wrap_bio(self._incoming, self._outgoing)
         factory: Any = ClosingTLSFactory(_options(), isClient=False, wrappedFactory=site, clock=clock)
         super().__init__(factory, clock)
-        self.exchange()
+        if begin:
+            self.exchange()
+
+    def greet(self) -> None:
+        """Send the first message of the handshake alone."""
+        with suppress(ssl.SSLWantReadError):
+            self.client.do_handshake()
+        self.send(self._outgoing.read())
 
     def write(self, data: bytes) -> None:
         super().write(data)

@@ -22,7 +22,8 @@ class SharingTLSTransport(BufferingTLSTransport):
     """A TLS connection that decrypts what its client sends slice by slice.
 
     The first slice of a read is decrypted at once. Each further slice needs room in the budget of the turn; without
-    room, the connection is not read until its next turn.
+    room, the connection is not read until its next turn. A step of the handshake always needs room, as it takes a
+    millisecond: many clients that connect at once wait for each other, and make no other client late.
     """
 
     transport: Any
@@ -32,13 +33,16 @@ class SharingTLSTransport(BufferingTLSTransport):
 
     def dataReceived(self, data: bytes) -> None:
         """Decrypt a slice now, and the others later; without data, go on."""
-        if self._encrypted is None and len(data) <= SLICE:
-            super().dataReceived(data)
-            return
         if self._encrypted is None:
+            if len(data) <= SLICE and (self._handshakeDone or self._has_room()):
+                super().dataReceived(data)
+                return
             self._encrypted = bytearray()
         self._encrypted += data
-        self._decrypt(most=None if data else 1)
+        if data and not self._handshakeDone:
+            self._wait()
+        else:
+            self._decrypt(most=None if data else 1)
 
     def step(self) -> None:
         """Decrypt one slice, in a turn that has room for it."""
@@ -66,6 +70,10 @@ class SharingTLSTransport(BufferingTLSTransport):
     def _budget(self) -> "TurnBudget":
         site: Any = self.wrappedProtocol
         return site.site.budget  # type: ignore[no-any-return]  # a protocol of HTTP, which has a site
+
+    def _has_room(self) -> bool:
+        self._budget.begin()
+        return not self._budget.spent()
 
     def _decrypt(self, most: int | None) -> None:
         taken = 0
