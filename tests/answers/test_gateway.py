@@ -206,6 +206,17 @@ async def test_kept_host(seen: str) -> None:
 
 
 @asynchronous
+@pytest.mark.parametrize("value", ["a\x01", "\x0bb", "a\x7fb"])
+async def test_control_character(seen: str, value: str) -> None:
+    """A request is refused when a header of it has a control character."""
+    async with both(**CHOSEN) as (_, service):
+        client = await ask(service, f"{seen}/", "X-Tab: a\tb", f"X-Odd: {value}", "Connection: close")
+        await client.lost
+    assert head(client)[0] == "400 Bad Request"
+    assert b'"parameter": "X-Odd"' in client.data
+
+
+@asynchronous
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

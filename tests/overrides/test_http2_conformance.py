@@ -476,6 +476,8 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
         PONG,
     ),
     "6.9: a window of an idle stream that is not opened": ([headers(), window(0, 7)], BROKEN),
+    "6.9: a window with the reserved bit": ([window(2**31 + 1) + PING, headers()], OK),
+    "6.9: a window of 0 with the reserved bit": ([window(2**31)], BROKEN),
     "6.9.2: a window that is lowered while an answer waits for it": (
         [initial(0), headers(), initial(0), window(3, 1), initial(5)],
         Sent(3, 5),

@@ -417,8 +417,18 @@ def refuse_unforwardable(request: ServedRequest) -> None:
     """Refuse a request that no upstream can be asked.
 
     Raises:
-        Refused: 501, it asks for an upgrade that this connection cannot make.
+        Refused: 400, a header has a control character; 501, it asks for an upgrade that this connection cannot make.
     """
+    for name, values in request.requestHeaders.getAllRawHeaders():
+        if any(map(rules.has_control, values)):
+            raise Refused(
+                Problem(
+                    400,
+                    "A header with a control character in it is not passed on.",
+                    parameter=name.decode("latin-1"),
+                    accepted="visible characters, spaces and tabs (RFC 9110, section 5.5)",
+                )
+            )
     if asked_upgrade(request) and not hasattr(request.channel, "open_tunnel"):
         raise Refused(
             Problem(501, "Twisted's own connection passes no upgrade on.", accepted="latebin serve --stack tuned")

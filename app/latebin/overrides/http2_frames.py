@@ -121,6 +121,9 @@ class IncomingFrames(FrameBuffer):
 
 
 def _parse_body(frame: Frame, body: memoryview) -> Frame:
+    if isinstance(frame, WindowUpdateFrame) and len(body) and body[0] & 0x80:
+        # A reserved bit, which is ignored (RFC 9113, section 6.9); the library takes it for a part of the number.
+        body = memoryview(bytes((body[0] & 0x7F, *body[1:])))
     try:
         frame.parse_body(body)
     except HyperframeError as error:

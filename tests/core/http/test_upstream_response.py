@@ -60,6 +60,14 @@ def test_head() -> None:
     assert head == Head(0, 999, b"Not \xfc so", fields)
 
 
+@pytest.mark.parametrize("lengths", [b"Content-Length: 2, 2", b"content-length: 2\r\nContent-Length: 2"])
+def test_one_length(lengths: bytes) -> None:
+    """A length that is given several times is one header."""
+    head = parsed(OK + b"A: b\r\n" + lengths + b"\r\nC: d\r\n\r\n")[0]
+    assert isinstance(head, Head)
+    assert head.fields == ((b"A", b"b"), (b"C", b"d"), (b"Content-Length", b"2"))
+
+
 def test_interim() -> None:
     """Interim responses come before the final one, and a 101 is the last."""
     data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 101 Switching\r\n\r\n\x81\x00"

@@ -1,5 +1,6 @@
 """The headers that a gateway passes on, and the others (RFC 9110, section 7.6)."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -26,8 +27,15 @@ _FRAMING: Final = frozenset(
 _WITHIN_HTTP: Final = frozenset({b"h2", b"h2c", b"http/2.0", b"http/1.1"})
 """Protocols of an upgrade that are HTTP again, between two hops: the next hop makes its own choice."""
 
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+
 MAX_FORWARDS: Final = 10**9
 """The largest `Max-Forwards` that is sent; a larger one becomes this (RFC 9110, section 7.6.2)."""
+
+
+def has_control(value: bytes) -> bool:
+    """Return whether a value has a control character, which a gateway must not pass on (RFC 9110, section 5.5)."""
+    return _CONTROL(value) is not None
 
 
 def tokens(values: Iterable[bytes]) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from latebin.core.http.upstream_headers import Field, tokens
+from latebin.core.http.upstream_headers import Field, has_control, tokens
 
 MAX_HEAD: Final = 256 * 1024
 """Bytes of a status line with its headers, and of a trailer section."""
@@ -30,7 +30,6 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: ([\t\x20-
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
@@ -200,7 +199,7 @@ class ResponseParser:
         if line is None:
             return None
         minor, status, reason = self._head or (0, 0, b"")
-        head = Head(minor, status, reason, tuple(self._fields))
+        head = _with_one_length(Head(minor, status, reason, tuple(self._fields)))
         self._size = 0
         if status == _SWITCHING:
             self._step = None
@@ -312,9 +311,19 @@ class ResponseParser:
         if not colon or not _NAME.fullmatch(name):
             raise ResponseError(f"the name of one of its {part} is invalid")
         value = value.strip(b" \t")
-        if _CONTROL.search(value):
+        if has_control(value):
             raise ResponseError(f"one of its {part} contains a control character")
         return name, value
+
+
+def _with_one_length(head: Head) -> Head:
+    """Make one Content-Length of several that are equal, which no one may pass on (RFC 9110, section 8.6)."""
+    values = head.values(b"content-length")
+    lengths = {length.strip() for value in values for length in value.split(b",")}
+    if len(lengths) != 1 or values == list(lengths):
+        return head
+    others = [field for field in head.fields if field[0].lower() != b"content-length"]
+    return attrs.evolve(head, fields=(*others, (b"Content-Length", lengths.pop())))
 
 
 def _length(head: Head) -> int | None:
