@@ -31,6 +31,7 @@ from tests.overrides.test_http2_conformance import (
     window,
 )
 from tests.support.turns import TurnClock, calls
+from tests.support.wire import make_house
 
 MOST = (PIECES + 1) * FRAMES
 """Frames that a turn takes in."""
@@ -166,6 +167,19 @@ def test_costly_block(turns: Turns, block: bytes) -> None:
     """A header block that takes long to decompress ends the connection, undecoded."""
     turns.peer.send(raw(1, 1, 1, block[:100]) + continuation(block[100:]))
     assert turns.peer.of(GoAwayFrame)[0].error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+def test_long_block_of_small_frames(every_stack: str) -> None:
+    """A header block in many frames ends the connection as soon as it is too large."""
+    house = make_house(every_stack)
+    peer = Peer(Line(house.site, house.clock), house.clock)
+    many = raw(1, 1, 1, b"\x82" * 100) + continuation(b"\x82" * 4000, whole=False) * 3
+    peer.send(START + many)
+    assert peer.line.connected
+    peer.send(continuation(b"\x82" * 4285, whole=False) + continuation(b"\x82" * 4000))
+    assert not peer.line.connected
+    assert b'latebin_connection_errors_total{cause="client"} 1.0' in house.root.metrics.page().body
+    house.clock.pump([0, 0])
 
 
 def test_two_updates(turns: Turns) -> None:

@@ -277,6 +277,10 @@ class WatchedConnection(SharingWrapper):
             else:
                 self.abort("protocol_error" if client else "failed")
 
+    def refuse_block(self) -> None:
+        self._site.connection_error("client")
+        self.abort("protocol_error")
+
     def _refuse(self) -> None:
         """Answer as Twisted answers bytes that are not a request, and close the connection."""
         self.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")

@@ -25,6 +25,12 @@ _PREFACE: Final = 24
 _HEADER: Final = 9
 """Bytes of a frame's header (RFC 9113, section 4.1)."""
 
+BLOCK: Final = 16 * 1024
+"""Bytes of a compressed header block of HTTP/2. The library decompresses a megabyte in one go, for seconds."""
+
+_HEADERS, _CONTINUATION = 1, 9
+"""The types of the frames that a header block comes in."""
+
 
 class SharingWrapper(ProtocolWrapper):
     """A protocol that gets piece by piece what its client sends, seen from outside.
@@ -38,11 +44,16 @@ class SharingWrapper(ProtocolWrapper):
 
     _kept: bytearray | None = None
     _left = _PREFACE
+    _block = 0
     _queued = _feeding = _stopped = _last = False
 
     @property
     def requests(self) -> "list[ServedRequest]":
         """The requests that were received as a whole, and whose answers are not."""
+        raise NotImplementedError
+
+    def refuse_block(self) -> None:
+        """End the connection for a header block that is too large."""
         raise NotImplementedError
 
     def pass_on(self, data: bytes) -> None:
@@ -136,8 +147,18 @@ class SharingWrapper(ProtocolWrapper):
             end = kept.find(_END, 0, PIECE)
             return min(len(kept), PIECE) if end < 0 else end + len(_END)
         if not self._left and len(kept) >= _HEADER:
-            self._left = _HEADER + int.from_bytes(kept[:3], "big")
+            self._begin_frame(int.from_bytes(kept[:3], "big"), kept[3])
         return min(len(kept), self._left)
+
+    def _begin_frame(self, length: int, kind: int) -> None:
+        self._left = _HEADER + length
+        if kind == _HEADERS:
+            self._block = length
+        elif kind == _CONTINUATION:
+            self._block += length
+        if kind in {_HEADERS, _CONTINUATION} and self._block > BLOCK:
+            self._left = 0
+            self.refuse_block()
 
     def _take(self, size: int) -> bytes:
         kept = cast("bytearray", self._kept)
