@@ -170,7 +170,7 @@ def test_costly_block(turns: Turns, block: bytes) -> None:
 
 
 def test_long_block_of_small_frames(every_stack: str) -> None:
-    """A header block in many frames ends the connection as soon as it is too large."""
+    """A header block in many frames ends the connection when it is too large."""
     house = make_house(every_stack)
     peer = Peer(Line(house.site, house.clock), house.clock)
     many = raw(1, 1, 1, b"\x82" * 100) + continuation(b"\x82" * 4000, whole=False) * 3

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latebin.overrides.channel import Channel
     from latebin.overrides.http2 import HTTP2Channel
     from latebin.overrides.request import Request
+    from latebin.timing.budget import TurnBudget
 
 
 class Connection(_GenericHTTPChannelProtocol):
@@ -70,6 +71,11 @@ class Connection(_GenericHTTPChannelProtocol):
         channel.makeConnection(transport)
         first._networkProducer.registerProducer(channel, True)  # noqa: FBT003, SLF001  # as above
         self._channel, self._negotiatedProtocol = channel, b"h2"  # type: ignore[assignment]  # it declares the default
+
+    @property
+    def budget(self) -> "TurnBudget":
+        """The budget of each turn, which all connections of the site share."""
+        return self.site.budget
 
     @property
     def requests(self) -> "list[Request]":

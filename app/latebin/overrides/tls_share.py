@@ -68,8 +68,8 @@ class SharingTLSTransport(BufferingTLSTransport):
 
     @property
     def _budget(self) -> "TurnBudget":
-        site: Any = self.wrappedProtocol
-        return site.site.budget  # type: ignore[no-any-return]  # a protocol of HTTP, which has a site
+        protocol: Any = self.wrappedProtocol
+        return protocol.budget  # type: ignore[no-any-return]  # a protocol of HTTP, which has one
 
     def _has_room(self) -> bool:
         self._budget.begin()

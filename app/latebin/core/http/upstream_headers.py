@@ -34,7 +34,10 @@ MAX_FORWARDS: Final = 10**9
 
 
 def has_control(value: bytes) -> bool:
-    """Return whether a value has a control character, which a gateway must not pass on (RFC 9110, section 5.5)."""
+    """Return whether a value has a control character.
+
+    A gateway passes none on: the next parser may take it for something else (RFC 9110, section 5.5).
+    """
     return _CONTROL(value) is not None
 
 

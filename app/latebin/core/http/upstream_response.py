@@ -317,7 +317,10 @@ class ResponseParser:
 
 
 def _with_one_length(head: Head) -> Head:
-    """Make one Content-Length of several that are equal, which no one may pass on (RFC 9110, section 8.6)."""
+    """Make one Content-Length of several that are equal.
+
+    As they are, they must not be passed on (RFC 9110, section 8.6).
+    """
     values = head.values(b"content-length")
     lengths = {length.strip() for value in values for length in value.split(b",")}
     if len(lengths) != 1 or values == list(lengths):
