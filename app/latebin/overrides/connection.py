@@ -75,7 +75,7 @@ class Connection(_GenericHTTPChannelProtocol):
     @property
     def budget(self) -> "TurnBudget":
         """The budget of each turn, which all connections of the site share."""
-        return self.site.budget
+        return cast("TurnBudget", self.site.budget)
 
     @property
     def requests(self) -> "list[Request]":
