@@ -64,7 +64,7 @@ def _until_gone(request: ServedRequest, plan: Plan, clock: IReactorTime) -> Defe
 
 
 def _landed(clock: IReactorTime, end: Callable[[], object]) -> Deferred[bytes]:
-    """End an answer when the part of its body had the time to reach its client."""
+    """End an answer when its part had the time to reach the client."""
     landed = clock.callLater(FLIGHT, end)
     return Deferred(lambda _: landed.cancel() if landed.active() else None)
 
