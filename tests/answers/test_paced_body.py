@@ -150,15 +150,15 @@ def test_stock() -> None:
 
 
 @asynchronous
-async def test_upload_to_an_upstream(prefix: str) -> None:
+@pytest.mark.parametrize("target", ["/via/up/", "/via/up;read=400000/", "/as/held/"])
+async def test_upload_to_an_upstream(prefix: str, target: str) -> None:
     """An upstream gets a body no faster than the rate, and in order."""
     rate, body = 400_000, bytes(range(256)) * 800
-    async with both() as (up, service):
+    async with both(scenarios={"held": f"upstream=up&delay=0&read={rate}"}) as (up, service):
         since = monotonic()
-        head = (
-            f"PUT {prefix}/via/up/ HTTP/1.1\r\nHost: a\r\nLatebin-Read: {rate}\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        await send(service, head.encode() + body)
+        fields = [f"PUT {prefix}{target} HTTP/1.1", "Host: a", f"Content-Length: {len(body)}"]
+        fields += [f"Latebin-Read: {rate}"] if target == "/via/up/" else []
+        await send(service, "\r\n".join([*fields, "", ""]).encode() + body)
         peer, seen = await up.asked(), []
 
         def came() -> bool:

@@ -74,6 +74,10 @@ class Answers(BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/garbage":
+            self.wfile.write(b"\x1b[31m\n")
+            self.close_connection = True
+            return
         if self.path.startswith("/moved"):
             self.send_response(302)
             self.send_header("Location", "/\x1b[31m")
@@ -155,6 +159,7 @@ def test_broken_off(url: str) -> None:
         ("/long", "a line is too long"),
         ("/moved", r"302, not 200: it redirects to '/\\x1b"),
         ("/zipped", "compressed"),
+        ("/garbage", r"\\x1b\[31m"),
     ],
 )
 def test_not_a_stream(url: str, path: str, reason: str) -> None:

@@ -513,3 +513,18 @@ def test_answer_before_an_upload(passing: tuple[Client, Silent], prefix: str) ->
     assert (stream.headers[":status"], stream.end) == ("503", ErrorCodes.NO_ERROR)
     # The idle timeout of the connection has two.
     assert len(client.house.clock.getDelayedCalls()) == 2
+
+
+def test_stream_without_end(client: Client, prefix: str) -> None:
+    """A stream without end is whole, and others go on, when the service stops."""
+    endless = client.ask(f"{prefix}/delayed?delay=0&type=sse&chunks=0&every=1s")
+    other = client.ask(f"{prefix}/delayed/3s")
+    client.advance(0, 1)
+    connections = client.house.root.connections
+    connections.start_ending()
+    connections.end()
+    assert connections.end_endless() == 1
+    client.advance(0)
+    assert (endless.end, endless.body.count(b"data: "), other.end) == ("end", 2, None)
+    client.advance(2, 0)
+    assert other.end == "end"

@@ -98,7 +98,7 @@ def test_curl(process: ServiceProcess, prefix: str, version: str) -> None:
 
 @pytest.mark.parametrize("fault", ["truncate", "reset", "close"])
 def test_curl_fault(process: ServiceProcess, prefix: str, fault: str) -> None:
-    """curl has the events before a fault when the stream is reset."""
+    """Curl has the events before a fault when the stream is reset."""
     url = f"{process.urls[1]}{prefix}{SSE}&fault={fault}@3"
     command = ["curl", "-N", "--no-progress-meter", "--insecure", "--http2", url]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=BOUND)

@@ -138,7 +138,7 @@ def watch(
 
         return _read(response, most, in_time, lambda: clock() - sent)
     except (OSError, http.client.HTTPException) as error:
-        raise WatchError(f"{url}: {error or type(error).__name__}") from error
+        raise WatchError(f"{url}: {_reason(error)}") from error
     finally:
         connection.close()
 
@@ -151,6 +151,12 @@ def _connection(url: str, longest: float, context: ssl.SSLContext | None) -> tup
     if target.secure:
         return http.client.HTTPSConnection(target.host, target.port, timeout=longest, context=context), target.resource
     return http.client.HTTPConnection(target.host, target.port, timeout=longest), target.resource
+
+
+def _reason(error: Exception) -> str:
+    """Return the text of an error as one line, for a terminal: a server may have chosen it."""
+    text = str(error) or type(error).__name__
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def _check(response: http.client.HTTPResponse) -> None:
@@ -178,7 +184,7 @@ def _read(
         except TimeoutError:
             break
         except (OSError, http.client.HTTPException) as error:
-            return _events(arrivals, broken=str(error) or type(error).__name__)
+            return _events(arrivals, broken=_reason(error))
         came = elapsed()
         if not data:
             missing = response.length or 0
