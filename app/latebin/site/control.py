@@ -105,7 +105,7 @@ class ControlResource(AnswerResource):
         return maybeDeferred(self._scenarios.delete, name, condition).addCallback(partial(self._deleted, name))
 
     def _refuse_query(self, request: ServedRequest) -> None:
-        """Refuse parameters, of which there are none here: those of a scenario are in the body."""
+        """Refuse a query: the parameters of a scenario are in the body."""
         read_query(request.uri.partition(b"?")[2], (), self._settings)
 
     def _deleted(self, name: str, first: Scenario | None) -> Reply:
