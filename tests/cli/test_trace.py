@@ -23,7 +23,9 @@ def test_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\0\xff\xfe", gzip.compress(REQUEST.encode()), f"{REQUEST}\n".encode("utf-16"), b'{"a":' * 10_000]
+    "content",
+    [b"", b"\0\xff\xfe", gzip.compress(REQUEST.encode(), mtime=0), f"{REQUEST}\n".encode("utf-16"), b'{"a":' * 10_000],
+    ids=["empty", "bytes", "gzip", "UTF-16", "nested"],
 )
 def test_odd(content: bytes) -> None:
     """A file without the time of any request is refused."""
