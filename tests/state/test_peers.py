@@ -6,7 +6,7 @@ import pytest
 
 from latebin.core.http.reply import Refused
 from latebin.state.interfaces import Answers
-from latebin.state.redis import pending
+from latebin.state.redis import membership, pending
 from tests.support.redis import needed
 from tests.support.states import RedisWorld
 
@@ -79,3 +79,14 @@ def test_asker_gone(answering: RedisWorld) -> None:
     question.cancel()
     answering.settle()
     assert len(results) == 1
+
+
+def test_farewell(answering: RedisWorld) -> None:
+    """A process that ends waits for a moment at most when Redis is silent or away."""
+    results: list[Any] = []
+    answering.members[0].peers.leave().addBoth(results.append)
+    assert results == []
+    answering.clock.advance(membership.FAREWELL)
+    answering.members[1].store.cut()
+    answering.members[1].peers.leave().addBoth(results.append)
+    assert results == [None, None]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from latebin.core.http.reply import Refused
 from latebin.state.redis.connection import AWAY, Script
@@ -119,6 +119,11 @@ class PumpedStore:
         for channel, (_, again) in self._listeners.items():
             self._subscriber.ask("SUBSCRIBE", channel.decode())
             again()
+
+    def stop(self) -> Deferred[None]:
+        """Close the connections, as at the end of a service."""
+        self.close()
+        return succeed(None)
 
     def close(self) -> None:
         self._commands.close()

@@ -25,6 +25,9 @@ BEAT: Final = 1.0
 LEASE: Final = 5.0
 """Seconds without a sign of life after which a process is absent, and what it had is given up."""
 
+FAREWELL: Final = 0.5
+"""Seconds that the end of a process waits for Redis at most; without a farewell, LEASE ends its membership."""
+
 SPARE: Final = 60.0
 """Seconds that a key in Redis is kept beyond its lifetime and the longest wait."""
 
@@ -317,10 +320,15 @@ class Membership:
         self.failed(failure)
 
     def leave(self) -> Deferred[Any]:
-        """Give up all that this process has, for good."""
+        """Give up all that this process has, for good.
+
+        Returns:
+            A Deferred that fires when Redis has done so, or when FAREWELL is over.
+        """
         self.stop()
         self._ended = True
-        return self._store.run(_LEAVE, (), self._common).addErrback(self.failed)
+        left = self._store.run(_LEAVE, (), self._common)
+        return left.addTimeout(FAREWELL, self.clock, lambda *_: None).addErrback(self.failed)
 
     def hear(self, text: bytes) -> None:
         """Take messages, and confirm those that Redis keeps until then."""
