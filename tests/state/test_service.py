@@ -1,4 +1,4 @@
-"""Two services whose state is in one Redis, asked in turn, as if they were one."""
+"""Two services with one Redis, asked in turn as if they were one."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -81,7 +81,7 @@ def bench(server: RedisServer) -> Iterator[SharedBench]:
 
 @pytest.mark.parametrize("style", sorted(PREFIXES))
 def test_away(bench: SharedBench, style: str) -> None:
-    """All that needs Redis is a 503 at once when Redis goes away, and nothing stays behind."""
+    """A request that needs Redis is a 503 at once when Redis is away."""
     site, store = bench.sites[0], bench.stores[0]
     target = f"{PREFIXES[style]}/delayed?delay=0"
     needing = [f"{target}&gate=g", f"{target}&pool=p&servers=1", f"{target}&key=a"]
@@ -105,7 +105,7 @@ def test_away(bench: SharedBench, style: str) -> None:
 
 @pytest.mark.parametrize("style", sorted(PREFIXES))
 def test_waits_on(bench: SharedBench, style: str) -> None:
-    """An answer at a gate waits on when Redis is away, and is late by itself at its time."""
+    """An answer at a gate waits on when Redis is away."""
     target = f"{PREFIXES[style]}/delayed?delay=0&gate=g&within="
     short, long = (bench.ask(target + within, on=bench.sites[0]) for within in ("2s", "20s"))
     bench.stores[0].cut()
