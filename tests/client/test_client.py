@@ -2,7 +2,7 @@
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -112,6 +112,25 @@ def test_headers() -> None:
     }
     with pytest.raises(ValueError, match="several values"):
         latebin.headers(header=["a:1", "b:2"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda latebin: latebin.url(prefix="raw"), "prefix: expected '/raw'.* not 'raw'"),
+        (lambda latebin: latebin.url(header={"X-A": "1"}), "header: expected a text.* not dict"),
+        (lambda latebin: latebin.scenario(body=b"ab"), "body: expected a text.* not bytes"),
+        (lambda latebin: latebin.scenario(rule="/a"), "rule: expected a list of mappings.* not '/a'"),
+        (lambda latebin: latebin.scenario("x", "delay=1s", status=503), "not both: status"),
+        (lambda latebin: latebin.gate("a b"), "gate: expected 1 to 128 letters.* not 't42.a b'"),
+        (lambda latebin: latebin.url(gate=":10"), "gate: expected .* not 't42.'"),
+        (lambda latebin: latebin.journal(ended=1, timeout="2s"), "timeout: expected a number of seconds.* not '2s'"),
+    ],
+)
+def test_wrong_values(wrong: Callable[[Latebin], object], named: str) -> None:
+    """A value is refused with its name before any request when it has another type or form."""
+    with Latebin("http://127.0.0.1:1", key="t42") as latebin, pytest.raises((TypeError, ValueError), match=named):
+        wrong(latebin)
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://h", "http://", "http://h/?a=b"])

@@ -141,5 +141,11 @@ class Exchange:
 
 
 def seconds(value: float) -> str:
-    """Return a number of seconds as a duration that the service reads."""
+    """Return a number of seconds as a duration that the service reads.
+
+    Raises:
+        TypeError: it is another type.
+    """
+    if not isinstance(value, int | float | Decimal):
+        raise TypeError(f"timeout: expected a number of seconds, and not {value!r}")
     return f"{Decimal(str(value)):f}s"

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from ssl import SSLContext
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -18,6 +19,11 @@ TOKEN: Final = "LATEBIN_CONTROL_TOKEN"  # noqa: S105  # the name of a variable
 
 KEYED: Final = frozenset({"delayed", "delay", "drip", "sse", "jsonl"})
 """The first segments of the paths that take a key in their query."""
+
+PREFIXES: Final = ("", "/raw")
+"""The prefixes of the two styles."""
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 _IN_PATH: Final = "/-._~!$&'()*+,;=:@"
 _IN_QUERY: Final = "-._~(),:*"
@@ -93,8 +99,12 @@ class Latebin:
             parameters: the parameters, with an underscore for each hyphen. The key is the client's own by default.
 
         Raises:
-            ValueError: a parameter has a semicolon or a slash, which a path below `/as` cannot have.
+            ValueError: the prefix is unknown. Or a parameter has a semicolon or a slash, which a path below `/as`
+                cannot have.
+            TypeError: a parameter has a value of another type.
         """
+        if prefix not in PREFIXES:
+            raise ValueError(f"prefix: expected '/raw', or '' for Klein, and not {prefix!r}")
         first, *rest = path.lstrip("/").split("/", 2)
         fields = self._fields({**({"key": self.key} if first in {*KEYED, "as"} else {}), **parameters})
         encoded = [f"{name}={quote(text, safe=_IN_QUERY)}" for name, text in fields]
@@ -137,11 +147,14 @@ class Latebin:
             parameters: the parameters as in `url`; `rule` is a list of mappings.
 
         Raises:
+            TypeError: a parameter or a rule has a value of another type, or there are parameters beside a query string.
             LatebinError: the scenario is refused, or the service cannot be reached.
         """
         name = _new("scenario") if name is None else name
         path = f"/control/scenarios/{quote(name, safe='')}"
         if isinstance(given, str):
+            if parameters:
+                raise TypeError(f"expected a query string or parameters, and not both: {', '.join(parameters)}")
             self._exchange.ask("PUT", path, body=given, kind="text/plain")
         else:
             values = self._as_json({**(given or {}), **parameters})
@@ -155,9 +168,15 @@ class Latebin:
         """Return a gate of this client's key; by default a new one.
 
         The service learns of a gate from the first request that names it.
+
+        Raises:
+            ValueError: the service would refuse the name.
         """
         name = _new("gate") if name is None else name
         owned = name if self.key is None else f"{self.key}.{name}"
+        # Here and not at the end of a test, where each gate is opened.
+        if not name or not _NAME.fullmatch(owned):
+            raise ValueError(f"gate: expected 1 to 128 letters, digits, '.', '_' and '-', and not {owned!r}")
         return self._gates.setdefault(owned, Gate(owned, self._exchange))
 
     def journal(self, key: str | None = None, *, ended: int | None = None, timeout: float = 10.0) -> Journal:
@@ -223,16 +242,16 @@ class Latebin:
         return [
             (name.replace("_", "-"), self._text(name, each))
             for name, value in parameters.items()
-            for each in several(value)
+            for each in several(name, value)
         ]
 
     def _as_json(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in parameters.items():
             if name == "rule":
-                found[name] = [self._as_json(rule) for rule in value]
+                found[name] = [self._as_json(rule) for rule in _rules(value)]
             elif value is not None:
-                texts = [self._text(name, each) for each in several(value)]
+                texts = [self._text(name, each) for each in several(name, value)]
                 found[name.replace("_", "-")] = texts[0] if isinstance(value, SINGLE) else texts
         return found
 
@@ -242,6 +261,16 @@ class Latebin:
             owned, colon, size = value.partition(":")
             return f"{self.gate(owned)}{colon}{size}"
         return text_of(value)
+
+
+def _rules(rules: object) -> Iterable[Mapping[str, Any]]:
+    """Return the rules of a scenario; a single one may stand without a list."""
+    several = [rules] if isinstance(rules, Mapping) else rules
+    if not isinstance(several, list | tuple) or not all(isinstance(each, Mapping) for each in several):
+        raise TypeError(
+            f"rule: expected a list of mappings such as {{'path': '/v1/**', 'status': 402}}, and not {rules!r}"
+        )
+    return several
 
 
 def _in_path(path: str) -> str:

@@ -1,6 +1,6 @@
 """The values of parameters as text."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
@@ -17,11 +17,24 @@ SINGLE: Final = (str, int, float, Decimal, timedelta, Gate)
 """The types of one value."""
 
 
-def several(values: Values) -> Iterable[Value]:
-    """Return one value as several, and none for None."""
+def several(name: str, values: Values) -> Iterable[Value]:
+    """Return one value as several, and none for None.
+
+    Args:
+        name: the parameter, for the error.
+        values: its values.
+
+    Raises:
+        TypeError: the values have another type. The items of bytes are numbers, and those of a mapping its names.
+    """
     if values is None:
         return ()
-    return (values,) if isinstance(values, SINGLE) else values
+    if isinstance(values, SINGLE):
+        return (values,)
+    if isinstance(values, bytes | bytearray | Mapping) or not isinstance(values, Iterable):
+        found = type(values).__name__
+        raise TypeError(f"{name}: expected a text, a number, a timedelta, a gate or a list of these, and not {found}")
+    return values
 
 
 def text_of(value: Value) -> str:
