@@ -125,6 +125,7 @@ def test_overridden() -> None:
         ({"rule": "none"}, "rule"),
         ({"rule": [{"path": "/a"}] * (MAX_RULES + 1)}, "rule"),
         ({"rule": [{"delay": "1s"}]}, "rule[1].path"),
+        ({"rule": [{"paht": "/a"}]}, "rule[1].paht"),
         ({"rule": [{"path": "/a"}, {"path": "a"}]}, "rule[2].path"),
         ({"rule": [{"method": "GET POST"}]}, "rule[1].method"),
         ({"rule": [{"header": "a b"}]}, "rule[1].header"),

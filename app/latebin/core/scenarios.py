@@ -59,6 +59,9 @@ Given = str | Mapping[str, Any]
 MATCHERS: Final = ("path", "method", "header")
 """The conditions of a rule; a rule has at least one."""
 
+RULE: Final = (*MATCHERS, "answer-header", *(each.name for each in SCENARIO if each.name != "header"))
+"""The names in a rule: its conditions, and the parameters of a scenario."""
+
 _METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -305,6 +308,9 @@ def _rules(tables: object, shared: Mapping[str, Any], settings: Settings) -> Ite
 
 
 def _rule(table: dict[str, Any], shared: Mapping[str, Any], settings: Settings) -> Rule:
+    # Before the conditions: a misspelt one is refused by its own name.
+    if unknown := [name for name in table if name not in RULE]:
+        raise wrong("Unknown parameter of a rule.", unknown[0], _plain(table[unknown[0]]), ", ".join(RULE))
     path, method, header = (_matcher(table, name) for name in MATCHERS)
     if path is method is header is None:
         raise wrong("The rule has neither a path nor a method nor a header to match.", "path", "", "such as /v1/**")
