@@ -55,7 +55,14 @@ def test_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
 
 def test_a_command_with_its_extra() -> None:
-    """A command comes from its module, and an unknown one is refused."""
+    """A command comes from its module."""
     result = CliRunner().invoke(main.cli, ["measure", "--help"])
     assert "Measure how late the server at URL answers." in result.output
-    assert CliRunner().invoke(main.cli, ["nothing"]).exit_code == 2
+
+
+def test_unknown_command() -> None:
+    """The refusal names the commands when there is none of that name."""
+    done = CliRunner().invoke(main.cli, ["serv", "--port", "0"])
+    assert done.exit_code == 2
+    assert "There is no command 'serv'; there are serve, health, " in done.stderr
+    assert "worker" not in done.stderr

@@ -33,3 +33,10 @@ def test_odd(content: bytes) -> None:
     assert done.exit_code == 2
     assert "the log has no time of a request" in done.stderr
     assert not done.stdout
+
+
+def test_no_file() -> None:
+    """A log is refused when it is not there."""
+    done = CliRunner().invoke(main.cli, ["trace", "/nowhere/access.log"])
+    assert done.exit_code == 2
+    assert "File '/nowhere/access.log' does not exist." in done.stderr

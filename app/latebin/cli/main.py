@@ -53,6 +53,9 @@ class Commands(click.Group):
 
         A command whose extra is not installed refuses its arguments, unless they ask for its help.
         """
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            shown = ", ".join(name for name in COMMANDS if name != "worker")
+            raise click.UsageError(f"There is no command {args[0]!r}; there are {shown}.", ctx)
         name, command, rest = super().resolve_command(ctx, args)
         if name in EXTRAS and not _HELP & set(rest):
             module, extra = EXTRAS[name]

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import click
 
-from latebin.cli.options import FileType
 from latebin.core.language.access_log import times
 from latebin.core.language.trace import MAX_VALUES
 
 
 @click.command("trace")
-@click.argument("log", type=FileType(dash=True))
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--upstream", is_flag=True, help="Take the upstream's own time where the log has both.")
 def trace_command(*, log: Path, upstream: bool) -> None:
     """Make a trace of the access log LOG, for `latebin serve --trace NAME=FILE`.
