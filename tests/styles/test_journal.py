@@ -327,7 +327,7 @@ def test_until(bench: Bench) -> None:
     bench.clock.advance(1)
     assert status(late.received) == 408
     problem = json.loads(late.received.partition(b"\r\n\r\n")[2])
-    assert problem["detail"] == "1 request has ended within the timeout, and 2 were to."
+    assert problem["detail"] == "1 request has ended within the timeout, and not 2."
     assert [each["ended"] for each in problem["requests"]] == ["answered"]
     assert bench.clock.getDelayedCalls() == []
 

@@ -337,7 +337,7 @@ def _shown_gate(gate: GateStatus) -> Reply:
 def _too_few(waiting: int) -> Callable[[GateStatus], Reply]:
     def refuse(gate: GateStatus) -> Reply:
         there = "1 answer waits" if gate.waiting == 1 else f"{gate.waiting} answers wait"
-        detail = f"{there} at the gate, and {waiting} did not within the timeout."
+        detail = f"{there} at the gate after the timeout, and not {waiting}."
         raise Refused(Problem(408, detail, parameter="waiting", given=str(waiting)))
 
     return refuse
@@ -355,7 +355,7 @@ def _shown_lines(kept: Kept) -> Reply:
 def _too_few_ended(ended: int) -> Callable[[Kept], Reply]:
     def refuse(kept: Kept) -> Reply:
         there = "1 request has ended" if kept.ended == 1 else f"{kept.ended} requests have ended"
-        detail = f"{there} within the timeout, and {ended} were to."
+        detail = f"{there} within the timeout, and not {ended}."
         return Problem(408, detail, parameter="ended", given=str(ended), more=kept.as_json()).reply(_VARY)
 
     return refuse
