@@ -375,6 +375,16 @@ async def test_unknown_host(via: str) -> None:
 
 
 @asynchronous
+async def test_unknown_name(via: str) -> None:
+    """The 404 names the upstreams when the name is unknown."""
+    async with before(0, upstreams={"up": "http://127.0.0.1:1", "api": "http://127.0.0.1:1"}) as service:
+        client = await ask(service, f"{via.removesuffix('/up')}/down/", "Connection: close")
+        await client.lost
+        assert problem(client) == b"404"
+        assert b'"given": "down", "accepted": "api, up"' in client.data
+
+
+@asynchronous
 async def test_no_tls(via: str) -> None:
     """An upstream that was to speak TLS and does not is 502."""
     async with upstream() as up, before(0, upstreams={"up": f"https://127.0.0.1:{up.port}"}) as service:

@@ -61,7 +61,7 @@ def test_a_command_with_its_extra() -> None:
 
 
 def test_unknown_command() -> None:
-    """The refusal names the commands when there is none of that name."""
+    """The refusal names the commands when the name is unknown."""
     done = CliRunner().invoke(main.cli, ["serv", "--port", "0"])
     assert done.exit_code == 2
     assert "There is no command 'serv'; there are serve, health, " in done.stderr

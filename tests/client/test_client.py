@@ -128,7 +128,7 @@ def test_headers() -> None:
     ],
 )
 def test_wrong_values(wrong: Callable[[Latebin], object], named: str) -> None:
-    """A value is refused with its name before any request when it has another type or form."""
+    """A client refuses a value by its name when the type or form is wrong."""
     with Latebin("http://127.0.0.1:1", key="t42") as latebin, pytest.raises((TypeError, ValueError), match=named):
         wrong(latebin)
 

@@ -379,7 +379,8 @@ class Service:
         if sum(value.count(b" latebin") for value in vias) >= MAX_HOPS:
             raise Refused(LOOP)
         if name not in self.settings.upstreams:
-            raise Refused(Problem(404, "There is no upstream of this name.", parameter="name", given=name))
+            accepted = ", ".join(sorted(self.settings.upstreams))
+            raise Refused(Problem(404, "Unknown upstream.", parameter="name", given=name, accepted=accepted))
         base = self.settings.upstreams[name]
         refuse_unforwardable(request)
         seen, bare = mount(request.uri, before)
