@@ -130,12 +130,6 @@ class RedisWorld(World):
         always = {b"generation", b"stamp", b"beat", b"instances"}
         return {each.removeprefix(b"latebin:") for each in self.server.ask("KEYS", "*")} - always
 
-    def replace(self, number: int) -> None:
-        """Have another process in the place of one that died."""
-        self.close(number)
-        self.members[number] = self._member()
-        self.settle()
-
     def end(self) -> None:
         for number in range(len(self.members)):
             self.close(number)
