@@ -30,7 +30,8 @@ class Throttle:
         self._clock = clock
         self._write = write
         self._drained = drained
-        self._waiting = b""
+        # A bytearray gives its first bytes away without a copy of the others.
+        self._waiting = bytearray()
         self._paused = False
         self._due = 0.0
         self._call: IDelayedCall | None = None
@@ -59,7 +60,7 @@ class Throttle:
 
     def stop(self) -> None:
         """Drop what waits."""
-        self._waiting = b""
+        self._waiting.clear()
         self._wait_no_more()
 
     def _wait_no_more(self) -> None:
@@ -81,7 +82,8 @@ class Throttle:
 
     def _send(self) -> None:
         self._call = None
-        piece, self._waiting = self._waiting[: self._next], self._waiting[self._next :]
+        piece = bytes(self._waiting[: self._next])
+        del self._waiting[: self._next]
         if self._waiting:
             # A late reactor makes no later piece late.
             self._later(self._due)

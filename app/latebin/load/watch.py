@@ -154,7 +154,7 @@ def _connection(url: str, longest: float, context: ssl.SSLContext | None) -> tup
 
 
 def _reason(error: Exception) -> str:
-    """Return the text of an error as one line, for a terminal: a server may have chosen it."""
+    """Return the text of an error, which a server may have chosen, for a terminal."""
     text = str(error) or type(error).__name__
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
