@@ -521,6 +521,9 @@ class _Draws:
         if every is None:
             return None
         longest = self._longest
+        if isinstance(every, Fixed):
+            same = min(every.seconds, longest)
+            return lambda _: same
 
         def drawn(piece: int) -> float:
             return min(every.draw(self.uniforms(f"every {piece}", every), piece), longest)
