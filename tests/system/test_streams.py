@@ -4,12 +4,12 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import httpx
 import httpx_sse
-import openai
 import pytest
 import requests
 
@@ -108,6 +108,7 @@ def test_curl_fault(process: ServiceProcess, prefix: str, fault: str) -> None:
 
 def test_openai(process: ServiceProcess, prefix: str) -> None:
     """A recorded stream of tokens reaches the SDK when it is played back."""
+    openai: Any = import_module("openai")  # its import takes seconds
     with openai.OpenAI(base_url=f"{process.url}{prefix}/as/tokens", api_key="none", timeout=BOUND) as client:
         stream = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "?"}], stream=True)
         assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Once upon"
