@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from latebin.core.settings import Settings
@@ -13,3 +16,16 @@ def test_log_format() -> None:
     """An unknown log format is refused."""
     with pytest.raises(ValueError, match="log_format"):
         Settings(log_format="xml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (partial(Settings, state_lifetime=0.0), "the lifetime of the state is 0s: each key"),
+        (partial(Settings, upstream_timeout=0.0), "the timeout of upstreams is 0s: every request"),
+    ],
+)
+def test_no_time(settings: Callable[[], Settings], reason: str) -> None:
+    """A time of 0 is refused with its effect when nothing would work."""
+    with pytest.raises(ValueError, match=reason):
+        settings()

@@ -174,6 +174,10 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if not self.keep_alive_timeout:
             raise ValueError("the keep-alive timeout is 0s: every connection would be closed before its request")
+        if not self.state_lifetime:
+            raise ValueError("the lifetime of the state is 0s: each key would be forgotten before its next request")
+        if not self.upstream_timeout:
+            raise ValueError("the timeout of upstreams is 0s: every request to one would be a 504")
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")
