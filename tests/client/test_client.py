@@ -82,6 +82,7 @@ def test_url() -> None:
     """A URL has the key in its place when the path takes one."""
     latebin = Latebin("https://h:8/base/", key="t42")
     gate = latebin.gate("late")
+    assert repr(gate) == "Gate(name='t42.late', size=None)"
     assert latebin.url() == "https://h:8/base/delayed?key=t42"
     assert latebin.url(prefix="/raw", key="t43", content_type="a/b") == (
         "https://h:8/base/raw/delayed?key=t43&content-type=a%2Fb"

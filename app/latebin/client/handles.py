@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -21,7 +21,7 @@ class Gate:
     """
 
     name: str
-    exchange: Exchange
+    exchange: Exchange = field(repr=False)
     size: int | None = None
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ class Pending:
     style: str
     waits_for: str
     left_ms: float | None
-    exchange: Exchange
+    exchange: Exchange = field(repr=False)
 
     def release(self) -> None:
         """Answer now, as planned.
