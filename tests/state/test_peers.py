@@ -82,7 +82,7 @@ def test_asker_gone(answering: RedisWorld) -> None:
 
 
 def test_farewell(answering: RedisWorld) -> None:
-    """A process that ends waits for a moment at most when Redis is silent or away."""
+    """A process ends within a moment when Redis is silent or away."""
     results: list[Any] = []
     answering.members[0].peers.leave().addBoth(results.append)
     assert results == []

@@ -6,9 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-FORM: Final = (
-    "redis://HOST:PORT/DB, with USER:PASSWORD@, percent-encoded, before the host if needed, or rediss:// for TLS"
-)
+FORM: Final = "redis://HOST:PORT/DB, with a percent-encoded USER:PASSWORD@ if needed, or rediss:// for TLS"
 
 PORT: Final = 6379
 """The port of Redis where a URL has none."""
