@@ -7,7 +7,8 @@ space. A client outside of it asks for answers without a delay, one after the ot
 
 callgrind_control(1) reads the counter between batches of answers; the start of the service is not in the figures. The
 median of the batches counts: the service looks at itself four times a second, which is in more batches on a slower
-machine. So the figures repeat within about 1 % on a busy machine, where times would not.
+machine. A figure was seen to differ by 9 % on a machine with four times as much work as cores. Where figures are
+compared, their batches take turns in one run.
 """
 
 import re
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import cycle, islice, pairwise
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -173,12 +174,27 @@ def connected(port: int, number: int) -> Iterator[list[socket.socket]]:
 
 def cost(connections: Sequence[socket.socket], pid: int, target: str, answers: int) -> float:
     """Return the instructions of one answer to a request target."""
-    ask(connections, target, max(WARM, len(connections)))
-    readings = [instructions(pid)]
+    [found] = costs(connections, pid, [target], answers)
+    return found
+
+
+def costs(connections: Sequence[socket.socket], pid: int, targets: Sequence[str], answers: int) -> list[float]:
+    """Return the instructions of one answer to each request target.
+
+    The batches of the targets take turns. So the service looks at itself as often in those of each target, even if the
+    load of the machine changes.
+    """
+    for target in targets:
+        ask(connections, target, max(WARM, len(connections)))
+    found: list[list[int]] = [[] for _ in targets]
+    before = instructions(pid)
     for _ in range(0, answers, BATCH):
-        ask(connections, target, BATCH)
-        readings.append(instructions(pid))
-    return median(after - before for before, after in pairwise(readings)) / BATCH
+        for target, batches in zip(targets, found, strict=True):
+            ask(connections, target, BATCH)
+            after = instructions(pid)
+            batches.append(after - before)
+            before = after
+    return [median(batches) / BATCH for batches in found]
 
 
 def table(results: dict[str, dict[str, float]]) -> Table:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latebin.core.endpoints import PREFIXES
-from tests.bench.overrides import cost, counted
+from tests.bench.overrides import costs, counted
 
 PAIRS: Final = {
     "one plan for all": ("/as/plain", "/delayed?delay=0s"),
@@ -30,7 +30,8 @@ def scenarios(answers: int) -> None:
     with counted("tuned") as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
         for name, targets in PAIRS.items():
             for style, prefix in PREFIXES.items():
-                by_scenario, by_query = (cost([connection], pid, prefix + target, answers) for target in targets)
+                both = [prefix + target for target in targets]
+                by_scenario, by_query = costs([connection], pid, both, answers)
                 ratio = f"{by_scenario / by_query:.3f}"
                 shown.add_row(name, style, f"{by_query:,.0f}", f"{by_scenario:,.0f}", ratio)
     Console(width=120).print(shown)

@@ -2,7 +2,7 @@
 
     python -m tests.bench.steering [--answers 300]
 
-As in tests/bench/overrides.py, callgrind counts the instructions of user space, and figures repeat within about 1 %.
+As in tests/bench/overrides.py, callgrind counts the instructions of user space.
 """
 
 import socket
@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from latebin.core.endpoints import PREFIXES
-from tests.bench.overrides import cost, counted
+from tests.bench.overrides import costs, counted
 
 QUERIES: Final = {
     "nothing": "",
@@ -28,10 +28,9 @@ def steering(answers: int) -> None:
     """Count the instructions of an answer with each query."""
     with counted("tuned") as (port, pid), socket.create_connection(("127.0.0.1", port), timeout=600) as connection:
         for style, prefix in PREFIXES.items():
-            base = 0.0
-            for use, query in QUERIES.items():
-                found = cost([connection], pid, f"{prefix}/delayed?delay=0s{query}", answers)
-                base = base or found
+            targets = [f"{prefix}/delayed?delay=0s{query}" for query in QUERIES.values()]
+            base, *others = costs([connection], pid, targets, answers)
+            for use, found in zip(QUERIES, [base, *others], strict=True):
                 click.echo(f"{style:9} {use:11} {found:11,.0f} {found / base:.3f}")
 
 
