@@ -10,6 +10,7 @@ from latebin.core.state_url import StateUrl, parse
         ("redis://cache:7000/2", StateUrl("cache", 7000, 2)),
         ("rediss://[::1]/", StateUrl("::1", secure=True)),
         ("redis://:s%2Fcret@cache", StateUrl("cache", password="s/cret")),  # noqa: S106  # a test's own
+        ("redis://:line%0D%0Aend@cache\n", StateUrl("cache", password="line\r\nend")),  # noqa: S106  # as above
         ("redis://late:s3cret@cache", StateUrl("cache", user="late", password="s3cret")),  # noqa: S106  # as above
     ],
 )
@@ -35,12 +36,16 @@ def test_read(text: str, url: StateUrl) -> None:
         "redis://cache?s3cret",
         "redis://cache#s3cret",
         "redis://s3cret@cache",
+        "redis://s3cret:@cache",
+        "redis://:s3cret\r\nFLUSHALL@cache",
+        "redis://:s3cret@ca che",
+        "redis://:s3cret%FF@cache",
         "redis://:s3cret@[cache",
     ],
 )
 def test_refused(text: str) -> None:
     """Another text is refused without a part of it when it may have a password."""
-    with pytest.raises(ValueError, match=r"redis://|database") as refused:
+    with pytest.raises(ValueError, match=r"redis://|database|UTF-8") as refused:
         parse(text)
     assert "s3cret" not in str(refused.value)
 

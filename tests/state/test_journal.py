@@ -146,6 +146,19 @@ def test_forget(shared: World) -> None:
     assert (list(kept(shared).entries), kept(shared).complete) == ([], True)
 
 
+def test_expiry(redis: RedisWorld) -> None:
+    """Every key in Redis expires when a journal is forgotten that never was, and later."""
+    redis.members[0].journal.forget("never")
+    redis.settle()
+    assert b"journals:total" not in redis.kept()
+    begin(redis)
+    redis.settle()
+    redis.members[0].journal.forget("a")
+    redis.settle()
+    keys = redis.server.ask("KEYS", "*")
+    assert [key for key in keys if redis.server.ask("TTL", key) < 0] == []
+
+
 def test_bounds(shared: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request beyond a bound is dropped, and its journal is not complete."""
     for module in (memory, journal):

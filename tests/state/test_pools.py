@@ -5,10 +5,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from twisted.internet.defer import succeed
 
 from latebin.core.http.reply import Refused
 from latebin.core.steering import PoolWait
 from latebin.state.interfaces import Place, PoolStatus
+from latebin.state.redis.membership import BEAT
 from tests.support.redis import RedisServer, needed
 from tests.support.states import RedisWorld, Waiter, World, world
 
@@ -235,6 +237,17 @@ def test_served_before_the_reply(redis: RedisWorld) -> None:
     second.leave()
     redis.settle()
     assert redis.kept() == set()
+
+
+def test_unreadable_reply(redis: RedisWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signs of life go on when one had a reply that cannot be read."""
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.members[0].store, "run", lambda *_: succeed(7))
+        redis.clock.advance(BEAT)
+    beats = redis.server.ask("ZSCORE", "latebin:instances", redis.members[0].store.instance)
+    redis.clock.advance(BEAT)
+    redis.settle()
+    assert redis.server.ask("ZSCORE", "latebin:instances", redis.members[0].store.instance) > beats
 
 
 def test_left(redis: RedisWorld) -> None:

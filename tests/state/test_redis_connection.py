@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,8 @@ pytest.importorskip("txredisapi")
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, gatherResults
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import LogLevel, capturedLogs
 
 from latebin.core.http.reply import Refused
 from latebin.core.state_url import StateUrl
@@ -32,6 +35,7 @@ pytestmark = needed
 COUNT = Script("return redis.call('INCR', KEYS[1])")
 ECHO = Script("return {ARGV[1], #KEYS, false, ARGV[2]}")
 BROKEN = Script("return redis.call('INCR', 'latebin:alive', 1)")
+PUSH = Script("return redis.call('APPEND', KEYS[1], 'x')")
 PUBLISH = Script("return redis.call('PUBLISH', KEYS[1], ARGV[1])")
 
 REACTOR = cast("Any", reactor)
@@ -210,7 +214,57 @@ async def test_full(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         async with stored(server.url) as store:
             server.ask("CONFIG", "SET", "maxmemory", "1")
-            assert await refusal(store) == 503
+            with capturedLogs() as events:
+                for script in (PUSH, COUNT, PUSH):
+                    with pytest.raises(Refused):
+                        await store.run(script, ["latebin:test"])
+                assert await refusal(store) == 503
+            assert [each["text"].partition(" ")[0] for each in events] == ["OOM"]
+
+
+@asynchronous
+async def test_wrong_type(server: RedisServer) -> None:
+    """A script is refused when a key in Redis is of another type."""
+    server.ask("FLUSHALL")
+    server.ask("RPUSH", "latebin:test", "another's")
+    async with stored(server.url) as store:
+        assert await refusal(store) == 503
+        server.ask("DEL", "latebin:test")
+        assert await store.run(COUNT, ["latebin:test"]) == 1
+
+
+class Fake(Protocol):
+    """A server that answers all that it reads with the same bytes."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+
+    def dataReceived(self, data: bytes) -> None:  # as Twisted has it
+        assert self.transport is not None
+        self.transport.write(self.reply)
+
+
+@asynchronous
+@pytest.mark.parametrize(
+    ("reply", "error"),
+    [
+        (b"\xff\xfe\r\n", "the server does not speak Redis' protocol"),
+        (b"x" * 100_000, "the server does not speak Redis' protocol"),
+        (b":7\r\n", "the server does not speak Redis' protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", r"no reply within 0\.2s"),
+        (b"", r"no reply within 0\.2s"),
+    ],
+)
+async def test_no_redis(reply: bytes, error: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start fails with a plain error when something else listens at the address."""
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    port = REACTOR.listenTCP(0, Factory.forProtocol(partial(Fake, reply)), interface="127.0.0.1")
+    store = Store(REACTOR, REACTOR, StateUrl("127.0.0.1", port.getHost().port))
+    with capturedLogs() as events, pytest.raises(StateError, match=error):
+        await store.start()
+    await store.stop()
+    await port.stopListening()
+    assert [each for each in events if each["log_level"] > LogLevel.info] == []
 
 
 @asynchronous

@@ -200,6 +200,19 @@ async def test_unreadable(server: RedisServer) -> None:
 
 
 @asynchronous
+@pytest.mark.parametrize("text", ["no JSON", "1", "[" * 100_000, '{"delay": "1s"', '{"delay": []}'])
+async def test_not_ours(server: RedisServer, text: str) -> None:
+    """A process has all other scenarios when something else wrote one that cannot be read."""
+    async with replicas(server) as (one, two):
+        await one.scenarios.put("mine", "delay=1s")
+        server.ask("HSET", CHANGES, "payments", text)
+        server.ask("INCR", VERSION)
+        await one.scenarios.put("other", "delay=2s")
+        await until(lambda: two.delay("other") == "2s")
+        assert [(each.delay("payments"), each.delay("mine")) for each in (one, two)] == [("50ms", "1s")] * 2
+
+
+@asynchronous
 async def test_lost_data(server: RedisServer) -> None:
     """A change is made when Redis has lost all those before."""
     async with replicas(server) as both:

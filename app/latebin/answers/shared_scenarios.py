@@ -81,6 +81,6 @@ class SharedScenarios(Scenarios):
             if not isinstance(given, str | dict):
                 raise ValueError("neither a text nor an object")  # noqa: TRY004, TRY301  # as for wrong JSON
             return read(name, given, self.settings)
-        except (Refused, ValueError) as error:
+        except (Refused, ValueError, RecursionError) as error:
             log.warn("the changed scenario {name} cannot be read here: {error}", name=name, error=str(error))
             return self._now.get(name)

@@ -14,7 +14,7 @@ import attrs
 import txredisapi
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,6 +43,12 @@ LONGEST_RETRY: Final = 1.0
 BEAT: Final = 2.0
 """Seconds from one look at the connections to the next, which finds one that is silent."""
 
+SAME_COMPLAINT: Final = 60.0
+"""Seconds until an error of Redis is logged again that has come since; each script may fail at each request."""
+
+NO_REDIS: Final = ValueError("the server does not speak Redis' protocol")
+"""The reason to end a connection that brings other bytes than replies."""
+
 AWAY: Final = Problem(
     503,
     "The state in Redis cannot be reached; try again later.",
@@ -66,9 +72,13 @@ UNABLE: Final = frozenset(
         "READONLY",
         "TRYAGAIN",
         "UNKILLABLE",
+        "WRONGTYPE",
     }
 )
-"""The codes of errors that say that Redis cannot do it now; another error is a defect of a script."""
+"""The codes of errors that say that Redis cannot do it now; another error is a defect of a script.
+
+A key has a wrong type if something else writes in the same database; deleting that key is the cure.
+"""
 
 
 class Observer(Protocol):
@@ -119,17 +129,31 @@ _Lost = Callable[[object, Failure], object]
 
 
 class _Reads:
-    """The number of reads of a connection.
+    """The reads of a connection.
 
     Attributes:
         reads: how often bytes came, or came to their turn.
+        given_up: the reason for which this side ended the connection; None without one.
     """
 
+    transport: ITCPTransport
     reads = 0
+    given_up: Failure | None = None
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:  # noqa: FBT001, FBT002  # as txredisapi has it
         self.reads += 1
-        super().dataReceived(data, unpause)  # type: ignore[misc]  # that of txredisapi
+        try:
+            super().dataReceived(data, unpause)  # type: ignore[misc]  # that of txredisapi
+        except Exception:  # noqa: BLE001  # txredisapi raises several
+            self.give_up(NO_REDIS)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # as txredisapi has it
+        self.give_up(NO_REDIS)
+
+    def give_up(self, reason: Exception) -> None:
+        """End the connection, whose commands fail."""
+        self.given_up = Failure(reason)
+        self.transport.abortConnection()
 
 
 class _Commands(_Reads, txredisapi.RedisProtocol):  # type: ignore[misc]  # txredisapi has no annotations
@@ -146,7 +170,7 @@ class _Commands(_Reads, txredisapi.RedisProtocol):  # type: ignore[misc]  # txre
         self._lost = lost
 
     def connectionLost(self, why: Failure) -> None:
-        self._lost(self, why)
+        self._lost(self, self.given_up or why)
         super().connectionLost(why)
 
 
@@ -167,7 +191,7 @@ class _Messages(_Reads, txredisapi.SubscriberProtocol):  # type: ignore[misc]  #
         self._heard(channel, message)
 
     def connectionLost(self, why: Failure) -> None:
-        self._lost(self, why)
+        self._lost(self, self.given_up or why)
         super().connectionLost(why)
 
 
@@ -199,7 +223,7 @@ class _Deadline:
 
     def _abort(self) -> None:
         if self._protocol.reads == self._reads:
-            self._protocol.transport.abortConnection()
+            self._protocol.give_up(TimeoutError(f"no reply within {PATIENCE:g}s"))
         else:
             self._again()
 
@@ -232,7 +256,8 @@ class _Place:
             await self.ask(protocol, "AUTH", *([] if url.user is None else [url.user]), url.password)
         if url.database:
             await self.ask(protocol, "SELECT", url.database)
-        await self.ask(protocol, "PING")
+        if await self.ask(protocol, "PING") != "PONG":
+            raise NO_REDIS
 
 
 class _Connection:
@@ -409,7 +434,7 @@ class Store:
         self._on_beat: list[Callable[[], object]] = []
         self._up = False
         self._stopping = False
-        self._complaint = ""
+        self._complaints: dict[str, float] = {}
 
     @property
     def connected(self) -> bool:
@@ -525,9 +550,11 @@ class Store:
         return self._commands.ask(*text)
 
     def _complain(self, text: str) -> None:
-        """Log an error of Redis, unless it was the last one."""
-        if text != self._complaint:
-            self._complaint = text
+        """Log an error of Redis, unless its code was logged a short time ago."""
+        # The text behind the code names the script, and each request runs several.
+        code, now = text.partition(" ")[0], self._clock.seconds()
+        if now >= self._complaints.get(code, now):
+            self._complaints[code] = now + SAME_COMPLAINT
             log.warn("the state at {url} fails: {text}", url=str(self.url), text=text)
 
     def _ready(self) -> None:
@@ -555,7 +582,7 @@ class Store:
         self._up = self.connected
         if self._stopping:
             return
-        self._complaint = ""
+        self._complaints.clear()
         self.observer.state_up(self._up)
         if self._up:
             log.info("the state at {url} is there", url=str(self.url))

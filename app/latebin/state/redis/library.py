@@ -185,7 +185,9 @@ local function entries(name) return key('journal', name, 'entries') end
 local function readers(name) return key('journal', name, 'watches') end
 
 local function forget_journal(name)
-    call('DECRBY', entries_of_all, tonumber(call('HGET', counts, name)) or 0)
+    local count = call('HGET', counts, name)
+    -- Without entries there may be no total: then it would begin here, and never expire.
+    if count then call('DECRBY', entries_of_all, count) end
     call('HDEL', counts, name)
     call('ZREM', journals, name)
     call('DEL', journal(name), entries(name))

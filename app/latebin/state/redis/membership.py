@@ -307,7 +307,8 @@ class Membership:
 
     def beat(self) -> Deferred[Any]:
         """Give a sign of life; give up what absent processes had."""
-        return self._store.run(_BEAT, (), self._common).addCallbacks(self._beaten, self._not_beaten)
+        # A reply that cannot be read does not end the signs of life either.
+        return self._store.run(_BEAT, (), self._common).addCallback(self._beaten).addErrback(self._not_beaten)
 
     def _beaten(self, reply: Sequence[Any]) -> Deferred[Any] | None:
         known, *figures = reply

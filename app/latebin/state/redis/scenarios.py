@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from latebin.core.http.reply import Refused
 from latebin.state.interfaces import StateError
-from latebin.state.redis.connection import AWAY, PATIENCE, PREFIX, Script, Store
+from latebin.state.redis.connection import AWAY, PREFIX, Script, Store
 
 log = Logger()
 
@@ -56,6 +56,9 @@ return made
 
 The reply is the number of the change, as an integer. Where the last one has another number, it is that one, as a text.
 """
+
+MESSAGE_TIME: Final = 0.5
+"""Seconds that a change is waited for whose number is known; then everything is read."""
 
 ATTEMPTS: Final = 100
 """The most attempts of a change, each after another process was first."""
@@ -153,8 +156,7 @@ class SharedChanges:
             return succeed(None)
         reached: Deferred[None] = Deferred(lambda reached: self._waiting.remove((version, reached)))
         self._waiting.append((version, reached))
-        # A message should come at once. Where it is lost with its connection, everything is read again.
-        late = self._clock.callLater(PATIENCE, self._too_late, version, reached)
+        late = self._clock.callLater(MESSAGE_TIME, self._too_late, version, reached)
 
         def stop(result: Any) -> Any:  # noqa: ANN401  # None, or a Failure
             if late.active():
@@ -164,8 +166,13 @@ class SharedChanges:
         return reached.addBoth(stop)
 
     def _too_late(self, version: int, reached: Deferred[None]) -> None:
-        self._waiting.remove((version, reached))
-        reached.errback(Refused(AWAY))
+        """Read everything, as the message of a change is lost."""
+        self._read().addCallback(lambda _: self._give_up(version, reached))
+
+    def _give_up(self, version: int, reached: Deferred[None]) -> None:
+        if not reached.called:
+            self._waiting.remove((version, reached))
+            reached.errback(Refused(AWAY))
 
     def _heard(self, message: bytes) -> None:
         """Take a change over, or read everything if one is missing before it."""
