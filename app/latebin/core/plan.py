@@ -301,7 +301,8 @@ def steer(arguments: Arguments, settings: Settings) -> Steering | None:
         return None
     for name, other in _NEEDS:
         if name in arguments and other not in arguments:
-            raise wrong(f"The parameter {name} needs {other}.", name, str(arguments[name]), f"{other} beside it")
+            given = render(arguments[name]) if name == "within" else str(arguments[name])
+            raise wrong(f"The parameter {name} needs {other}.", name, given, f"{other} beside it")
     gate = pool = None
     if "gate" in arguments:
         name, size = arguments["gate"]

@@ -53,7 +53,7 @@ AWAY: Final = Problem(
     503,
     "The state in Redis cannot be reached; try again later.",
     parameter="state",
-    accepted="a request without a key, a seed, a gate or a pool",
+    accepted="requests without a key, a seed, a gate or a pool meanwhile",
     headers=((b"Retry-After", b"1"),),
 )
 """The refusal of what needs Redis while Redis is away."""
