@@ -170,11 +170,16 @@ def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
 def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
     """Write JSON, and the long texts in it slice by slice."""
     long: list[str] = []
-    parts, written = _JSON.iterencode(_placed(members, long)), []
-    while some := list(islice(parts, PARTS)):
-        written += some
-        yield
-    text = "".join(written)
+    placed = _placed(members, long)
+    if _count(placed) <= PARTS:
+        # In parts, it would leave a cycle of references.
+        text = _JSON.encode(placed)
+    else:
+        parts, written = _JSON.iterencode(placed), []
+        while some := list(islice(parts, PARTS)):
+            written += some
+            yield
+        text = "".join(written)
     if not long:
         return text.encode("ascii") + b"\n"
     pieces = []
@@ -189,6 +194,13 @@ def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
         else:
             pieces.append(piece)
     return "".join(pieces).encode("ascii") + b"\n"
+
+
+def _count(value: object) -> int:
+    """Count the texts in JSON."""
+    if isinstance(value, dict):
+        return sum(map(_count, value.values()))
+    return len(value) if isinstance(value, list) else 1
 
 
 def _placed(value: Any, long: list[str]) -> Any:  # noqa: ANN401  # JSON
