@@ -47,6 +47,9 @@ PARAMETERS: Final = 200
 PARTS: Final = 1000
 """Parts of JSON, such as a text or a comma, that are written as one piece of work."""
 
+FEW: Final = 200
+"""Values of JSON that are written at once."""
+
 FILES: Final = 20
 """Files of a form that are written as one piece of work."""
 
@@ -171,7 +174,7 @@ def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
     """Write JSON, and the long texts in it slice by slice."""
     long: list[str] = []
     placed = _placed(members, long)
-    if _count(placed) <= PARTS:
+    if _is_short(members):
         # In parts, it would leave a cycle of references.
         text = _JSON.encode(placed)
     else:
@@ -196,11 +199,12 @@ def _written(members: dict[str, Any]) -> Generator[None, None, bytes]:
     return "".join(pieces).encode("ascii") + b"\n"
 
 
-def _count(value: object) -> int:
-    """Count the texts in JSON."""
-    if isinstance(value, dict):
-        return sum(map(_count, value.values()))
-    return len(value) if isinstance(value, list) else 1
+def _is_short(members: dict[str, Any]) -> bool:
+    """Return whether there are few values, by a count that is itself short."""
+    groups = [each for each in members.values() if isinstance(each, dict)]
+    if sum(map(len, groups)) > FEW:
+        return False
+    return sum(len(value) for group in groups for value in group.values() if isinstance(value, list)) <= FEW
 
 
 def _placed(value: Any, long: list[str]) -> Any:  # noqa: ANN401  # JSON
