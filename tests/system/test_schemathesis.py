@@ -21,7 +21,7 @@ def command(port: int, tag: str) -> list[str]:
     schemathesis = str(Path(sys.executable).with_name("schemathesis"))
     location = f"http://127.0.0.1:{port}/openapi.json"
     chosen = ["--include-tag", tag, "--checks", "all", "--phases", "examples,fuzzing"]
-    bounds = ["--max-examples", "20", "--generation-deterministic", "--continue-on-failure", "--no-color"]
+    bounds = ["--max-examples", "10", "--generation-deterministic", "--continue-on-failure", "--no-color"]
     return [
         schemathesis,
         "--config-file",
