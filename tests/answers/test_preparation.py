@@ -8,9 +8,10 @@ from twisted.logger import capturedLogs
 from latebin.answers import service
 from latebin.answers.form import reading
 from latebin.answers.form_fields import MAX_PARTS, SLICE
-from latebin.core.http.echo import LONG, Content, EchoedRequest, echo, echoing
+from latebin.core.http.echo import LONG, Content, EchoedRequest, echoing
 from latebin.core.http.reply import Refused
 from latebin.core.settings import STACKS
+from latebin.timing.piecewise import complete
 from tests.overrides.test_channel_share import Line, make_line
 from tests.support.turns import calls
 
@@ -97,7 +98,7 @@ def test_long_texts() -> None:
     fields = [(text[:9], text) for text in texts] + [("a", text) for text in texts]
     content = Content(b"\0001\0", fields)
     work = EchoedRequest(b"/", (), content, None, "a:1", secure=False)
-    found = json.loads(echo(work))
+    found = json.loads(complete(echoing(work)))
     assert found["data"] == "\0001\0"
     assert found["form"] == {**{text[:9]: text for text in texts}, "a": texts}
     assert max(steps(echoing(work))) < 2000

@@ -9,7 +9,6 @@ from werkzeug.http import parse_options_header
 from latebin.answers.form_fields import MAX_FIELD, MAX_PARTS, grouped, urlencoded
 from latebin.core.http.echo import Content
 from latebin.core.http.reply import Problem, Refused
-from latebin.timing.piecewise import complete
 
 _URLENCODED: Final = "application/x-www-form-urlencoded"
 _MULTIPART: Final = "multipart/form-data"
@@ -20,15 +19,6 @@ _TOO_LARGE: Final = Problem(
     parameter="body",
     accepted=f"at most {MAX_PARTS} fields and files, and {MAX_FIELD} bytes in a field",
 )
-
-
-def understand(content_type: str, body: bytes) -> Content:
-    """Read a body in one go, as `reading` does piece by piece.
-
-    Raises:
-        Refused: as `reading`.
-    """
-    return complete(reading(content_type, body))
 
 
 def reading(content_type: str, body: bytes) -> Generator[None, None, Content]:

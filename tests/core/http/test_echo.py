@@ -17,12 +17,12 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.web.test.requesthelper import DummyChannel
 from werkzeug.sansio.utils import get_current_url
 
-from latebin.answers.form import reading, understand
+from latebin.answers.form import reading
 from latebin.answers.form_fields import MAX_PARTS
 from latebin.answers.request_body import KeptBody
 from latebin.compare.contract import Case
 from latebin.core.endpoints import PREFIXES
-from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echo, echoing
+from latebin.core.http.echo import MAX_BODY, Content, EchoedRequest, Upload, echoing
 from latebin.core.http.reply import Refused
 from latebin.core.parameters import DRIP, read_query
 from latebin.core.plan import plan_drip, plan_echo
@@ -30,6 +30,7 @@ from latebin.core.settings import Settings
 from latebin.overrides.request import Request
 from latebin.site.factory import ServiceSite
 from latebin.site.root import root
+from latebin.timing.piecewise import complete
 from tests.support.sockets import BOUND, asynchronous, served
 from tests.support.turns import pieces
 from tests.support.wire import House, Wire
@@ -54,7 +55,9 @@ def members(
     client: str | None = "192.0.2.1",
     secure: bool = False,
 ) -> Any:
-    return json.loads(echo(EchoedRequest(target, headers, content or Content(), client, "192.0.2.2:8080", secure)))
+    return json.loads(
+        complete(echoing(EchoedRequest(target, headers, content or Content(), client, "192.0.2.2:8080", secure)))
+    )
 
 
 def form(*parts: tuple[bytes, bytes]) -> bytes:
@@ -64,13 +67,15 @@ def form(*parts: tuple[bytes, bytes]) -> bytes:
 
 def refusal(content_type: str, body: bytes) -> int:
     with pytest.raises(Refused) as refused:
-        understand(content_type, body)
+        complete(reading(content_type, body))
     return refused.value.problem.status
 
 
 def test_members() -> None:
     """An echo has the members of httpbin, sorted, each on its own line."""
-    text = echo(EchoedRequest(b"/delay/1", (), Content(), "192.0.2.1", "192.0.2.2:8080", secure=False)).decode()
+    text = complete(
+        echoing(EchoedRequest(b"/delay/1", (), Content(), "192.0.2.1", "192.0.2.2:8080", secure=False))
+    ).decode()
     assert re.findall(r'^  "(\w+)"', text, re.MULTILINE) == [
         "args", "data", "files", "form", "headers", "origin", "url",
     ]  # fmt: skip
@@ -133,7 +138,7 @@ def test_url_as_httpbin_writes_it(query: str) -> None:
 @given(st.binary(max_size=60), pairs, st.binary(max_size=20))
 def test_any_request(target: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
     """Any request is echoed in ASCII, with a body that can be recovered."""
-    text = echo(EchoedRequest(target, headers, Content(body), None, "a:1", secure=False))
+    text = complete(echoing(EchoedRequest(target, headers, Content(body), None, "a:1", secure=False)))
     assert text.isascii()
     data = json.loads(text)["data"]
     assert data.encode() == body or data.startswith("data:application/octet-stream;base64,")
@@ -158,7 +163,7 @@ def test_files() -> None:
 @pytest.mark.parametrize("content_type", [URLENCODED, "Application/X-WWW-Form-Urlencoded; charset=utf-8"])
 def test_urlencoded_form(content_type: str) -> None:
     """A urlencoded form has fields and no data."""
-    assert understand(content_type, b"a=1&b=x+y&a=2&c") == Content(
+    assert complete(reading(content_type, b"a=1&b=x+y&a=2&c")) == Content(
         b"", (("a", "1"), ("a", "2"), ("b", "x y"), ("c", ""))
     )
 
@@ -169,7 +174,7 @@ def test_multipart_form() -> None:
         (b'name="a"', b"1"), (b'name="f"; filename="x"', b"first"), (b'name="f"; filename="y"', b"second"),
         (b'name="g"; filename=""', b"\xff"),
     )  # fmt: skip
-    assert understand(MULTIPART, parts) == Content(
+    assert complete(reading(MULTIPART, parts)) == Content(
         b"", (("a", "1"),), {"f": Upload("", b"first"), "g": Upload("", b"\xff")}
     )
 
@@ -186,7 +191,7 @@ def test_multipart_form() -> None:
 )
 def test_not_a_form(content_type: str, body: bytes) -> None:
     """A body is data when its Content-Type is not that of a complete form."""
-    assert understand(content_type, body) == Content(body)
+    assert complete(reading(content_type, body)) == Content(body)
 
 
 @pytest.mark.parametrize(
@@ -228,10 +233,10 @@ def test_any_body(parameter: str, body: bytes) -> None:
         URLENCODED,
     ):
         try:
-            found = understand(content_type, body)
+            found = complete(reading(content_type, body))
         except Refused:
             continue
-        echo(EchoedRequest(b"/", (), found, None, "a:1", secure=False))
+        complete(echoing(EchoedRequest(b"/", (), found, None, "a:1", secure=False)))
 
 
 def test_drip_in_bounded_pieces() -> None:

@@ -6,7 +6,7 @@ import string
 from base64 import b64encode
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import parse_qsl, quote
 
 import attrs
@@ -117,16 +117,6 @@ class EchoedRequest:
     client: str | None
     server: str
     secure: bool
-
-
-def echo(request: EchoedRequest) -> bytes:
-    """Describe a request as JSON in one go, as `echoing` does piece by piece."""
-    steps = echoing(request)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast("bytes", end.value)
 
 
 def echoing(request: EchoedRequest) -> Generator[None, None, bytes]:
