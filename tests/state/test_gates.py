@@ -4,23 +4,20 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 from twisted.internet.defer import CancelledError, Deferred
 
 from latebin.core.http.reply import Refused
 from latebin.core.steering import GateWait
 from latebin.state.interfaces import Place
 from tests.support.redis import RedisServer, needed
-from tests.support.states import RedisWorld, Waiter, World, world
+from tests.support.states import RedisWorld, SharedMachine, Waiter, World, run_machine, world
 
 pytestmark = needed
 
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
-
-EXAMPLES = 30
 
 NAMES = st.sampled_from(["g", "h"])
 
@@ -98,13 +95,11 @@ class Watch:
     """Whether its process has been given up."""
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(SharedMachine):
     """Answers, clients that leave, releases and watches, in any order.
 
     With Redis, a process is cut off at times, given up by the other one at times, and may be back.
     """
-
-    shared: World
 
     def __init__(self) -> None:
         super().__init__()
@@ -284,13 +279,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("where", ["memory", "redis"])
 def test_machine(where: str, server: RedisServer) -> None:
     """Each answer is let go once and in time, when processes come and go."""
-
-    class Here(Machine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.shared = World() if where == "memory" else RedisWorld(server)
-
-    run_state_machine_as_test(Here, settings=settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None))
+    run_machine(Machine, lambda: World() if where == "memory" else RedisWorld(server))
 
 
 def wait(size: int | None = None, order: str = "fifo", seed: int | None = None) -> GateWait:

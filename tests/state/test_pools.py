@@ -2,9 +2,8 @@
 
 import attrs
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 from twisted.internet.defer import succeed
 
 from latebin.core.http.reply import Refused
@@ -12,11 +11,9 @@ from latebin.core.steering import PoolWait
 from latebin.state.interfaces import Place, PoolStatus
 from latebin.state.redis.membership import BEAT
 from tests.support.redis import RedisServer, needed
-from tests.support.states import RedisWorld, Waiter, World, world
+from tests.support.states import RedisWorld, SharedMachine, Waiter, World, run_machine, world
 
 pytestmark = needed
-
-EXAMPLES = 30
 
 
 @attrs.define(eq=False)
@@ -35,10 +32,8 @@ class Answer:
     """Whether its process has been given up."""
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(SharedMachine):
     """Answers, clients that leave and processes that come and go, in any order."""
-
-    shared: World
 
     def __init__(self) -> None:
         super().__init__()
@@ -164,13 +159,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("where", ["memory", "redis"])
 def test_machine(where: str, server: RedisServer) -> None:
     """No more are in service than there are servers, when processes come and go."""
-
-    class Here(Machine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.shared = World() if where == "memory" else RedisWorld(server)
-
-    run_state_machine_as_test(Here, settings=settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None))
+    run_machine(Machine, lambda: World() if where == "memory" else RedisWorld(server))
 
 
 def test_many_processes(server: RedisServer) -> None:

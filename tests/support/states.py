@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from latebin.state.redis.connection import Store
 
 T = TypeVar("T")
+
+EXAMPLES = 30
+"""Random runs of a machine."""
 
 FUTURE = 9 * 10**15
 """Microseconds of a sign of life that stays the last one."""
@@ -152,3 +157,20 @@ def world(make: Callable[[], World]) -> Iterator[World]:
         yield made
     finally:
         made.end()
+
+
+class SharedMachine(RuleBasedStateMachine):
+    """A machine over processes that have a state in common."""
+
+    shared: World
+
+
+def run_machine(machine: type[SharedMachine], make: Callable[[], World]) -> None:
+    """Run a machine, each time with other processes."""
+
+    class Here(machine):  # type: ignore[misc,valid-type]  # a class that the caller gives
+        def __init__(self) -> None:
+            super().__init__()
+            self.shared = make()
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=EXAMPLES, stateful_step_count=25, deadline=None))
