@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IReactorTime
 from latebin.answers.interfaces import ServedRequest
 from latebin.core.ends import CAUSES
 from latebin.core.faults import KINDS
-from latebin.core.http.accept import wants_openmetrics
 from latebin.core.http.reply import ALLOWED, Reply, page
 from latebin.state.interfaces import PoolStatus
 from latebin.telemetry.counters import SharedCounters
@@ -152,9 +151,9 @@ class Metrics:
         """
         self._cells[_ERRORS + _CAUSE[cause]] += 1
 
-    def page(self, accept: str = "") -> Reply:
-        """Return the page that `rendering` makes, in one go."""
-        return complete(self.rendering(openmetrics=wants_openmetrics(accept)))
+    def page(self) -> Reply:
+        """Return the page that `rendering` makes in text format 0.0.4, in one go."""
+        return complete(self.rendering(openmetrics=False))
 
     def rendering(self, *, openmetrics: bool) -> Generator[None, None, Reply]:
         """Make a page with the figures of all workers.
