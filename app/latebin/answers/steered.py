@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latebin.answers.pending import PendingAnswer
-from latebin.core.http.reply import BROKEN, Problem, Refused
+from latebin.core.http.reply import Problem, Refused, problem_of
 from latebin.core.plan import Plan, Prepared
 from latebin.core.steering import GateWait, PoolWait, Steering
 from latebin.state.interfaces import Place, State, Taken
@@ -102,7 +102,7 @@ class SteeredAnswer(PendingAnswer):
             return
         if not failure.check(Refused):
             log.failure("no turn could be taken", failure)
-        problem = failure.value.problem if isinstance(failure.value, Refused) else BROKEN
+        problem = problem_of(failure.value)
         if self._go is None:
             self.refusal = problem
         else:

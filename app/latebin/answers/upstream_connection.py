@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer
 from zope.interface import implementer
 
+from latebin.core.http.status import SWITCHING
 from latebin.core.http.upstream_headers import Field
 from latebin.core.http.upstream_response import End, Head, ResponseError, ResponseParser
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IDelayedCall, IProducer, IReactorTime
-
-SWITCHING: Final = 101
 
 LINGER: Final = 5.0
 """Seconds that the last bytes of a client have to reach an upstream, behind a 101."""

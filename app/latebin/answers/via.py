@@ -14,11 +14,12 @@ from latebin.answers.faults import ENDS
 from latebin.answers.interfaces import ServedRequest, abort, note_write, request_id
 from latebin.answers.request_body import StreamedBody
 from latebin.answers.throttle import Throttle
-from latebin.answers.upstream_connection import SWITCHING, Question, UpstreamError
+from latebin.answers.upstream_connection import Question, UpstreamError
 from latebin.core.http import upstream_headers as rules
 from latebin.core.http.cors import OURS
 from latebin.core.http.reply import Problem, Refused, Reply
 from latebin.core.http.request_id import HEADER
+from latebin.core.http.status import SWITCHING
 from latebin.core.http.upstream_links import Links
 from latebin.core.http.upstream_url import Target, base_path, origin
 

@@ -29,6 +29,7 @@ from latebin.answers.request_body import DroppedBody, NoBody, StreamedBody
 from latebin.core.http.reply import Refused, too_large
 from latebin.core.http.request_head import MISDIRECTED
 from latebin.core.http.request_id import HEADER, PARENT
+from latebin.core.http.status import SWITCHING
 from latebin.overrides.channel_limits import LimitedChannel
 from latebin.overrides.channel_output import WriteThroughChannel
 
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from latebin.answers.pending import PendingAnswer
     from latebin.core.ends import End
     from latebin.core.http.reply import Problem
-
-SWITCHING: Final = 101
 
 PHRASES: Final = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 

@@ -138,6 +138,11 @@ STOPPING: Final = Problem(503, "The service is stopping; try another instance, o
 BROKEN: Final = Problem(500, "The service failed to answer; its log has the reason.")
 
 
+def problem_of(error: BaseException | None) -> Problem:
+    """Return the problem to answer a failure with: its own, if it is a refusal."""
+    return error.problem if isinstance(error, Refused) else BROKEN
+
+
 def not_found(path: bytes) -> Problem:
     """Make the problem of an unknown path.
 

@@ -8,6 +8,8 @@ from latebin.core.http.reply import Headers
 CHALLENGE: Final = b'Basic realm="latebin", charset="UTF-8"'
 """The challenge of a 401 and of a 407 (RFC 7617); no credentials are ever looked at."""
 
+SWITCHING: Final = 101
+
 PROTOCOL: Final = b"HTTP/2.0"
 """The protocol that a 426 asks for."""
 

@@ -10,7 +10,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from latebin.core.http.reply import BROKEN, Problem, Refused
+from latebin.core.http.reply import Problem, Refused, problem_of
 from latebin.core.language import draw
 from latebin.core.steering import GateWait
 from latebin.state.interfaces import GateStatus, Place, Waiter
@@ -265,7 +265,7 @@ class RedisGates:
     def _failed(self, failure: Failure, place: GatePlace) -> None:
         self._members.failed(failure)
         self._places.pop(place.number, None)
-        problem = failure.value.problem if isinstance(failure.value, Refused) else BROKEN
+        problem = problem_of(failure.value)
         if not place.returned:
             place.problem = problem
         elif place.waiting:

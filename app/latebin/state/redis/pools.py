@@ -6,7 +6,7 @@ from typing import Final
 import attrs
 from twisted.python.failure import Failure
 
-from latebin.core.http.reply import BROKEN, Problem, Refused
+from latebin.core.http.reply import Problem, Refused, problem_of
 from latebin.core.steering import PoolWait
 from latebin.state.interfaces import Place, PoolStatus, Waiter
 from latebin.state.memory import MOST_POOLS, line_full, too_many
@@ -126,7 +126,7 @@ class RedisPools:
     def _failed(self, failure: Failure, place: RedisPoolPlace) -> None:
         self._members.failed(failure)
         there = self._places.pop(place.number, None) is not None
-        problem = failure.value.problem if isinstance(failure.value, Refused) else BROKEN
+        problem = problem_of(failure.value)
         if not place.returned:
             place.problem = problem
         elif there and place.waiting:
