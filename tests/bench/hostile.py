@@ -4,8 +4,9 @@
 
 For each attack, a service is started, and `latebin measure` asks it for answers after 100 ms. At the same time, another
 process attacks it without a pause, on a connection that is opened again when it is closed. The table has the lateness
-of the answers to the punctual clients, with each attack and without any. `ATTACKS` and `attack` are for other scripts,
-which may run several attacks at once.
+of the answers to the punctual clients, with each attack and without any. Without one it varies most, so that this is
+measured again behind every few attacks, and each ratio is to the median of these. `ATTACKS` and `attack` are for other
+scripts, which may run several attacks at once.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -47,6 +49,9 @@ Part = tuple[bytes, float]
 
 NICE: Final = 19
 """The niceness of attackers: on a machine with few cores, they would take those of the service and of the others."""
+
+OFTEN: Final = 5
+"""Attacks behind which it is measured again without one."""
 
 BATCH: Final = 2000
 """Frames that are sent before the next batch, in floods of HTTP/2."""
@@ -323,10 +328,10 @@ def measured(name: str | None, *, rate: float, seconds: float, stack: str, folde
         return run_apart(f"http://127.0.0.1:{port}/raw/delayed?delay={{delay}}", schedule, pids=(pid,))
 
 
-def row(name: str, report: Report, base: Report) -> list[str]:
-    late, without = report.lateness, base.lateness
+def row(name: str, report: Report, without: float) -> list[str]:
+    late = report.lateness
     cells = [f"{each * 1000:.1f}" for each in (late.p50, late.p99, late.most)] if late else ["-"] * 3
-    ratio = f"{late.p99 / without.p99:.1f}" if late and without else "-"
+    ratio = f"{late.p99 / without:.1f}" if late else "-"
     return [name, *cells, ratio, str(sum(report.errors.values()) + report.unfinished)]
 
 
@@ -346,11 +351,16 @@ def hostile(seconds: float, rate: float, only: tuple[str, ...], stack: str) -> N
         def measure(name: str | None) -> Any:
             return measured(name, rate=rate, seconds=seconds, stack=stack, folder=folder, upstream=upstream.port)
 
-        base = measure(None)
-        table.add_row(*row("none", base, base))
-        for name in only or ATTACKS:
+        reports: list[tuple[str, Report]] = []
+        for number, name in enumerate(only or ATTACKS):
+            if number % OFTEN == 0:
+                reports.append(("none", measure(None)))
             click.echo(name, err=True)
-            table.add_row(*row(name, measure(name), base))
+            reports.append((name, measure(name)))
+        reports.append(("none", measure(None)))
+    without = median(report.lateness.p99 for name, report in reports if name == "none" and report.lateness)
+    for name, report in reports:
+        table.add_row(*row(name, report, without))
     Console(width=110).print(table)
 
 

@@ -1,9 +1,10 @@
 """The memory of the service over a million answers, by traffic that never pauses.
 
-    python -m tests.bench.soak [--answers 1000000] [--seconds 3600] [--clients 24] [--stack tuned] [--csv FILE]
+    python -m tests.bench.soak [--answers 1000000] [--seconds 7200] [--clients 24] [--connecting 4] [--stack tuned]
+        [--csv FILE]
 
-Half of the clients send one request after another on a persistent connection: delayed answers in both styles, bodies in
-pieces, problems and faults. The other half opens a connection for each exchange, of each kind of
+Most clients send one request after another on a persistent connection: delayed answers in both styles, bodies in
+pieces, problems and faults. The others open a connection for each exchange, of each kind of
 `tests.support.kinds`: TLS, new and resumed, HTTP/2, uploads, refused requests, clients that leave, and so on.
 
 The memory is a line, with a sample for each hundredth of the answers or of the time. Its level is that of the first
@@ -121,15 +122,22 @@ def changing(target: Target, count: Count, over: Event, shift: int) -> None:
 
 
 @contextmanager
-def traffic(target: Target, clients: int) -> Iterator[Count]:
-    """Run clients until the end of the context."""
+def traffic(target: Target, clients: int, connecting: int) -> Iterator[Count]:
+    """Run clients until the end of the context.
+
+    Args:
+        target: the service.
+        clients: how many.
+        connecting: how many of them open a connection for each exchange.
+    """
     count, over = Count(), Event()
     threads = []
     for number in range(clients):
-        if number % 2:
-            threads.append(Thread(target=persistent, args=(target, count, over)))
+        if number < connecting:
+            shift = number * len(KINDS) // connecting
+            threads.append(Thread(target=changing, args=(target, count, over, shift)))
         else:
-            threads.append(Thread(target=changing, args=(target, count, over, number % len(KINDS))))
+            threads.append(Thread(target=persistent, args=(target, count, over)))
     for thread in threads:
         thread.start()
     try:
@@ -188,11 +196,12 @@ def sampled(count: Count, pid: int, answers: int, seconds: float, show: Callable
 
 @click.command()
 @click.option("--answers", default=1_000_000, show_default=True, help="Number of answers.")
-@click.option("--seconds", default=3600.0, show_default=True, help="Longest time.")
+@click.option("--seconds", default=7200.0, show_default=True, help="Longest time.")
 @click.option("--clients", default=24, show_default=True, help="Number of clients at once.")
+@click.option("--connecting", default=4, show_default=True, help="Clients of these that keep no connection.")
 @click.option("--stack", default="tuned", show_default=True, type=click.Choice(STACKS), help="Stack of the service.")
 @click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="File for the samples.")
-def soak(answers: int, seconds: float, clients: int, stack: str, csv: Path | None) -> None:
+def soak(*, answers: int, seconds: float, clients: int, connecting: int, stack: str, csv: Path | None) -> None:
     """Send requests of all kinds without a pause, and show the service's memory."""
     started = time.monotonic()
 
@@ -201,7 +210,7 @@ def soak(answers: int, seconds: float, clients: int, stack: str, csv: Path | Non
         about = f"{sample.exchanges:>9,} answers  {sample.connections:>9,} connections"
         click.echo(f"{about}  {sample.memory / 1e6:6.1f} MB  {rate:5.0f}/s", err=True)
 
-    with soaked(stack) as (target, pid), traffic(target, clients) as count:
+    with soaked(stack) as (target, pid), traffic(target, clients, connecting) as count:
         samples = sampled(count, pid, answers, seconds, show)
     if csv is not None:
         lines = [f"{each.exchanges},{each.connections},{each.memory}" for each in samples]

@@ -63,6 +63,28 @@ def test_idle(wire: TLSWire) -> None:
     assert not wire.connected
 
 
+def test_idle_before_a_request(wire: TLSWire) -> None:
+    """The first request is waited for as long as any, and not as briefly as a handshake."""
+    wire._clock.advance(59)
+    assert wire.connected
+    assert not wire.notified
+    wire._clock.advance(1)
+    wire.exchange()
+    assert wire.notified
+
+
+@pytest.mark.parametrize("part", [0, 1, 100])
+def test_half_a_handshake(wire: TLSWire, part: int) -> None:
+    """A handshake has the time that the headers of a request have."""
+    slow = TLSWire(wire.protocol.wrappedProtocol.site, wire._clock, begin=False)
+    slow.greet(part)
+    wire._clock.advance(19)
+    assert slow.connected
+    wire._clock.advance(1)
+    wire._clock.advance(LINGER)
+    assert not slow.connected
+
+
 def test_slow_reader(wire: TLSWire) -> None:
     """A client is waited for while it reads, and aborted when it stops."""
     wire.takes = False

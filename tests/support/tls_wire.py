@@ -55,11 +55,11 @@ class TLSWire(Wire):
         if begin:
             self.exchange()
 
-    def greet(self) -> None:
-        """Send the first message of the handshake alone."""
+    def greet(self, length: int | None = None) -> None:
+        """Send the first message of the handshake alone, or so many bytes of it."""
         with suppress(ssl.SSLWantReadError):
             self.client.do_handshake()
-        self.send(self._outgoing.read())
+        self.send(self._outgoing.read()[:length])
 
     def write(self, data: bytes) -> None:
         super().write(data)

@@ -40,12 +40,56 @@ def test_pieces(clock: TurnClock) -> None:
 
 def test_seconds(clock: TurnClock) -> None:
     """A turn makes no further step when its time is over."""
-    budget = TurnBudget(clock, pieces=100, seconds=0.25)
+    budget = TurnBudget(clock, pieces=100, seconds=0.25, turn=1)
     work = Steps(budget, clock, 5, takes=0.125)
     budget.enter(work)
     done = []
     clock.turns(lambda: done.append(len(work.log)))
     assert done == [2, 4, 5]
+
+
+def test_long_pieces(clock: TurnClock) -> None:
+    """Turns without a step follow a step that took longer than there was time for."""
+    budget = TurnBudget(clock, seconds=0.25, turn=0.5)
+    work = Steps(budget, clock, 3, takes=1)
+    budget.enter(work)
+    done = []
+    clock.turns(lambda: done.append(len(work.log)))
+    assert done == [1, 1, 2, 2, 3]
+
+
+def test_busy(clock: TurnClock) -> None:
+    """Work has a sixteenth of the time when all else fills the turns, and more again behind that."""
+    budget = TurnBudget(clock, seconds=0.25, turn=0.5)
+    work = Steps(budget, clock, 100, takes=0.0625)
+    budget.enter(work)
+
+    def turn(others: float) -> int:
+        before = len(work.log)
+        clock.rightNow += others
+        clock.turn()
+        return len(work.log) - before
+
+    assert turn(0.25) == 4
+    assert [turn(0.5) for _ in range(8)] == [1, 0, 1, 0, 1, 0, 1, 0]
+    assert [turn(1) for _ in range(4)] == [1] * 4
+    assert turn(0.25) == 4
+
+
+def test_busy_outside(clock: TurnClock) -> None:
+    """Work that begins in a busy turn has to wait for the next."""
+    budget = TurnBudget(clock, seconds=0.25, turn=0.5)
+    budget.enter(Steps(budget, clock, 1))
+    clock.rightNow += 0.5
+    clock.turns()
+    clock.advance(1)
+    budget.begin()
+    assert budget.spent()
+    budget.enter(Steps(budget, clock, 1))
+    clock.turns()
+    clock.advance(1)
+    budget.begin()
+    assert not budget.spent()
 
 
 def test_in_turn(clock: TurnClock) -> None:

@@ -6,9 +6,11 @@ and has no way to name another. It does not say that a connection is idle.
 
 from typing import TYPE_CHECKING, Any, cast
 
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import _GenericHTTPChannelProtocol
+from zope.interface import implementer
 
 from latebin.answers.failures import report
 from latebin.overrides.ending import abort, fail
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from latebin.timing.budget import TurnBudget
 
 
+@implementer(IHandshakeListener)
 class Connection(_GenericHTTPChannelProtocol):
     """A connection of HTTP/1.1, or of HTTP/2 over TLS, known to its site."""
 
@@ -31,6 +34,13 @@ class Connection(_GenericHTTPChannelProtocol):
     def makeConnection(self, transport: "ITransport") -> None:
         self.site.connections.opened(self)
         super().makeConnection(transport)
+        if ISSLTransport.providedBy(transport) and self.timeOut is not None:
+            self._channel.setTimeout(self.site.settings.header_timeout)
+
+    def handshakeCompleted(self) -> None:
+        """Wait for the first request as long as for any; the handshake had the time for headers."""
+        if self.timeOut is not None:
+            self._channel.setTimeout(self.site.timeOut)
 
     def connectionLost(self, reason: "Failure") -> None:
         try:

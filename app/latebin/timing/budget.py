@@ -13,6 +13,12 @@ PIECES: Final = 16
 SECONDS: Final = 0.002
 """Seconds of a turn for these pieces: a fifth of the 10 ms that no turn may take for what one client sent."""
 
+TURN: Final = 0.0015
+"""Seconds that a turn may take while work waits. When all else takes longer, answers are late by so much."""
+
+SHARE: Final = 1 / 16
+"""The part of the time that work gets in longer turns, so that it always goes on."""
+
 
 class Work(Protocol):
     """Work that is done piece by piece."""
@@ -33,25 +39,34 @@ class TurnBudget:
     A number and the clock bound the budget. With a stopped clock, the number gives the same result each time. The time
     is for pieces that take longer than others.
 
+    All else comes first: when it takes `turn`, work has SHARE of the time. A piece that took longer than there was time
+    for is a debt of the turns that follow.
+
     Attributes:
         clock: the clock of the turns: a call without a delay is made in the next one.
         pieces: pieces in a turn.
         seconds: seconds after which a turn takes no further piece.
+        turn: seconds that a turn may take while work waits.
     """
 
     clock: IReactorTime
     pieces: int = PIECES
     seconds: float = SECONDS
+    turn: float = TURN
     _waiting: "OrderedDict[Work, None]" = attrs.field(factory=OrderedDict, init=False)
     _call: IDelayedCall | None = attrs.field(default=None, init=False)
     _left: int = attrs.field(default=0, init=False)
     _until: float = attrs.field(default=-math.inf, init=False)
+    _ended: float = attrs.field(default=0.0, init=False)
+    _room: float = attrs.field(default=0.0, init=False)
+    _busy: bool = attrs.field(default=False, init=False)
 
     def begin(self) -> None:
         """Take note that work begins outside of `step`, at the first of its pieces."""
         # As long as nothing waits, no call marks the turns: after a while, this is taken for another one.
         if self._call is None and self.clock.seconds() >= self._until + self.seconds:
-            self._renew()
+            # In a turn that all else has filled, work has to wait until the next one has been measured.
+            self._renew(0.0 if self._busy else self.seconds)
 
     def spent(self) -> bool:
         """Take a piece from the budget of this turn.
@@ -73,6 +88,7 @@ class TurnBudget:
         """Let work wait for the next turn that has room for a piece of it."""
         self._waiting[work] = None
         if self._call is None:
+            self._ended = self.clock.seconds()
             self._call = self.clock.callLater(0, self._turn)
 
     def leave(self, work: Work) -> None:
@@ -82,16 +98,22 @@ class TurnBudget:
             self._call.cancel()
             self._call = None
 
-    def _renew(self) -> None:
-        self._left, self._until = self.pieces, self.clock.seconds() + self.seconds
+    def _renew(self, seconds: float) -> None:
+        self._left, self._until = self.pieces, self.clock.seconds() + seconds
 
     def _turn(self) -> None:
         self._call = None
-        self._renew()
+        began = self.clock.seconds()
+        others = began - self._ended
+        self._busy = others >= self.turn
+        self._room = min(self._room + max(self.turn - others, others * SHARE), self.seconds)
+        self._renew(self._room)
         try:
             while self._waiting and not self.spent():
                 work, _ = self._waiting.popitem(last=False)
                 work.step()
         finally:
+            self._ended = self.clock.seconds()
+            self._room -= self._ended - began
             if self._waiting and self._call is None:
                 self._call = self.clock.callLater(0, self._turn)
