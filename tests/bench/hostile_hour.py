@@ -132,7 +132,7 @@ def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: 
 def mixed(plain_port: int, tls_port: int) -> None:
     """Be ordinary clients of every kind."""
     os.nice(NICE)
-    with traffic(Target(plain_port, tls_port), CLIENTS):
+    with traffic(Target(plain_port, tls_port), CLIENTS, CLIENTS // 2):
         time.sleep(10**6)
 
 
@@ -255,7 +255,7 @@ def hour(*, seconds: float, calm: float, rate: float, rest: float, only: tuple[s
         idle = files(pid)
         for path in PAGES:
             answered(request(path, CLOSE), target)
-        with traffic(target, CLIENTS):
+        with traffic(target, CLIENTS, CLIENTS // 2):
             time.sleep(calm)
         settle(pid, idle)
         measure("fresh", calm)
