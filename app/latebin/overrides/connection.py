@@ -38,7 +38,7 @@ class Connection(_GenericHTTPChannelProtocol):
             self._channel.setTimeout(self.site.settings.header_timeout)
 
     def handshakeCompleted(self) -> None:
-        """Wait for the first request as long as for any; the handshake had the time for headers."""
+        """Wait for the first request as long as for any other."""
         if self.timeOut is not None:
             self._channel.setTimeout(self.site.timeOut)
 
