@@ -54,19 +54,21 @@ def _watching(path: bytes) -> Reply:
 
 def reference() -> PageResource:
     """Make the list at `/docs/`, with a page below it for each topic."""
-    found = PageResource(cache(_list))
-    found.putChild(b"", PageResource(cache(_list)))
+    found = PageResource(_list)
+    found.putChild(b"", PageResource(_list))
     for topic in TOPICS:
-        found.putChild(topic.encode("ascii"), PageResource(cache(partial(_topic, topic))))
+        found.putChild(topic.encode("ascii"), PageResource(partial(_topic, topic)))
     return found
 
 
+@cache
 def _list() -> Reply:
     from latebin.site.docs_page import list_page  # noqa: PLC0415  # for the first request
 
     return list_page()
 
 
+@cache
 def _topic(topic: str) -> Reply:
     from latebin.site.docs_page import topic_page  # noqa: PLC0415  # for the first request
 
