@@ -22,6 +22,16 @@ MIN_LOG_BUFFER: Final = 64 * 1024
 
 MAX_LOG_BUFFER: Final = 1024**3
 
+_NEEDED: Final = {
+    "header_timeout": "the timeout of headers is 0s: each request in two parts would be a 408",
+    "body_timeout": "the timeout of bodies is 0s: each body in two parts would be a 408",
+    "keep_alive_timeout": "the keep-alive timeout is 0s: every connection would be closed before its request",
+    "max_unread": "no byte may be unread: each answer would be aborted that its client does not read at once",
+    "state_lifetime": "the lifetime of the state is 0s: each key would be forgotten before its next request",
+    "upstream_timeout": "the timeout of upstreams is 0s: every request to one would be a 504",
+}
+"""The settings that cannot be 0, with the reason."""
+
 _PLAIN: Final = re.compile("(haproxy:)?(tcp|tcp6|unix):")
 """The beginning of the description of an endpoint without TLS; of any other endpoint, TLS may be a part."""
 
@@ -172,12 +182,9 @@ class Settings:
         return secure or not all(map(_PLAIN.match, endpoints))
 
     def __attrs_post_init__(self) -> None:
-        if not self.keep_alive_timeout:
-            raise ValueError("the keep-alive timeout is 0s: every connection would be closed before its request")
-        if not self.state_lifetime:
-            raise ValueError("the lifetime of the state is 0s: each key would be forgotten before its next request")
-        if not self.upstream_timeout:
-            raise ValueError("the timeout of upstreams is 0s: every request to one would be a 504")
+        for name, reason in _NEEDED.items():
+            if not getattr(self, name):
+                raise ValueError(reason)
         if self.default_delay > self.max_delay:
             longest = render(self.max_delay)
             raise ValueError(f"the default delay, {render(self.default_delay)}, is above the longest, {longest}")
