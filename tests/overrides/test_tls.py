@@ -66,7 +66,7 @@ def test_idle(wire: TLSWire) -> None:
 
 
 def test_idle_before_a_request(wire: TLSWire) -> None:
-    """The first request is waited for as long as any, and not as briefly as a handshake."""
+    """The first request is waited for longer than a handshake."""
     wire._clock.advance(59)
     assert wire.connected
     assert not wire.notified

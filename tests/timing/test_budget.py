@@ -59,7 +59,7 @@ def test_long_pieces(clock: TurnClock) -> None:
 
 
 def test_busy(clock: TurnClock) -> None:
-    """Work has a sixteenth of the time when all else fills the turns, and more again behind that."""
+    """Work has a sixteenth of the time when all else fills the turns."""
     budget = TurnBudget(clock, seconds=0.25, turn=0.5)
     work = Steps(budget, clock, 100, takes=0.0625)
     budget.enter(work)
