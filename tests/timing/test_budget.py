@@ -1,7 +1,7 @@
 import attrs
 import pytest
 
-from latebin.timing.budget import TurnBudget
+from latebin.timing.budget import DEBT, TurnBudget
 from tests.support.turns import TurnClock
 
 
@@ -56,6 +56,14 @@ def test_long_pieces(clock: TurnClock) -> None:
     done = []
     clock.turns(lambda: done.append(len(work.log)))
     assert done == [1, 1, 2, 2, 3]
+
+
+def test_very_long_piece(clock: TurnClock) -> None:
+    """The turns without a step are bounded when a step took very long."""
+    budget = TurnBudget(clock, seconds=0.25, turn=0.5)
+    work = Steps(budget, clock, 2, takes=1000)
+    budget.enter(work)
+    assert clock.turns() == 1 + DEBT // 2 + 1
 
 
 def test_busy(clock: TurnClock) -> None:

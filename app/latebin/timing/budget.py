@@ -20,6 +20,10 @@ SHARE: Final = 1 / 16
 """The part of the time that work gets in longer turns, so that it always goes on."""
 
 
+DEBT: Final = 10
+"""The most turns' worth of time that a long piece is a debt for, such as the first use of a module."""
+
+
 class Work(Protocol):
     """Work that is done piece by piece."""
 
@@ -40,7 +44,7 @@ class TurnBudget:
     is for pieces that take longer than others.
 
     All else comes first: when it takes `turn`, work has SHARE of the time. A piece that took longer than there was time
-    for is a debt of the turns that follow.
+    for is a debt of the turns that follow, up to a bound.
 
     Attributes:
         clock: the clock of the turns: a call without a delay is made in the next one.
@@ -114,6 +118,6 @@ class TurnBudget:
                 work.step()
         finally:
             self._ended = self.clock.seconds()
-            self._room -= self._ended - began
+            self._room = max(self._room - (self._ended - began), -DEBT * self.seconds)
             if self._waiting and self._call is None:
                 self._call = self.clock.callLater(0, self._turn)
