@@ -54,6 +54,9 @@ FORBIDDEN = re.compile(
     re.IGNORECASE,
 )
 
+# A name that has one of the words as a part has it before no small letter.
+PERHAPS_NAMED = re.compile(rf"(?:{'|'.join(sorted(NAMED))})(?-i:(?![a-z]))", re.IGNORECASE)
+
 OPENING = re.compile(r"(?:^|[.!?:|]\s+|^\s*(?:[-*]|\d+\.)\s+)(What|Whatever|Whoever)\b", re.MULTILINE)
 
 MOST_WORDS = {"sentence": 25, "first line": 15}
@@ -107,7 +110,7 @@ def flaws(suffix: str, text: str) -> list[tuple[int, str]]:
         for rule in RULES
         for flaw in rule(passage)
     ]
-    names = definitions(text) if suffix == ".py" else ()
+    names = definitions(text) if suffix == ".py" and PERHAPS_NAMED.search(text) else ()
     return found + [(line, f"names: {name}") for line, name in names if NAMED & parts(name)]
 
 

@@ -113,7 +113,7 @@ def near(parameter: Parameter) -> st.SearchStrategy[tuple[Parameter, str]]:
 
 
 @given(st.sampled_from(PARAMETERS).flatmap(near))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_text(given: tuple[Parameter, str]) -> None:
     """Any text is read if its schema allows, or refused with a problem."""
     parameter, text = given
@@ -144,7 +144,7 @@ EXACT = [parameter for parameter in PARAMETERS if "format" not in parameter.sche
 
 
 @given(st.sampled_from(EXACT).flatmap(described))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_exact_schema(given: tuple[Parameter, str]) -> None:
     """Any text that a schema describes is read when the schema has no own format."""
     read_text(*given, SETTINGS)

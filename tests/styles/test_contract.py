@@ -301,7 +301,7 @@ segments = st.binary(max_size=12).map(lambda raw: "".join(f"%{byte:02x}" for byt
 @example(target="|1s")
 @example(target="/|")
 @example(target="%2f1s")
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_same_bytes_wherever(target: str) -> None:
     """Both styles answer alike, for any text after /delayed."""
     # One test for both stacks: pytest-twisted runs no test of hypothesis that is parametrized.

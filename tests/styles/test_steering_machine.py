@@ -6,7 +6,7 @@ from itertools import islice
 import attrs
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from latebin.state.interfaces import PoolStatus
 from tests.styles.test_steering import Bench, header
@@ -165,6 +165,6 @@ class Steering(RuleBasedStateMachine):
         assert self.bench.end() == []
 
 
-Steering.TestCase.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
-
-TestSteering = Steering.TestCase
+def test_steering() -> None:
+    """The service behaves like its model when the steps come in any order."""
+    run_state_machine_as_test(Steering, settings=settings(max_examples=25, stateful_step_count=25))

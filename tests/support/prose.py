@@ -6,6 +6,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 
 import attrs
@@ -77,13 +78,18 @@ def passages(suffix: str, text: str) -> list[Passage]:
     """
     if suffix in {".py", ".rpy"}:
         strings = _Strings()
-        strings.visit(ast.parse(text))
+        strings.visit(_parsed(text))
         return [*_python_comments(text), *strings.found]
     if suffix in {".toml", ".yaml", ""}:
         return list(_marked_comments(text))
     if suffix == ".md":
         return list(_paragraphs(_FENCED.sub(lambda code: "\n" * code[0].count("\n"), text)))
     return [Passage(number, line, prose=False) for number, line in enumerate(text.splitlines(), 1)]
+
+
+@lru_cache(maxsize=1)
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(module)
 
 
 def _python_comments(text: str) -> Iterator[Passage]:
@@ -114,7 +120,7 @@ def definitions(module: str) -> Iterator[tuple[int, str]]:
     Yields:
         The line and the name. `tell`, which is a method of file objects, is left out.
     """
-    for node in ast.walk(ast.parse(module)):
+    for node in ast.walk(_parsed(module)):
         match node:
             case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield node.lineno, "" if name == "tell" else name
@@ -127,18 +133,20 @@ class _Strings(ast.NodeVisitor):
 
     def __init__(self) -> None:
         self.found: list[Passage] = []
+        self._docstrings: set[ast.stmt] = set()
 
     def visit(self, node: ast.AST) -> None:
         body = node.body if isinstance(node, Documented) else []
         docstring = ast.get_docstring(node) if isinstance(node, Documented) else None
         if isinstance(node, Documented) and docstring is not None:
             self.found.append(Passage(body[0].lineno, docstring, of=node))
-            # The first statement is the docstring, and is not visited again as that of an attribute.
-            node.body = body[1:]
+            self._docstrings.add(body[0])
         super().visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
         value = node.value
+        if node in self._docstrings:
+            return  # it is not that of an attribute
         if isinstance(value, ast.Constant) and isinstance(value.value, str):
             self.found.append(Passage(node.lineno, inspect.cleandoc(value.value)))
         else:
