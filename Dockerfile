@@ -2,17 +2,20 @@
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_COMPILE=0
 WORKDIR /build
-RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/latebin
+RUN python3 -m venv --without-pip /opt/build && python3 -m venv --without-pip /opt/latebin
 COPY .lock/ .lock/
-RUN /opt/build/bin/pip install --no-deps --only-binary :all: --require-hashes -r .lock/build.txt \
- && /opt/build/bin/pip --python /opt/latebin/bin/python install \
-    --no-deps --only-binary :all: --require-hashes -r .lock/service.txt
+# The libraries' own tests are never imported, and so not compiled.
+RUN python3 -m pip --python /opt/build/bin/python install \
+    --no-deps --only-binary :all: --require-hashes -r .lock/build.txt \
+ && python3 -m pip --python /opt/latebin/bin/python install \
+    --no-deps --only-binary :all: --require-hashes -r .lock/service.txt \
+ && /opt/latebin/bin/python -m compileall -q -j 0 -x '/tests?/' /opt/latebin/lib
 COPY pyproject.toml README.md ./
 COPY app/ app/
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
- && /opt/build/bin/pip --python /opt/latebin/bin/python install --no-deps --no-index dist/*.whl
+RUN /opt/build/bin/hatchling build --target wheel \
+ && python3 -m pip --python /opt/latebin/bin/python install --compile --no-deps --no-index dist/*.whl
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="latebin" \

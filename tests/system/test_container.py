@@ -4,6 +4,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from latebin.deploy.manifest import Fleet, render
 from tests.support.containers import BUILDING, FORMAT, IMAGE, PROGRAM, do, docker_socket, inspected, missing, run
 from tests.support.log import notable, records
 from tests.support.manifests import VARIABLES
+from tests.support.plugins import only
 from tests.support.process import ROOT, answer, ask, environment, get, status, until
 from tests.support.samples import pending
 
@@ -24,10 +26,13 @@ class Container:
     """The service in a container, as it was built."""
 
     name: str
-    port: int
 
-    def execute(self, *command: str) -> str:
-        return do("exec", self.name, *command)
+    def port(self, inside: int = 8080) -> int:
+        """Return the port of this machine that leads to a port of the container."""
+        return int(do("port", self.name, str(inside)).strip().rpartition(":")[2])
+
+    def execute(self, *command: str, options: tuple[str, ...] = ()) -> str:
+        return do("exec", *options, self.name, *command)
 
     def healthy(self) -> bool:
         """Return whether the health check has passed.
@@ -50,11 +55,24 @@ def running(*options: str) -> Iterator[Container]:
     limits = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--publish", "127.0.0.1::8080")
     name = do("run", "--detach", *limits, *options, IMAGE).strip()
     try:
-        port = int(do("port", name, "8080").strip().rpartition(":")[2])
-        until(lambda: "serving " in do("logs", name))
-        yield Container(name, port)
+        wait_until_serving(name)
+        yield Container(name)
     finally:
         do("rm", "--force", name)
+
+
+def wait_until_serving(name: str) -> None:
+    """Read the log of a container until its service listens."""
+    output = []
+    command = [PROGRAM, "logs", "--follow", name]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as logs:
+        assert logs.stdout is not None
+        for line in logs.stdout:
+            output.append(line)
+            if "serving " in line:
+                break
+        logs.kill()
+    assert any("serving " in line for line in output), output
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,10 +87,17 @@ def image(pytestconfig: pytest.Config) -> str:
     return IMAGE
 
 
+TOKEN = "c" * 40
+
+SECOND = 8082
+"""A port of the container for a second service in it."""
+
+
 @pytest.fixture(scope="module")
 def service(image: str) -> Iterator[Container]:
     """One container for several tests, the last of which stops it."""
-    with running("--env", "LATEBIN_LOG_FORMAT=json") as service:
+    variables = (f"--env={each}" for each in ("LATEBIN_LOG_FORMAT=json", f"LATEBIN_CONTROL_TOKEN={TOKEN}"))
+    with running(*variables, f"--publish=127.0.0.1::{SECOND}") as service:
         yield service
 
 
@@ -92,12 +117,12 @@ def test_is_what_it_says() -> None:
 
 def test_serves(service: Container) -> None:
     """The image serves both styles and is healthy when it has no privilege."""
+    port = service.port()
     for prefix in PREFIXES.values():
-        response, body = get(service.port, f"{prefix}/delayed/250ms")
+        response, body = get(port, f"{prefix}/delayed/250ms")
         assert (response.status, len(body)) == (200, 52)
     until(service.healthy)
-    assert service.execute("id", "-u").strip() == "10001"
-    assert service.execute("id", "-g").strip() == "10001"
+    assert service.execute("sh", "-c", "id -u; id -g").split() == ["10001", "10001"]
 
 
 def test_holds_no_more_than_it_needs(service: Container) -> None:
@@ -109,26 +134,38 @@ def test_holds_no_more_than_it_needs(service: Container) -> None:
     assert caches == ""
 
 
-def test_stop_drains(service: Container) -> None:
-    """Pending answers are given on time when the container is stopped."""
-    waiting = [ask(service.port, f"{prefix}/delayed/10s") for prefix in PREFIXES.values()]
-    until(lambda: pending(service.port) == len(waiting))
-    code, output = service.stop()
-    assert [answer(connection)[0].status for connection in waiting] == [200, 200]
-    assert code == 0
-    answers = [(each["style"], each["status"]) for each in notable(output) if each["path"].endswith("/delayed/10s")]
-    assert sorted(answers) == [("klein", 200), ("resource", 200)]
-    assert "for 2 pending, 0 of them refused" in records(output)[-1]["message"]
+IMPORTED = """
+import sys
+from pathlib import Path
+import latebin.cli.serve, latebin.site.root
+print(*(name for name, each in sys.modules.items() if (file := getattr(each, "__file__", None) or "").endswith(".py")
+    and file.startswith(sys.prefix) and not Path(each.__cached__).exists()))
+"""
 
 
-def test_runs_as_one_of_many() -> None:
+def test_is_compiled(service: Container) -> None:
+    """Each module that the service imports was compiled when the image was built."""
+    assert service.execute("/opt/latebin/bin/python", "-c", IMPORTED).split() == []
+
+
+def test_runs_as_one_of_many(service: Container) -> None:
     """The image serves and is healthy with the variables of its manifests."""
-    variables = [f"--env={name}={value}" for name, value in VARIABLES["kubernetes"].items()]
-    with running(*variables) as service:
-        assert status(service.port, "/delayed/0") == 200
-        assert status(service.port, "/readyz") == 404
-        assert service.execute("latebin", "health") == ""
-        assert service.execute("latebin", "manifest", "kubernetes") == render("kubernetes", Fleet())
+    # Beside the service of the container, which has their port.
+    variables = VARIABLES["kubernetes"] | {"LATEBIN_PORT": str(SECOND)}
+    options = tuple(f"--env={name}={value}" for name, value in variables.items())
+    service.execute("latebin", "serve", options=("--detach", *options))
+    port = service.port(SECOND)
+    until(lambda: answers(port))
+    assert status(port, "/readyz") == 404
+    assert service.execute("latebin", "health", options=options) == ""
+    assert service.execute("latebin", "manifest", "kubernetes", options=options) == render("kubernetes", Fleet())
+
+
+def answers(port: int) -> bool:
+    try:
+        return status(port, "/delayed/0") == 200
+    except (OSError, HTTPException):
+        return False
 
 
 TESTS = """
@@ -146,21 +183,31 @@ def test_gate(latebin):
 
 def run_pytest(folder: Path, **variables: str) -> str:
     """Run the tests of a folder, and return the output."""
-    plugins = ("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:xdist")
-    command = [sys.executable, "-m", "pytest", "-q", *plugins]
+    command = [sys.executable, "-m", "pytest", "-q", *only()]
     environ = environment(**variables)
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False)
     return done.stdout + done.stderr
 
 
-def test_fixtures(tmp_path: Path) -> None:
+def test_fixtures(service: Container, tmp_path: Path) -> None:
     """The fixtures of the pytest plugin use the image when LATEBIN_URL names its container."""
-    token = "c" * 40
     (tmp_path / "test_it.py").write_text(TESTS)
-    with running(f"--env=LATEBIN_CONTROL_TOKEN={token}") as service:
-        url = f"http://127.0.0.1:{service.port}"
-        output = run_pytest(tmp_path, LATEBIN_URL=url, LATEBIN_CONTROL_TOKEN=token)
+    url = f"http://127.0.0.1:{service.port()}"
+    output = run_pytest(tmp_path, LATEBIN_URL=url, LATEBIN_CONTROL_TOKEN=TOKEN)
     assert "1 passed" in output, output
+
+
+def test_stop_drains(service: Container) -> None:
+    """Pending answers are given on time when the container is stopped."""
+    port = service.port()
+    waiting = [ask(port, f"{prefix}/delayed/10s") for prefix in PREFIXES.values()]
+    until(lambda: pending(port) == len(waiting))
+    code, output = service.stop()
+    assert [answer(connection)[0].status for connection in waiting] == [200, 200]
+    assert code == 0
+    answers = [(each["style"], each["status"]) for each in notable(output) if each["path"].endswith("/delayed/10s")]
+    assert sorted(answers) == [("klein", 200), ("resource", 200)]
+    assert "for 2 pending, 0 of them refused" in records(output)[-1]["message"]
 
 
 def test_testcontainers(tmp_path: Path) -> None:

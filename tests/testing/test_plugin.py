@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from latebin.client import Latebin
 from latebin.testing.process import StartError, serving
 from latebin.testing.server import fresh_key, server
+from tests.support.plugins import only
 from tests.support.process import BOUND, environment, ports, refused
 
 
@@ -23,14 +25,15 @@ def project(folder: Path, **modules: str) -> Path:
     return folder
 
 
-def run(folder: Path, *options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run the tests of a project, as from a terminal."""
-    inherited = environment(PYTHONDONTWRITEBYTECODE="1", **variables)
+def run(
+    folder: Path, *options: str, plugins: Sequence[str] = (), **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a project's tests, as from a terminal, with the plugins that they need."""
+    inherited = environment(**variables)
     # A worker of xdist says so to the processes that it starts.
     own = {name: value for name, value in inherited.items() if not name.startswith("PYTEST_")}
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
     return subprocess.run(
-        [*command, *options],
+        [sys.executable, "-m", "pytest", "-q", *only(*plugins), *options],
         cwd=folder,
         env=own,
         capture_output=True,
@@ -58,8 +61,7 @@ def test_it(request):
 
 def test_imports(tmp_path: Path) -> None:
     """The plugin imports nothing but itself when no test uses a fixture of it."""
-    plugins = ("-p", "no:anyio", "-p", "no:twisted", "-p", "no:hypothesispytest", "-p", "no:xdist")
-    passed(run(project(tmp_path, test_it=IMPORTS), *plugins))
+    passed(run(project(tmp_path, test_it=IMPORTS)))
 
 
 USE = """
@@ -99,7 +101,7 @@ def test_service(tmp_path: Path) -> None:
     found = tmp_path / "found"
     found.mkdir()
     folder = project(tmp_path / "project", test_it=USE, conftest=OPTIONS)
-    assert "3 passed" in passed(run(folder, "-p", "no:xdist", FOUND=str(found)))
+    assert "3 passed" in passed(run(folder, FOUND=str(found)))
     url = (found / "main").read_text()
     assert refused(int(url.rpartition(":")[2]))
 
@@ -109,7 +111,7 @@ def test_workers(tmp_path: Path) -> None:
     found = tmp_path / "found"
     found.mkdir()
     folder = project(tmp_path / "project", test_one=USE, test_two=USE)
-    assert "6 passed" in passed(run(folder, "-n", "2", "--dist", "loadfile", FOUND=str(found)))
+    assert "6 passed" in passed(run(folder, "-n", "2", "--dist", "loadfile", plugins=["xdist"], FOUND=str(found)))
     urls = {path.name: path.read_text() for path in found.iterdir()}
     assert set(urls) == {"gw0", "gw1"}
     assert len(set(urls.values())) == 2
@@ -147,10 +149,10 @@ def test_unrelated():
 """
 
 
-@pytest.mark.parametrize("option", [("-p", "no:xdist"), ("-n", "1")], ids=["one", "xdist"])
-def test_log(tmp_path: Path, option: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["one", "xdist"])
+def test_log(tmp_path: Path, options: tuple[str, ...]) -> None:
     """The report of a failed test has the log of the service during that test."""
-    done = run(project(tmp_path, test_it=FAILING), *option)
+    done = run(project(tmp_path, test_it=FAILING), *options, plugins=["xdist"] if options else [])
     assert "2 failed" in done.stdout
     [log] = re.findall(r"- Log of latebin -+\n((?:\d{4}-.*\n)+)", done.stdout)
     assert "/delayed/1ms?key=test_failing-" in log
@@ -180,7 +182,7 @@ def test_after(latebin):
 
 def test_gates_are_opened(tmp_path: Path) -> None:
     """An answer goes on and a scenario is gone when their test ends."""
-    passed(run(project(tmp_path, test_it=STRAGGLER), "-p", "no:xdist"))
+    passed(run(project(tmp_path, test_it=STRAGGLER)))
 
 
 ASYNCIO = """
@@ -228,9 +230,9 @@ async def test_twisted(latebin):
 
 def test_event_loops(tmp_path: Path) -> None:
     """The fixtures serve asyncio, anyio, trio and Twisted when these share a project."""
-    options = ("-p", "no:xdist", "-o", "asyncio_default_fixture_loop_scope=function")
+    option = "-o", "asyncio_default_fixture_loop_scope=function"
     folder = project(tmp_path, test_asyncio=ASYNCIO, test_anyio=ANYIO, test_twisted=TWISTED)
-    assert "4 passed" in passed(run(folder, *options))
+    assert "4 passed" in passed(run(folder, *option, plugins=["anyio", "asyncio", "twisted"]))
 
 
 @pytest.mark.parametrize("name", ["test_x", "test_x[a/b;c-\u00e4]", "t" * 300, ""])
