@@ -38,6 +38,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LateServer]:
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _frozen() -> None:
+    """The objects of pytest: each run looks for garbage, and ends with `gc.unfreeze`."""
+    gc.freeze()
+
+
 def assert_nothing_is_lost(report: Report) -> None:
     assert report.sent == report.schedule.count
     assert report.sent == report.answered + sum(report.errors.values()) + report.unfinished

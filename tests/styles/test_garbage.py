@@ -62,10 +62,9 @@ def _collector_is_off(house: House, style: str) -> Iterator[None]:
     for _ in range(HISTORY):
         Logger().debug("in the place of what the tests before have logged")
     gc.disable()
-    # The collector looks at nothing that exists, garbage included: pytest holds a million objects.
+    # The collector looks at nothing that exists, garbage included. It stays so: pytest holds a million objects.
     gc.freeze()
     yield
-    gc.unfreeze()
     gc.enable()
 
 
