@@ -455,6 +455,19 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
     "8.3.1: an authority with a name of a user": ([headers((*GET[:3], (":authority", "a@b")))], Answered("400")),
     "8.3.1: a scheme of another protocol": ([headers((METHOD, (":scheme", "ftp"), *GET[2:]))], Answered("421")),
     "8.1: an expectation that is unknown": ([headers((*GET, ("expect", "miracles")))], Answered("417")),
+    "8.1: an unknown expectation before a body": (
+        [headers((*POST, ("expect", "miracles")), end=False)],
+        StreamError(ErrorCodes.NO_ERROR),
+    ),
+    "8.3.1: a scheme of another protocol before a body": (
+        [headers((POST[0], (":scheme", "ftp"), *POST[2:]), end=False) + data()],
+        Answered("421"),
+    ),
+    "8.3.1: an authority with brackets around no address": (
+        [headers((*GET[:2], (":path", "/predict"), (":authority", "[....]")))],
+        Answered("400"),
+    ),
+    "8.3.1: a path with a fragment": ([headers((METHOD, SCHEME, (":path", "/healthz#a"), AUTHORITY))], MALFORMED),
     "8.3.1: a method that is not a token": ([headers(((":method", "G T"), *GET[1:]))], MALFORMED),
     "8.3.1: a path with a space": ([headers((METHOD, SCHEME, (":path", "/a 200 b"), AUTHORITY))], MALFORMED),
     "8.3.1: a path of absolute form": ([headers((METHOD, SCHEME, (":path", "https://a/"), AUTHORITY))], MALFORMED),

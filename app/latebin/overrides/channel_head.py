@@ -127,7 +127,7 @@ class HeadChannel(LimitedChannel):
         self.persistent = self.checkPersistence(request, self._version)
         request.gotLength(self.length)
         expected = request.given(b"Expect")
-        if expected is not None and self._version == CURRENT and options(expected):
+        if expected is not None and self._version == CURRENT and self.length != 0 and options(expected):
             self._send100Continue()
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:  # noqa: ANN401  # any request; Twisted declares no types

@@ -393,7 +393,7 @@ class HTTP2Channel(H2Connection):
         if stream.command == b"CONNECT":
             # Bytes that follow would be passed on if there were a tunnel: they are not a body.
             stream.requestComplete()
-        elif event.stream_ended is None:
+        elif event.stream_ended is None and stream.request.refusal is None:
             self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
             stream.request.expect_body(self._bodies[number])
 

@@ -50,8 +50,8 @@ HEADER: Final = 9
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 
-_VISIBLE: Final = re.compile(rb"[\x21-\x7e\x80-\xb0]*").fullmatch
-"""As Twisted takes a request target over HTTP/1.1."""
+_VISIBLE: Final = re.compile(rb"[!\"$-~\x80-\xb0]*").fullmatch
+"""As a request target over HTTP/1.1, which has no fragment."""
 
 _ENDLESS: Final = b"%d" % ENDLESS
 

@@ -15,7 +15,7 @@ from latebin.answers.request_body import DroppedBody, KeptBody, NoBody
 from latebin.core.http.cors import Cors
 from latebin.core.http.echo import MAX_BODY
 from latebin.core.http.reply import Refused, Reply, allow, too_large
-from latebin.core.http.request_head import MISDIRECTED, elements, examine, options, read_length
+from latebin.core.http.request_head import MISDIRECTED, elements, examine, malformed, options, read_length
 from latebin.core.http.request_id import HEADER, PARENT, RequestIds
 from latebin.core.http.upstream_url import streams
 from latebin.core.settings import Settings
@@ -232,6 +232,8 @@ def _read_head(request: ServedRequest) -> None:
         Refused: the request has no answer but this problem.
     """
     headers = request.requestHeaders.getRawHeaders
+    if b"#" in request.uri:
+        raise malformed("the request target has a fragment")
     if request.clientproto != b"HTTP/2":
         if b"close" in options(headers(b"Connection")):
             make_last(request)

@@ -5,15 +5,32 @@ from functools import lru_cache
 from typing import Final
 
 _HOST: Final = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::[0-9]{0,5})?"
+    rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::([0-9]{0,5}))?"
 )
+
+MAX_PORT: Final = 65535
+"""The largest number of a TCP port."""
 
 
 @lru_cache(maxsize=256)
 def is_host(text: bytes) -> bool:
     """Check that text is a host with an optional port (RFC 9110, section 7.2).
 
-    A host is a name or an address. Labels are at most 63 characters long (RFC 1035, section 2.3.4), because Klein's
-    router raises on longer ones. The result is cached: most requests are for the same few hosts.
+    A host is a name, or an address of IPv6 in brackets. Labels are at most 63 characters long (RFC 1035, section
+    2.3.4), because Klein's router raises on longer ones, and on empty ones within brackets. The result is cached: most
+    requests are for the same few hosts.
     """
-    return _HOST.fullmatch(text) is not None
+    parts = _HOST.fullmatch(text)
+    if parts is None or int(parts[2] or 0) > MAX_PORT:
+        return False
+    return parts[1] is None or _is_address(parts[1].decode("ascii"))
+
+
+def _is_address(text: str) -> bool:
+    from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415  # few hosts are addresses
+
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True

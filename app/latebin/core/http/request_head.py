@@ -23,8 +23,8 @@ Headers = Callable[[bytes], Sequence[bytes] | None]
 _TCHAR: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 """A character of a token (RFC 9110, section 5.6.2)."""
 
-# Visible ASCII, and those beyond it that Twisted takes as well.
-_TARGET: Final = rb"[!-~\x80-\xb0]"
+# Visible ASCII without a fragment, and those beyond it that Twisted takes as well.
+_TARGET: Final = rb"[!\"$-~\x80-\xb0]"
 
 match_line: Final = re.compile(rb"(%b+) (%b+) HTTP/([0-9])\.([0-9])" % (_TCHAR, _TARGET)).fullmatch
 """Matches a request line without its end: method, target, and the two digits of the version."""
@@ -38,7 +38,7 @@ _UNFINISHED: Final = re.compile(rb"[^\r\n]*\r?").fullmatch
 
 _CODING: Final = re.compile(rb"%b+" % _TCHAR).fullmatch
 
-_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)").fullmatch
+_ABSOLUTE: Final = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/?]*)(.*)").fullmatch
 """A target in absolute form: scheme, authority, path and query (RFC 9112, section 3.2.2)."""
 
 # As a number: bytes are asked for a number first, and fail, which takes ten times as long as to find one.

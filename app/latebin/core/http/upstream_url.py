@@ -6,6 +6,8 @@ from urllib.parse import unquote, unquote_to_bytes
 
 import attrs
 
+from latebin.core.http.host import MAX_PORT
+
 VIA: Final = b"via"
 
 ACCEPTED: Final = "NAME=URL such as api=http://127.0.0.1:9000, shop=https://shop.example/v2 or app=unix:/run/app.sock"
@@ -32,8 +34,6 @@ _MOST_HOST: Final = 255
 
 _NOT_ASCII: Final = re.compile(r"(https?://)([^/:?#\[\]@%]*[^\x00-\x7f][^/:?#\[\]@%]*)(.*)", re.DOTALL)
 
-_MAX_PORT: Final = 65535
-
 _BEHIND: Final = re.compile(rb"[!\"$-~]*")
 """The characters of a request target: visible ASCII without a fragment (RFC 9112, section 3.2)."""
 
@@ -56,7 +56,7 @@ def parse(text: str) -> tuple[str, str]:
         return parts[1], f"{_UNIX}://{socket[1].replace('/', '%2F')}"
     given = parts and _ascii(parts[2])
     url = given and _URL.fullmatch(given)
-    if not parts or not url or not 0 < int(url["port"] or 1) <= _MAX_PORT or _climbs(url[0].encode("ascii")):
+    if not parts or not url or not 0 < int(url["port"] or 1) <= MAX_PORT or _climbs(url[0].encode("ascii")):
         raise ValueError(f"expected {ACCEPTED}")
     if len(url["host"]) > _MOST_HOST:
         raise ValueError(f"expected a host of at most {_MOST_HOST} characters")
