@@ -2,6 +2,7 @@ import html
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -9,7 +10,7 @@ from latebin.core.topics import TOPICS
 from latebin.site.docs_page import as_xhtml
 from latebin.site.html import POLICY
 from tests.support.process import environment
-from tests.support.wire import House, answer
+from tests.support.wire import House, answer, make_house
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/"])
@@ -21,10 +22,15 @@ def test_list(house: House, path: str) -> None:
     assert {html.unescape(cell) for cell in re.findall("<td>([^<]*)</td>", body)} == set(TOPICS.values())
 
 
+@cache
+def page(path: str) -> tuple[str, str]:
+    return answer(make_house("tuned"), f"GET {path}")
+
+
 @pytest.mark.parametrize("topic", TOPICS)
-def test_page(house: House, topic: str) -> None:
+def test_page(topic: str) -> None:
     """A page is complete HTML with the policy, and its links lead somewhere."""
-    headers, body = answer(house, f"GET /docs/{topic}")
+    headers, body = page(f"/docs/{topic}")
     assert headers.startswith("HTTP/1.1 200 OK")
     assert f"\r\nContent-Security-Policy: {POLICY.decode()}" in headers
     assert "\r\nX-Content-Type-Options: nosniff" in headers
@@ -32,7 +38,7 @@ def test_page(house: House, topic: str) -> None:
     assert "<h1 id=" in body
     for link in re.findall('href="(/.*?|#.*?)"', body):
         path, _, anchor = link.partition("#")
-        linked = answer(house, f"GET {path}")[1] if path else body
+        linked = page(path)[1] if path else body
         assert linked.startswith("<!DOCTYPE html>")
         assert not anchor or f' id="{anchor}"' in linked, link
 

@@ -119,11 +119,16 @@ class Client(Protocol):
     transport: Any
 
     def __init__(self) -> None:
-        self.data = b""
+        self._data = bytearray()
         self.lost: Deferred[None] = Deferred()
 
+    @property
+    def data(self) -> bytes:
+        """The bytes so far."""
+        return bytes(self._data)
+
     def dataReceived(self, data: bytes) -> None:
-        self.data += data
+        self._data += data
 
     def connectionLost(self, reason: object = None) -> None:
         self.lost.callback(None)

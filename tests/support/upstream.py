@@ -19,11 +19,16 @@ class Peer(Protocol):
     transport: Any
 
     def __init__(self) -> None:
-        self.data = b""
+        self._data = bytearray()
         self.gone = False
 
+    @property
+    def data(self) -> bytes:
+        """The bytes so far."""
+        return bytes(self._data)
+
     def dataReceived(self, data: bytes) -> None:
-        self.data += data
+        self._data += data
 
     def connectionLost(self, reason: object = None) -> None:
         self.gone = True
