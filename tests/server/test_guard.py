@@ -78,7 +78,7 @@ def test_a_stopped_worker() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_while_workers_start(number: int) -> None:
     """A signal that comes while workers start is heard, and none is left."""
-    command = [sys.executable, "-m", "latebin", "serve", "--port", "0", "--workers", "8"]
+    command = [sys.executable, "-m", "latebin", "serve", "--port", "0", "--workers", "4"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(), cwd=ROOT) as popen:
         process = started_from(popen)
         popen.send_signal(number)

@@ -21,11 +21,16 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
+    """Wait until a condition holds.
+
+    The pauses between looks grow to 50 ms: most looks are requests, which keep the service from what is awaited.
+    """
+    pause = 0.005
     end = time.monotonic() + BOUND
     while not condition():
         assert time.monotonic() < end, "the condition never held"
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
 
 
 def ports(count: int) -> list[int]:

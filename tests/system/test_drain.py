@@ -22,13 +22,18 @@ def workers(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_process(workers: str, number: int) -> None:
-    """Pending answers come on time, new clients are refused, and 0 is the exit code."""
+def test_process(workers: str) -> None:
+    """Pending answers come on time, new clients are refused, and 0 is the exit code.
+
+    SIGHUP and its like end nothing before, and say so in the log.
+    """
     with serving("--workers", workers, "--drain-timeout", WAITS) as process:
         waiting = [ask(process.port, f"{prefix}/delayed/2s") for prefix in PREFIXES.values()]
         until(lambda: pending(process.port) == 2)
-        process.send_signal(number)
+        for other in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            process.send_signal(other)
+            until(partial(said, process, f"{other.name} does nothing"))
+        process.send_signal(signal.SIGTERM)
         until(lambda: refused(process.port))
         for connection in waiting:
             response, _ = answer(connection)
@@ -36,6 +41,10 @@ def test_process(workers: str, number: int) -> None:
         assert process.wait() == 0
         waited = re.findall(r" stopped: waited \S+ for (\d+) pending", process.log())
     assert sum(map(int, waited)) == 2
+
+
+def said(process: Process, text: str) -> bool:
+    return text in process.log()
 
 
 def test_process_in_time(workers: str) -> None:
@@ -85,45 +94,25 @@ def test_second_signal(workers: str) -> None:
         assert "Traceback" not in process.log()
 
 
-def said(process: Process, text: str) -> bool:
-    return text in process.log()
-
-
-def test_other_signals(workers: str) -> None:
-    """SIGHUP and its like end nothing, and say so in the log."""
-    with serving("--workers", workers, "--drain-timeout", WAITS) as process:
-        waiting = ask(process.port, "/delayed/1s")
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-            process.send_signal(number)
-            until(partial(said, process, f"{number.name} does nothing"))
-        assert answer(waiting)[0].status == 200
-        assert process.stop() == 0
-
-
 def test_shutdown_delay(workers: str) -> None:
-    """The service answers, but is not ready, during --shutdown-delay."""
-    with serving("--workers", workers, "--shutdown-delay", "2s") as process:
-        assert status(process.port, "/readyz") == 200
-        process.send_signal(signal.SIGTERM)
-        until(lambda: status(process.port, "/readyz") == 503)
-        assert status(process.port, "/healthz") == 200
-        assert status(process.port, "/raw/delayed/10ms") == 200
-        assert process.wait() == 0
+    """The service answers, but is not ready, during --shutdown-delay.
 
-
-def test_admin_listen(workers: str) -> None:
-    """The operator's pages have their own address, which serves until the last answer."""
+    The operator's pages have their own address, which serves until the last answer.
+    """
     [port] = ports(1)
-    admin = f"tcp:{port}:interface=127.0.0.1"
-    with serving("--workers", workers, "--admin-listen", admin, "--drain-timeout", WAITS) as process:
+    admin = "--admin-listen", f"tcp:{port}:interface=127.0.0.1"
+    with serving("--workers", workers, *admin, "--shutdown-delay", "2s", "--drain-timeout", WAITS) as process:
         pages = ["/healthz", "/readyz", "/metrics"]
         assert [status(process.port, page) for page in pages] == [404] * 3
         assert [status(port, page) for page in [*pages, "/", "/delayed/0"]] == [200, 200, 200, 404, 404]
         described: Any = json.loads(answer(ask(process.port, "/openapi.json"))[1])
         assert not set(pages) & set(described["paths"])
-        waiting = ask(process.port, "/delayed/2s")
+        waiting = ask(process.port, "/delayed/6s")
         until(lambda: pending(port) == 1)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        until(lambda: status(port, "/readyz") == 503)
+        assert status(port, "/healthz") == 200
+        assert status(process.port, "/raw/delayed/10ms") == 200
         until(lambda: refused(process.port))
         assert [status(port, page) for page in pages] == [200, 503, 200]
         assert answer(waiting)[0].status == 200

@@ -100,22 +100,13 @@ def reported(output: str) -> int:
 
 
 def test_not_read(workers: str) -> None:
-    """A service answers, counts lines and stops in time when nothing reads its log."""
+    """A service answers, counts lines and stops in time when nothing reads its log.
+
+    The log reports how many lines are missing when it is read again.
+    """
     with serving("--workers", workers, "--log-buffer", "64k", "--log-format", "json") as service:
         service.ask(2000)
         assert status(service.port, "/healthz") == 200
-        until(lambda: service.dropped() > 0)
-        assert service.end() == 0
-        output = service.popen.communicate(timeout=BOUND)[0]
-    # The last event in the pipe may be cut off.
-    assert set(paths(output)) <= {"/delayed/0", "/healthz"}
-    assert paths(output).count("/delayed/0") > 100
-
-
-def test_read_again(workers: str) -> None:
-    """The log reports how many lines are missing when it is read again."""
-    with serving("--workers", workers, "--log-buffer", "64k", "--log-format", "json") as service:
-        service.ask(3000)
         until(lambda: service.dropped() > 0)
         output = []
         assert service.popen.stdout is not None
@@ -124,13 +115,19 @@ def test_read_again(workers: str) -> None:
             if " dropped" in line:
                 break
         get(service.port, "/raw/delayed/0")
-        service.popen.send_signal(signal.SIGTERM)
-        rest = service.popen.communicate(timeout=BOUND)[0]
-    logged = "".join(output) + rest
-    missing = reported(logged)
-    assert missing > 0
+        before = service.dropped()
+        service.ask(1500, "/raw/delayed/0us")
+        until(lambda: service.dropped() > before)
+        assert service.end() == 0
+        output.append(service.popen.communicate(timeout=BOUND)[0])
+    logged = "".join(output)
+    # The last event in the pipe may be cut off.
+    assert set(paths(logged)) <= {"/delayed/0", "/healthz", "/metrics", "/raw/delayed/0", "/raw/delayed/0us"}
     assert paths(logged).count("/raw/delayed/0") == 1
-    assert paths(logged).count("/delayed/0") + missing >= 3000
+    assert paths(logged).count("/delayed/0") > 100
+    missing = reported(logged.partition("/raw/delayed/0us")[0])
+    assert missing > 0
+    assert paths(logged).count("/delayed/0") + missing >= 2000
 
 
 def test_reader_leaves(workers: str) -> None:
