@@ -105,7 +105,7 @@ def test_not_read(workers: str) -> None:
     The log reports how many lines are missing when it is read again.
     """
     with serving("--workers", workers, "--log-buffer", "64k", "--log-format", "json") as service:
-        service.ask(2000)
+        service.ask(700)
         assert status(service.port, "/healthz") == 200
         until(lambda: service.dropped() > 0)
         output = []
@@ -116,7 +116,7 @@ def test_not_read(workers: str) -> None:
                 break
         get(service.port, "/raw/delayed/0")
         before = service.dropped()
-        service.ask(1500, "/raw/delayed/0us")
+        service.ask(600, "/raw/delayed/0us")
         until(lambda: service.dropped() > before)
         assert service.end() == 0
         output.append(service.popen.communicate(timeout=BOUND)[0])
@@ -127,7 +127,7 @@ def test_not_read(workers: str) -> None:
     assert paths(logged).count("/delayed/0") > 100
     missing = reported(logged.partition("/raw/delayed/0us")[0])
     assert missing > 0
-    assert paths(logged).count("/delayed/0") + missing >= 2000
+    assert paths(logged).count("/delayed/0") + missing >= 700
 
 
 def test_reader_leaves(workers: str) -> None:
