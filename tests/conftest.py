@@ -9,15 +9,16 @@ from latebin.core.settings import STACKS
 from tests.support.wire import House, make_house
 
 SLOW = (
-    "system/test_schemathesis.py",
     "system/test_container.py",
-    "system/test_packaging.py",
+    "system/test_schemathesis.py",
     "system/test_compare_page.py",
-    "system/test_log.py",
     "system/test_drain.py",
+    "system/test_log.py",
     "server/test_guard.py",
-    "server/test_workers.py",
+    "system/test_state.py",
     "cli/test_compare.py",
+    "system/test_packaging.py",
+    "server/test_workers.py",
     "answers/test_via.py",
     "system/test_proxy_protocol.py",
     "styles/test_contract.py",
