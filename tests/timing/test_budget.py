@@ -67,9 +67,9 @@ def test_very_long_piece(clock: TurnClock) -> None:
 
 
 def test_busy(clock: TurnClock) -> None:
-    """Work has a sixteenth of the time when all else fills the turns."""
+    """Work has an eighth of the time when all else fills the turns."""
     budget = TurnBudget(clock, seconds=0.25, turn=0.5)
-    work = Steps(budget, clock, 100, takes=0.0625)
+    work = Steps(budget, clock, 100, takes=0.125)
     budget.enter(work)
 
     def turn(others: float) -> int:
@@ -78,10 +78,10 @@ def test_busy(clock: TurnClock) -> None:
         clock.turn()
         return len(work.log) - before
 
-    assert turn(0.25) == 4
+    assert turn(0.25) == 2
     assert [turn(0.5) for _ in range(8)] == [1, 0, 1, 0, 1, 0, 1, 0]
     assert [turn(1) for _ in range(4)] == [1] * 4
-    assert turn(0.25) == 4
+    assert turn(0.25) == 2
 
 
 def test_busy_outside(clock: TurnClock) -> None:

@@ -16,7 +16,7 @@ SECONDS: Final = 0.002
 TURN: Final = 0.0015
 """Seconds that a turn may take while work waits. When all else takes longer, answers are late by so much."""
 
-SHARE: Final = 1 / 16
+SHARE: Final = 1 / 8
 """The part of the time that work gets in longer turns, so that it always goes on."""
 
 
