@@ -58,7 +58,7 @@ GROWTH: Final = 1.2
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 
-OPTIONS: Final = ("--header-timeout", "50ms", "--drain-timeout", "0s")
+OPTIONS: Final = ("--header-timeout", "1s", "--drain-timeout", "0s")
 
 
 @attrs.define
