@@ -3,7 +3,6 @@
 Twisted's own `optionsForClientTLS` puts the host through IDNA, which refuses names such as `a_b`.
 """
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from OpenSSL import SSL
@@ -12,6 +11,8 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
+
+from latebin.core.http.networks import is_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ class UpstreamTLS:
         self._context = context
         self._insecure = insecure
         self._host = origin.host.partition("%")[0].rstrip(".")
-        self._is_address = _is_address(self._host)
+        self._is_address = is_address(self._host)
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ANN401  # Twisted's
         """Make the connection of a protocol."""
@@ -112,11 +113,3 @@ def context(settings: "Settings", name: str) -> SSL.Context:
                 f"--upstream-cert {name}={file}: it is not a certificate with its private key, both in PEM format"
             ) from error
     return made
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -4,6 +4,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from latebin.core.http.networks import is_address
+
 _HOST: Final = re.compile(
     rb"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?)(?::([0-9]{0,5}))?"
 )
@@ -23,14 +25,4 @@ def is_host(text: bytes) -> bool:
     parts = _HOST.fullmatch(text)
     if parts is None or int(parts[2] or 0) > MAX_PORT:
         return False
-    return parts[1] is None or _is_address(parts[1].decode("ascii"))
-
-
-def _is_address(text: str) -> bool:
-    from ipaddress import AddressValueError, IPv6Address  # noqa: PLC0415  # few hosts are addresses
-
-    try:
-        IPv6Address(text)
-    except AddressValueError:
-        return False
-    return True
+    return parts[1] is None or (b":" in parts[1] and is_address(parts[1].decode("ascii")))

@@ -32,6 +32,15 @@ def address(text: str) -> Address:
     return unmapped(ip_address(text))
 
 
+def is_address(text: str) -> bool:
+    """Check that text is an address of IPv4 or IPv6."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def unmapped(machine: Address) -> Address:
     """Unwrap an IPv4-mapped address (RFC 4291, section 2.5.5.2), and return others as they are."""
     return getattr(machine, "ipv4_mapped", None) or machine

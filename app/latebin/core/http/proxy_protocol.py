@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from latebin.core.http.host import MAX_PORT
 from latebin.core.http.networks import Address, unmapped
 
 Socket = tuple[str, int]
@@ -40,8 +41,6 @@ _STREAMS: Final[dict[int, tuple[str, type[Address]]]] = {
     0x11: ("!4s4sHH", IPv4Address),
     0x21: ("!16s16sHH", IPv6Address),
 }
-
-_MAX_PORT: Final = 65535
 
 
 @attrs.frozen
@@ -113,6 +112,6 @@ def _binary(data: bytearray) -> ProxyHeader | None:
 
 
 def _socket(address: Address, port: int) -> Socket:
-    if port > _MAX_PORT:
+    if port > MAX_PORT:
         raise ValueError("port above 65535")
     return str(unmapped(address)), port
