@@ -19,7 +19,6 @@ TURN: Final = 0.0015
 SHARE: Final = 1 / 8
 """The part of the time that work gets in longer turns, so that it always goes on."""
 
-
 DEBT: Final = 10
 """The most turns' worth of time that a long piece is a debt for, such as the first use of a module."""
 
