@@ -1,4 +1,3 @@
-import gc
 import signal
 from collections.abc import Iterator
 
@@ -42,12 +41,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the slow modules to the front."""
     ranks = {f"tests/{module}": rank for rank, module in enumerate(SLOW)}
     items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(ranks)))
-
-
-def pytest_collection_finish() -> None:
-    """Keep the million objects of modules and items out of each later collection of garbage."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture
