@@ -13,7 +13,7 @@ PIECES: Final = 16
 SECONDS: Final = 0.002
 """Seconds of a turn for these pieces: a fifth of the 10 ms that no turn may take for what one client sent."""
 
-TURN: Final = 0.0015
+TURN: Final = 0.00075
 """Seconds that a turn may take while work waits. When all else takes longer, answers are late by so much."""
 
 SHARE: Final = 1 / 8

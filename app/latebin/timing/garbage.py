@@ -33,7 +33,7 @@ MANY: Final = 10_000
 """Requests behind which freed memory is returned to the system."""
 
 SLICE: Final = 5_000
-"""New objects that are looked through between two answers, in less than a millisecond."""
+"""New objects behind which all that are young are looked through, in some milliseconds."""
 
 SLICES: Final = 10
 """The number of slices of which the last goes through older objects too."""
