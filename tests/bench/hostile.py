@@ -1,11 +1,11 @@
 """Punctual clients beside a hostile one.
 
-    python -m tests.bench.hostile [--seconds 5] [--rate 2000] [--only NAME ...] [--stack tuned|stock]
+    python -m tests.bench.hostile [--seconds 1] [--rounds 5] [--rate 2000] [--only NAME ...] [--stack tuned|stock]
 
-For each attack, a service is started, and `latebin measure` asks it for answers after 100 ms. At the same time, another
-process attacks it without a pause, on a connection that is opened again when it is closed. The table has the lateness
-of the answers to the punctual clients, with each attack and without any. Without one it varies most, so that this is
-measured again behind every few attacks, and each ratio is to the median of these. `ATTACKS` and `attack` are for other
+For each attack, a service is started, and another process attacks it without a pause, on a connection that is opened
+again when it is closed. Meanwhile `latebin measure` asks it for answers after 100 ms, in rounds: first while the
+attacker is stopped, then while it goes on. A machine that other programs share is noisy for minutes at a time, and a
+round has the same noise in both halves. The table has the medians of the rounds. `ATTACKS` and `attack` are for other
 scripts, which may run several attacks at once.
 """
 
@@ -13,13 +13,14 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
+import signal
 import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 import attrs
@@ -38,20 +39,18 @@ from hyperframe.frame import (
 from rich.console import Console
 from rich.table import Table
 
+from latebin.load.percentiles import Percentiles
 from latebin.load.report import Report
 from latebin.load.run import run_apart
 from latebin.load.schedule import make_schedule
-from tests.bench.servers import SERVE, Load, Server, free_port, running
+from tests.bench.servers import SERVE, Load, Server, free_ports, running
 from tests.support.certificate import certificate
 
 Part = tuple[bytes, float]
 """Bytes to send, and the seconds to wait after them."""
 
-NICE: Final = 19
-"""The niceness of attackers: on a machine with few cores, they would take those of the service and of the others."""
-
-OFTEN: Final = 5
-"""Attacks behind which it is measured again without one."""
+LONGEST: Final = 600.0
+"""Seconds after which an attacker ends by itself."""
 
 BATCH: Final = 2000
 """Frames that are sent before the next batch, in floods of HTTP/2."""
@@ -275,25 +274,32 @@ async def attack_for(attack: Attack, port: int, seconds: float, connections: int
     return opened
 
 
+def yield_to_others() -> None:
+    """Let this process run only when a core is idle, sched(7).
+
+    On a machine with few cores, attackers would take those of the service and of the others. With a niceness of 19,
+    they still keep a core for some milliseconds at a time.
+    """
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 def attack(name: str, port: int, seconds: float) -> None:
     """Attack in this process, for so long, with what time the others leave."""
-    os.nice(NICE)
+    yield_to_others()
     asyncio.run(attack_for(ATTACKS[name], port, seconds, AT_ONCE.get(name, 1)))
 
 
 @contextlib.contextmanager
-def attacked(name: str | None, ports: dict[str, int], seconds: float) -> Iterator[None]:
-    """Attack from another process."""
-    if name is None:
-        yield
-        return
+def attacked(name: str, ports: dict[str, int]) -> Iterator[int]:
+    """Attack from another process; yield its process id."""
     port = ports["h1" if ATTACKS[name].protocol == "h1" else "tls"]
-    attacker = multiprocessing.get_context("spawn").Process(target=attack, args=(name, port, seconds), daemon=True)
+    attacker = multiprocessing.get_context("spawn").Process(target=attack, args=(name, port, LONGEST), daemon=True)
     attacker.start()
+    assert attacker.pid is not None
     try:
-        yield
+        yield attacker.pid
     finally:
-        attacker.terminate()
+        attacker.kill()
         attacker.join()
 
 
@@ -301,7 +307,7 @@ class Upstream:
     """A server that answers everything, for `/via`."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True).start()
 
     async def _serve(self) -> None:
@@ -316,51 +322,70 @@ class Upstream:
         writer.close()
 
 
-def measured(name: str | None, *, rate: float, seconds: float, stack: str, folder: Path, upstream: int) -> Report:
-    """Measure the lateness for punctual clients beside an attack, or without one."""
-    secure = free_port()
-    listen = f"ssl:{secure}:privateKey={folder}/localhost.pem:certKey={folder}/localhost.pem:interface=127.0.0.1"
-    plain = "tcp:{port}:interface=127.0.0.1"
-    command = (*SERVE[:4], "--listen", plain, "--listen", listen, "--drain-timeout", "0s", "--stack", stack)
-    server = Server("service", (*command, "--upstream", f"up=http://127.0.0.1:{upstream}"), "/")
-    with running(server, Load(rate, 0.1)) as (port, pid), attacked(name, {"h1": port, "tls": secure}, seconds + 60):
-        schedule = make_schedule(rate=rate, delay=0.1, duration=seconds)
-        return run_apart(f"http://127.0.0.1:{port}/raw/delayed?delay={{delay}}", schedule, pids=(pid,))
+@attrs.frozen
+class Pair:
+    """What was measured beside an attacker that was stopped, and beside the same one at work; a report each round."""
+
+    without: list[Report] = attrs.field(factory=list)
+    beside: list[Report] = attrs.field(factory=list)
 
 
-def row(name: str, report: Report, without: float) -> list[str]:
-    late = report.lateness
-    cells = [f"{each * 1000:.1f}" for each in (late.p50, late.p99, late.most)] if late else ["-"] * 3
-    ratio = f"{late.p99 / without:.1f}" if late else "-"
-    return [name, *cells, ratio, str(sum(report.errors.values()) + report.unfinished)]
+def measured(name: str, *, rate: float, seconds: float, rounds: int, stack: str, folder: Path, upstream: int) -> Pair:
+    """Measure the lateness for punctual clients beside an attack and without it, in turn."""
+    plain, secure = free_ports(2)
+    certified = f"privateKey={folder}/localhost.pem:certKey={folder}/localhost.pem"
+    listen = [f"tcp:{plain}:interface=127.0.0.1", f"ssl:{secure}:{certified}:interface=127.0.0.1"]
+    options = ("--drain-timeout", "0s", "--stack", stack, "--upstream", f"up=http://127.0.0.1:{upstream}")
+    server = Server("service", (*SERVE[:4], "--listen", listen[0], "--listen", listen[1], *options), "/")
+    schedule = make_schedule(rate=rate, delay=0.1, duration=seconds, warm_up=0.2)
+    pair = Pair()
+    ports = {"h1": plain, "tls": secure}
+    with running(server, Load(rate, 0.1), plain) as (_, pid), attacked(name, ports) as attacker:
+        url = f"http://127.0.0.1:{plain}/raw/delayed?delay={{delay}}"
+        for number in range(rounds + 1):
+            halves = []
+            for signum in (signal.SIGSTOP, signal.SIGCONT):
+                os.kill(attacker, signum)
+                halves.append(run_apart(url, schedule, pids=(pid,)))
+            # The first round has the first uses of modules in it, and the start of the attacker.
+            if number:
+                pair.without.append(halves[0])
+                pair.beside.append(halves[1])
+    return pair
+
+
+def middle(reports: list[Report], figure: Callable[[Percentiles], float]) -> float:
+    """Return the median of a figure, in milliseconds."""
+    return median(figure(report.lateness) for report in reports if report.lateness) * 1000
+
+
+def row(name: str, pair: Pair) -> list[str]:
+    without, beside = (middle(reports, lambda late: late.p99) for reports in (pair.without, pair.beside))
+    figures = [middle(pair.beside, lambda late: late.p50), without, beside, middle(pair.beside, lambda late: late.most)]
+    failed = sum(report.failed + report.unfinished for report in pair.beside)
+    return [name, *(f"{each:.1f}" for each in figures), f"{beside / without:.1f}", str(failed)]
 
 
 @click.command()
-@click.option("--seconds", default=5.0, show_default=True, help="Duration of each measurement.")
+@click.option("--seconds", default=1.0, show_default=True, help="Duration of each half of a round.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds of each attack, behind one that does not count.")
 @click.option("--rate", default=2000.0, show_default=True, help="Requests a second of the punctual clients.")
 @click.option("--only", multiple=True, type=click.Choice(list(ATTACKS)), help="Only these attacks.")
 @click.option("--stack", default="tuned", show_default=True, type=click.Choice(["tuned", "stock"]))
-def hostile(seconds: float, rate: float, only: tuple[str, ...], stack: str) -> None:
+def hostile(seconds: float, rounds: int, rate: float, only: tuple[str, ...], stack: str) -> None:
     """Measure what punctual clients notice of each attack."""
     upstream = Upstream()
-    table = Table("attack", "p50", "p99", "max", "p99 ratio", "failed", title="lateness in ms of the punctual clients")
+    table = Table("attack", "p50", "p99 without", "p99", "max", "ratio of p99", "failed")
+    table.title = "lateness in ms of the punctual clients, medians of the rounds"
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         certificate(folder / "localhost.pem")
-
-        def measure(name: str | None) -> Any:
-            return measured(name, rate=rate, seconds=seconds, stack=stack, folder=folder, upstream=upstream.port)
-
-        reports: list[tuple[str, Report]] = []
-        for number, name in enumerate(only or ATTACKS):
-            if number % OFTEN == 0:
-                reports.append(("none", measure(None)))
-            click.echo(name, err=True)
-            reports.append((name, measure(name)))
-        reports.append(("none", measure(None)))
-    without = median(report.lateness.p99 for name, report in reports if name == "none" and report.lateness)
-    for name, report in reports:
-        table.add_row(*row(name, report, without))
+        for name in only or ATTACKS:
+            pair = measured(
+                name, rate=rate, seconds=seconds, rounds=rounds, stack=stack, folder=folder, upstream=upstream.port
+            )
+            table.add_row(*row(name, pair))
+            click.echo("  ".join(row(name, pair)), err=True)
     Console(width=110).print(table)
 
 

@@ -14,7 +14,6 @@ The lag is how late the punctual clients send, by their own clock.
 
 import asyncio
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ from latebin.core.settings import STACKS
 from latebin.load.footprint import read
 from latebin.load.run import run_apart
 from latebin.load.schedule import make_schedule
-from tests.bench.hostile import AT_ONCE, ATTACKS, NICE, attack_for
+from tests.bench.hostile import AT_ONCE, ATTACKS, attack_for, yield_to_others
 from tests.bench.soak import GROWTH, soaked, traffic
 from tests.support.kinds import CLOSE, Target, answered, request
 
@@ -94,7 +93,7 @@ UNREAD_REQUESTS: Final[dict[str, tuple[str | None, Callable[[], bytes]]]] = {
 
 def leave_unread(plain_port: int, tls_port: int) -> None:
     """Ask on many connections, and read nothing, again and again."""
-    os.nice(NICE)
+    yield_to_others()
     target = Target(plain_port, tls_port)
     while True:
         with ExitStack() as held, suppress(OSError):
@@ -110,7 +109,7 @@ def leave_unread(plain_port: int, tls_port: int) -> None:
 
 def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: float, rest: float) -> None:
     """Do several attacks at once, in this process."""
-    os.nice(NICE)
+    yield_to_others()
 
     async def all_of_them() -> None:
         await asyncio.gather(
@@ -131,7 +130,7 @@ def attack_all(plain_port: int, tls_port: int, names: tuple[str, ...], seconds: 
 
 def mixed(plain_port: int, tls_port: int) -> None:
     """Be ordinary clients of every kind."""
-    os.nice(NICE)
+    yield_to_others()
     with traffic(Target(plain_port, tls_port), CLIENTS, CLIENTS // 2):
         time.sleep(10**6)
 

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from latebin.core.endpoints import PREFIXES
 from latebin.overrides import stack
-from tests.bench.servers import free_port, wait_for
+from tests.bench.servers import free_ports, wait_for
 
 START: Final = 300.0
 """Seconds that the service may take to start: callgrind is some fifty times slower than the machine."""
@@ -118,7 +118,7 @@ def serve(variant: str, port: int) -> None:
 @contextmanager
 def counted(variant: str) -> Iterator[tuple[int, int]]:
     """Run a variant under callgrind; yield its port and its process id."""
-    port = free_port()
+    [port] = free_ports(1)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("w") as log:
         out = f"--callgrind-out-file={folder}/out"
         command = [*VALGRIND, out, sys.executable, "-m", "tests.bench.overrides", "--serve", variant, str(port)]

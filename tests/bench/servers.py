@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -72,9 +72,11 @@ MODULE = (sys.executable, "-m")
 SERVE = (*MODULE, "latebin", "serve", "--port", "{port}", "--drain-timeout", "0s")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+def free_ports(number: int) -> list[int]:
+    """Return ports that were free a moment ago, each another one."""
+    with ExitStack() as stack:
+        listening = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(number)]
+        return [int(each.getsockname()[1]) for each in listening]
 
 
 def reachable(port: int) -> bool:
@@ -83,9 +85,9 @@ def reachable(port: int) -> bool:
 
 
 @contextmanager
-def running(server: Server, load: Load) -> Iterator[tuple[int, int]]:
-    """Run a server; yield its port and its process id."""
-    port = free_port()
+def running(server: Server, load: Load, port: int | None = None) -> Iterator[tuple[int, int]]:
+    """Run a server on a port, or on any; yield its port and its process id."""
+    port = port or free_ports(1)[0]
     with tempfile.TemporaryDirectory() as folder:
         values = {"port": str(port), "delay": f"{load.delay:g}", "folder": folder}
         (Path(folder) / "nginx.conf").write_text(NGINX.format(**values))
