@@ -2,8 +2,8 @@
 
     python -m tests.bench.hostile [--seconds 1] [--rounds 5] [--rate 2000] [--only NAME ...] [--stack tuned|stock]
 
-For each attack, a service is started, and another process attacks it without a pause, on a connection that is opened
-again when it is closed. Meanwhile `latebin measure` asks it for answers after 100 ms, in rounds: first while the
+For each attack, a service is started, and another process attacks it without a pause. Its connection is opened again
+when it is closed. Meanwhile `latebin measure` asks it for answers after 100 ms, in rounds: first while the
 attacker is stopped, then while it goes on. A machine that other programs share is noisy for minutes at a time, and a
 round has the same noise in both halves. The table has the medians of the rounds. `ATTACKS` and `attack` are for other
 scripts, which may run several attacks at once.
@@ -324,7 +324,12 @@ class Upstream:
 
 @attrs.frozen
 class Pair:
-    """What was measured beside an attacker that was stopped, and beside the same one at work; a report each round."""
+    """The reports of all rounds.
+
+    Attributes:
+        without: beside an attacker that was stopped.
+        beside: beside the same attacker at work.
+    """
 
     without: list[Report] = attrs.field(factory=list)
     beside: list[Report] = attrs.field(factory=list)
