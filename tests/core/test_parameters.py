@@ -12,7 +12,7 @@ from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
 from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, STEERING, Parameter, read_query, read_text
-from latebin.core.plan import load, plan_drip, plan_echo, plan_events, predict, prepare, read_arguments, steer
+from latebin.core.plan import forecast, load, plan_drip, plan_echo, plan_events, prepare, read_arguments, steer
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
 from latebin.core.steering import Steering
@@ -33,7 +33,7 @@ def planned(query: str, random: Callable[[], float] = lambda: 0.5) -> Any:
 
 
 def predicted(query: str) -> Prediction:
-    return predict(query.encode(), SETTINGS)
+    return forecast(query.encode(), SETTINGS).predict()
 
 
 def dripped(query: str) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from latebin.core.http.reply import Refused
 from latebin.core.scenarios import BUILT_IN, MAX_LENGTH, MAX_RULES, Glob, Scenario, overridden, read
 from latebin.core.settings import Settings
+from latebin.timing.piecewise import complete
 
 SETTINGS = Settings(upstreams={"api": "http://127.0.0.1:9000"})
 
@@ -87,7 +88,7 @@ def test_retry_after_of_a_scenario() -> None:
 
 def test_as_json() -> None:
     """A scenario has its source, its parameters and its prediction in JSON."""
-    shown = json.loads(json.dumps(payments().as_json(SETTINGS)))
+    shown = json.loads(json.dumps(complete(payments().describing(SETTINGS))))
     assert shown["given"] == tomllib.loads(PAYMENTS)
     assert shown["understood"] == {"delay": "50ms", "retry-after": 1, "header": ["X-One: 1", "X-Two: 2"]}
     assert (shown["prediction"]["p50_ms"], shown["rules"][0]["prediction"]["p50_ms"]) == (50, 3000)
@@ -96,7 +97,7 @@ def test_as_json() -> None:
 
 def test_prediction_of_several_answers() -> None:
     """The prediction mixes the delays when a scenario has several answers."""
-    shown = read("a", "answer=50%:(delay=0),50%:(delay=1s)", SETTINGS).as_json(SETTINGS)
+    shown = complete(read("a", "answer=50%:(delay=0),50%:(delay=1s)", SETTINGS).describing(SETTINGS))
     assert (shown["prediction"]["mean_ms"], shown["prediction"]["max_ms"]) == (500, 1000)
     assert [each["share"] for each in shown["understood"]["answer"]] == ["50%", "50%"]
 
@@ -218,4 +219,4 @@ def test_anything(given: Any) -> None:
     except Refused as error:
         assert error.problem.parameter is not None  # noqa: PT017  # a refusal names what is wrong
         return
-    json.dumps(scenario.as_json(SETTINGS))
+    json.dumps(complete(scenario.describing(SETTINGS)))

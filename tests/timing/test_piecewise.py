@@ -73,6 +73,20 @@ def test_cancelled() -> None:
     assert results == [2]
 
 
+def test_given_up() -> None:
+    """Nothing more is made when all that have asked give up."""
+    maker, results = Maker(5 * PIECES), list[int]()
+    asked = maker.ask(results)
+    made = maker.made
+    asked.cancel()
+    asked.addErrback(lambda failure: failure.trap(CancelledError))
+    assert maker.clock.turns() == 0
+    assert maker.made == made
+    maker.ask(results)
+    maker.clock.turns()
+    assert results == [2]
+
+
 def test_asked_from_within() -> None:
     """A question that an answer causes is answered as well."""
     maker, results = Maker(PIECES), list[int]()

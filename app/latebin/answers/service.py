@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Generator, Hashable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -24,7 +24,8 @@ from latebin.core import plan, scenarios
 from latebin.core.http.echo import MAX_BODY, EchoedRequest, echoing
 from latebin.core.http.reply import FULL, Problem, Refused, Reply, json_page, not_found, too_large
 from latebin.core.http.upstream_url import Target, mount, mounted, rest, split_name, target
-from latebin.core.language.queueing import ALL, Load, Simulation
+from latebin.core.language.prediction import Prediction
+from latebin.core.language.queueing import Load, Simulation
 from latebin.core.parameters import DRIP, ECHO, EVENTS, PREFIX, VIA, read_fields, split_query, wrong
 from latebin.core.plan import TURN, Plan, Prepared
 from latebin.core.scenarios import Rule
@@ -37,6 +38,9 @@ from latebin.timing.budget import TurnBudget
 if TYPE_CHECKING:
     from latebin.answers.upstreams import Asker
     from latebin.core.stream import Kind
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 Endpoint = Literal["delayed", "delay", "drip", "sse", "jsonl", "via", "as", "default"]
 """The endpoints that answer late, by the first segment of their paths; `default` is every path without one."""
@@ -53,8 +57,11 @@ MAX_HOPS: Final = 8
 
 LOOP: Final = Problem(508, "The upstream leads back to this service.", parameter="Via", accepted=f"{MAX_HOPS} hops")
 
+SLICE: Final = 100
+"""Requests that are simulated in one turn of the reactor; each takes some ten microseconds."""
+
 MAX_SIMULATED: Final = 64
-"""Simulations whose figures are remembered; at one more, all are forgotten."""
+"""Simulations and predictions whose figures are remembered; at one more of either, all of these are forgotten."""
 
 MAX_KNOWN: Final = 1024
 """URLs whose arguments are remembered; at one more, all are forgotten."""
@@ -90,6 +97,7 @@ class Service:
         default=attrs.Factory(lambda self: make_state(self.settings, self.clock), takes_self=True)
     )
     style: str = "klein"
+    _predicted: dict[plan.Forecast, Prediction] = attrs.field(factory=dict, init=False)
     _simulated: dict[Load, dict[str, Any]] = attrs.field(factory=dict, init=False)
     _known: dict[Hashable, Prepared] = attrs.field(factory=dict, init=False)
     pending: PendingAnswers = attrs.field(
@@ -237,32 +245,42 @@ class Service:
         Raises:
             Refused: the request is invalid.
         """
-        found = plan.predict(_query(request), self.settings).as_json()
+        asked = plan.forecast(_query(request), self.settings)
+        found = (self._predicted.get(asked) or asked.predict()).as_json()
         load = plan.load(_query(request), self.settings)
         if load is not None:
             if load not in self._simulated:
-                simulation = Simulation(load)
-                simulation.run(ALL)
-                self.keep(simulation)
+                self._simulate(load)
             found["simulation"] = self._simulated[load]
         return json_page(found)
 
-    def simulation(self, request: ServedRequest) -> Simulation | None:
-        """Return the simulation that a prediction needs; None without one.
+    def work(self, request: ServedRequest) -> Generator[None, None, None] | None:
+        """Return the work before a prediction; None for a quick or a refused one.
 
-        A caller that runs it and calls `keep` spares `predict` the time. A refused prediction needs none.
+        The figures are remembered at its end. So a caller that does the work piece by piece spares `predict` the time.
+        There may be more to do behind it.
         """
         try:
+            asked = plan.forecast(_query(request), self.settings)
             load = plan.load(_query(request), self.settings)
         except Refused:
             return None  # `predict` refuses it, too
-        return None if load is None or load in self._simulated else Simulation(load)
+        if asked.long and asked not in self._predicted:
+            return self._predicting(asked)
+        return None if load is None or load in self._simulated else self._simulating(Simulation(load))
 
-    def keep(self, simulation: Simulation) -> None:
-        """Remember the figures of a simulation that is over."""
-        if len(self._simulated) >= MAX_SIMULATED:
-            self._simulated.clear()
-        self._simulated[simulation.load] = simulation.as_json()
+    def _predicting(self, asked: plan.Forecast) -> Generator[None, None, None]:
+        found = yield from asked.predicting()
+        _remember(self._predicted, asked, found)
+
+    def _simulating(self, simulation: Simulation) -> Generator[None, None, None]:
+        while not simulation.run(SLICE):
+            yield
+        _remember(self._simulated, simulation.load, simulation.as_json())
+
+    def _simulate(self, load: Load) -> None:
+        for _ in self._simulating(Simulation(load)):
+            pass
 
     def _prepare(
         self, request: ServedRequest, endpoint: Endpoint, argument: str | None
@@ -411,6 +429,12 @@ def _resumed(request: ServedRequest, planned: Plan) -> Plan:
         detail = f"This stream cannot go on behind the last event: {error}."
         raise wrong(detail, "Last-Event-ID", text, "the id of an event of this stream") from None
     return attrs.evolve(planned, **({"status": 204, "body": None, "stream": None} if rest.ended else {"stream": rest}))
+
+
+def _remember(known: dict[K, V], key: K, figures: V) -> None:
+    if len(known) >= MAX_SIMULATED:
+        known.clear()
+    known[key] = figures
 
 
 def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:

@@ -1,6 +1,6 @@
 """Plans: the effect of a request on its answer, made from the request's parameters."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 from itertools import accumulate, islice, product
@@ -15,7 +15,7 @@ from latebin.core.http.reply import SAFE, Headers
 from latebin.core.http.status import required
 from latebin.core.language import draw, grammar, prediction
 from latebin.core.language.chance import NOTHING, Chance
-from latebin.core.language.distributions import Distribution, Fixed
+from latebin.core.language.distributions import Distribution, Fixed, Limited, Mix
 from latebin.core.language.duration import render
 from latebin.core.language.queueing import Load
 from latebin.core.language.sequence import Sequence
@@ -48,6 +48,9 @@ EMPTY: Final = frozenset({204, 205, 304})
 
 PIECES_PER_SECOND: Final = 10
 """The pieces in which a body with a rate is sent, where a piece has at least a byte."""
+
+MAX_LEAVES: Final = 8
+"""The most delays in a mix whose prediction takes no longer than a turn of the reactor may; it has up to 64."""
 
 Arguments = Mapping[str, Any]
 """The values of the given parameters, by name."""
@@ -607,8 +610,37 @@ def plan_events(arguments: Arguments, kind: stream.Kind, random: Callable[[], fl
     )
 
 
-def predict(query: bytes, settings: Settings) -> prediction.Prediction:
-    """Make the prediction that a request to `/predict` asks for.
+@attrs.frozen
+class Forecast:
+    """The question that a request to `/predict` asks.
+
+    Attributes:
+        delay: the delay.
+        timeout: the timeout of the client in seconds; None if unknown.
+        cap: seconds to which a longer draw is cut.
+    """
+
+    delay: Distribution
+    timeout: float | None
+    cap: float
+
+    @property
+    def long(self) -> bool:
+        """Whether the prediction takes longer than a turn of the reactor may."""
+        delay = self.delay.delay if isinstance(self.delay, Limited) else self.delay
+        return isinstance(delay, Mix) and len(delay.leaves) > MAX_LEAVES
+
+    def predict(self) -> prediction.Prediction:
+        """Make the prediction in one go."""
+        return prediction.predict(self.delay, self.timeout, self.cap)
+
+    def predicting(self) -> Generator[None, None, prediction.Prediction]:
+        """Make the prediction piece by piece."""
+        return prediction.predicting(self.delay, self.timeout, self.cap)
+
+
+def forecast(query: bytes, settings: Settings) -> Forecast:
+    """Read the question that a request to `/predict` asks.
 
     Raises:
         Refused: 400, as in `read_arguments`.
@@ -620,7 +652,7 @@ def predict(query: bytes, settings: Settings) -> prediction.Prediction:
     for name in ("servers", "queue", "seed"):
         if name in arguments and "rate" not in arguments:
             raise wrong(f"The parameter {name} needs rate.", name, str(arguments[name]), "rate beside it")
-    return prediction.predict(delay, arguments.get("timeout"), settings.max_delay)
+    return Forecast(delay, arguments.get("timeout"), settings.max_delay)
 
 
 def load(query: bytes, settings: Settings) -> Load | None:
@@ -630,7 +662,7 @@ def load(query: bytes, settings: Settings) -> Load | None:
         Refused: 400, as in `read_arguments`.
     """
     # Without a rate there is nothing to simulate; the other parameters are checked with the prediction.
-    predict(query, settings)
+    forecast(query, settings)
     arguments = read_query(query, PREDICT, settings)
     if "rate" not in arguments:
         return None

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -12,7 +12,7 @@ from latebin.core import stream
 from latebin.core.http.reply import Problem, Refused
 from latebin.core.language.distributions import Distribution, Fixed, Mix
 from latebin.core.language.duration import render as render_duration
-from latebin.core.language.prediction import predict
+from latebin.core.language.prediction import predicting
 from latebin.core.language.sequence import Sequence
 from latebin.core.language.share import render as render_share
 from latebin.core.language.size import render as render_size
@@ -252,16 +252,20 @@ class Scenario:
         parts = request()
         return next(rule for rule in self.rules if rule.matches(*parts))
 
-    def as_json(self, settings: Settings) -> dict[str, Any]:
-        """Convert the scenario to plain values: its source, its parameters and its predictions."""
-        *rules, otherwise = (
-            {
-                **rule.conditions(),
-                "understood": understood(rule.arguments),
-                "prediction": predict(delay_of(rule.arguments, settings), None, settings.max_delay).as_json(),
-            }
-            for rule in self.rules
-        )
+    def describing(self, settings: Settings) -> Generator[None, None, dict[str, Any]]:
+        """Convert the scenario to plain values, piece by piece.
+
+        Returns:
+            A generator that returns its source, its parameters and its predictions.
+        """
+        described = []
+        for rule in self.rules:
+            found = yield from predicting(delay_of(rule.arguments, settings), None, settings.max_delay)
+            described.append(
+                {**rule.conditions(), "understood": understood(rule.arguments), "prediction": found.as_json()}
+            )
+            yield
+        *rules, otherwise = described
         return {"name": self.name, "given": self.given, **otherwise, **({"rules": rules} if rules else {})}
 
 

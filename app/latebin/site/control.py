@@ -1,10 +1,10 @@
 """Everything below `/control`: the scenarios, changed while the service runs, and its state."""
 
+from collections.abc import Generator
 from functools import partial
 from typing import Final
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.web.resource import Resource
 
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.scenarios import Condition, Scenarios, etag_of
@@ -16,6 +16,8 @@ from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
 from latebin.core.settings import Settings
 from latebin.site.resources import AnswerResource
 from latebin.site.state_control import StateControl
+from latebin.timing.budget import TurnBudget
+from latebin.timing.piecewise import SharedResult
 
 MOST: Final = 2 * MAX_BODY + MAX_LENGTH
 """Bytes of the largest body: a scenario with the body that it brings, which JSON may escape."""
@@ -27,6 +29,9 @@ MANY_WORKERS: Final = Problem(
     accepted="--workers 1, or --state; scenarios given at the start work in all workers",
 )
 
+DEEPEST: Final = 3
+"""Segments of a path that are looked at: one more than any path here has."""
+
 _MEDIA: Final = Problem(
     415,
     "Invalid type of a scenario.",
@@ -36,38 +41,39 @@ _MEDIA: Final = Problem(
 
 
 class ControlResource(AnswerResource):
-    """One path below `/control`, for the requests that its gate lets in.
+    """Every path below `/control`, for the requests that its gate lets in.
 
     Args:
         scenarios: the scenarios, which can be changed here.
         state: keys, gates and pending answers.
         settings: the limits, and the number of workers.
         gate: decides which requests may pass.
-        path: the segments of the path so far.
+        budget: the budget of each turn, which a list can exceed.
     """
 
+    # A resource for each segment would take hundreds of milliseconds for a path of 16 kB.
+    isLeaf = True
+
     def __init__(
-        self, scenarios: Scenarios, state: StateControl, settings: Settings, gate: Gate, path: tuple[str, ...] = ()
+        self, scenarios: Scenarios, state: StateControl, settings: Settings, gate: Gate, budget: TurnBudget
     ) -> None:
         super().__init__()
         self._state = state
         self._scenarios = scenarios
         self._settings = settings
         self._gate = gate
-        self._path = path
-
-    def getChild(self, path: bytes, request: ServedRequest) -> Resource:
-        below = (*self._path, path.decode("utf-8", "backslashreplace"))
-        return ControlResource(self._scenarios, self._state, self._settings, self._gate, below)
+        self._budget = budget
+        self._list = SharedResult(budget, self._listing)
 
     def answer(self, request: ServedRequest) -> Reply | Deferred[Reply]:
         self._let_in(request)
-        match self._path:
+        path = tuple(segment.decode("utf-8", "backslashreplace") for segment in request.postpath[:DEEPEST])
+        match path:
             case ("scenarios",) | ("scenarios", ""):
                 if request.method not in {b"GET", b"HEAD"}:
                     return allow(request.method, ("GET", "HEAD"))
                 self._refuse_query(request)
-                return json_page({"scenarios": [each.as_json(self._settings) for each in self._scenarios]})
+                return self._list.get()
             case ("scenarios", name):
                 return self._one(request, name)
             case ("reset",):
@@ -77,7 +83,7 @@ class ControlResource(AnswerResource):
                 reset = maybeDeferred(self._scenarios.reset)
                 return reset.addCallback(lambda _: json_page({"scenarios": [each.name for each in self._scenarios]}))
             case _:
-                return self._state.answer(self._path, request)
+                return self._state.answer(path, request)
 
     def _let_in(self, request: ServedRequest) -> None:
         problem = self._gate.problem(
@@ -108,11 +114,22 @@ class ControlResource(AnswerResource):
         """Refuse a query: the parameters of a scenario are in the body."""
         read_query(request.uri.partition(b"?")[2], (), self._settings)
 
-    def _deleted(self, name: str, first: Scenario | None) -> Reply:
+    def _deleted(self, name: str, first: Scenario | None) -> Reply | Deferred[Reply]:
         return json_page({"name": name, "deleted": True}) if first is None else self._shown(first)
 
-    def _shown(self, scenario: Scenario) -> Reply:
-        return json_page(scenario.as_json(self._settings), _etag(scenario))
+    def _shown(self, scenario: Scenario) -> Deferred[Reply]:
+        return SharedResult(self._budget, partial(self._showing, scenario)).get()
+
+    def _showing(self, scenario: Scenario) -> Generator[None, None, Reply]:
+        return json_page((yield from scenario.describing(self._settings)), _etag(scenario))
+
+    def _listing(self) -> Generator[None, None, Reply]:
+        found = []
+        # Scenarios can change meanwhile.
+        for each in list(self._scenarios):
+            found.append((yield from each.describing(self._settings)))
+            yield
+        return json_page({"scenarios": found})
 
 
 def _given(request: ServedRequest) -> Given:

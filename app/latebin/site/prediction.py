@@ -1,6 +1,7 @@
-"""The predictions that need a simulation, which runs between the turns of the reactor."""
+"""The predictions that take long, which are made between the turns of the reactor."""
 
 from collections import deque
+from collections.abc import Generator
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,48 +12,47 @@ from twisted.web.server import NOT_DONE_YET
 from latebin.answers.interfaces import ServedRequest
 from latebin.answers.service import Service
 from latebin.core.http.reply import Problem, Refused
-from latebin.core.language.queueing import Simulation
-
-SLICE: Final = 100
-"""Requests that are simulated in one turn of the reactor; each takes some ten microseconds."""
 
 MOST: Final = 16
-"""The most simulations that wait for one another."""
+"""The most predictions that wait for one another."""
 
 FULL: Final = Problem(503, "Too many simulations are under way; try again later.", headers=((b"Retry-After", b"1"),))
 
+Work = Generator[None, None, None]
+"""A long prediction or a simulation, which yields behind each piece."""
+
 
 class Simulations:
-    """The simulations of a service, one after the other and each in slices.
+    """The simulations and long predictions of a service, one after the other.
 
     Args:
-        clock: the clock whose turns run the slices.
+        clock: the clock whose turns make the pieces.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._line: deque[tuple[Simulation, Deferred[None]]] = deque()
+        self._line: deque[tuple[Work, Deferred[None]]] = deque()
 
-    def run(self, simulation: Simulation) -> Deferred[None]:
-        """Run a simulation.
+    def run(self, work: Work) -> Deferred[None]:
+        """Do some work.
 
         Returns:
-            A Deferred that fires when the simulation is over; cancel it to give up.
+            A Deferred that fires when the work is done; cancel it to give up.
 
         Raises:
-            Refused: 503, if too many wait.
+            Refused: 503, if too much waits.
         """
         if len(self._line) >= MOST:
             raise Refused(FULL)
         done: Deferred[None] = Deferred()
-        self._line.append((simulation, done))
+        self._line.append((work, done))
         if len(self._line) == 1:
             self._clock.callLater(0, self._slice)
         return done
 
     def _slice(self) -> None:
-        simulation, done = self._line[0]
-        if done.called or simulation.run(SLICE):
+        work, done = self._line[0]
+        if done.called or next(work, self) is self:
             self._line.popleft()
             if not done.called:
                 done.callback(None)
@@ -61,7 +61,7 @@ class Simulations:
 
 
 class PredictionResource(Resource):
-    """The prediction of a style, before which the simulation runs that it needs.
+    """The prediction of a style, before which the work is done that it needs.
 
     Args:
         below: the resource of the style, which answers.
@@ -81,21 +81,21 @@ class PredictionResource(Resource):
         return found
 
     def render(self, request: ServedRequest) -> Any:  # noqa: ANN401  # as the style renders
-        simulation = self._service.simulation(request)
-        if simulation is None:
+        work = self._service.work(request)
+        if work is None:
             return self._below.render(request)
         try:
-            done = self._simulations.run(simulation)
+            done = self._simulations.run(work)
         except Refused as error:
             return error.problem.reply().start(request)
         request.notifyFinish().addErrback(lambda _: done.cancel())
-        done.addCallback(lambda _: self._answer(request, simulation))
+        done.addCallback(lambda _: self._answer(request))
         done.addErrback(lambda failure: failure.trap(CancelledError))
         return NOT_DONE_YET
 
-    def _answer(self, request: ServedRequest, simulation: Simulation) -> None:
-        self._service.keep(simulation)
-        rest = self._below.render(request)
+    def _answer(self, request: ServedRequest) -> None:
+        # Behind the prediction there may be a simulation.
+        rest = self.render(request)
         if rest is not NOT_DONE_YET:
             request.write(rest)
             request.finish()

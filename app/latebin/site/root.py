@@ -51,6 +51,10 @@ _OPEN: Final = frozenset({VIA, b"as"})
 """The endpoints below whose name every path is the client's own."""
 
 
+DEEPEST: Final = 4
+"""Segments below `/raw` that are looked at: more than any path there has, where the rest is not the client's own."""
+
+
 _KLEIN: Final = _OPEN | {each.path.split("/")[1].encode("ascii") for each in ENDPOINTS if each.styled}
 """The first segments of the paths that Klein routes; a default scenario leaves them to it."""
 
@@ -170,6 +174,9 @@ class Root(Resource):
         refusal = _unroutable(path, request)
         if refusal is not None:
             return ReplyResource(refusal)
+        if path == b"raw":
+            # Each further segment would take a resource, and time that grows with the square of their number.
+            del request.postpath[DEEPEST:]
         request.style = self._styles.get(path, "klein")
         found: IResource = super().getChildWithDefault(path, request)
         return found
@@ -313,7 +320,7 @@ def _put_admin(place: Resource, root: Root, gate: Gate) -> None:
     place.putChild(b"healthz", health())
     place.putChild(b"readyz", readiness(lambda: root.connections.ending))
     place.putChild(b"metrics", figures(root.metrics, root.budget))
-    place.putChild(b"control", ControlResource(root.scenarios, root.state_control, root.settings, gate))
+    place.putChild(b"control", ControlResource(root.scenarios, root.state_control, root.settings, gate, root.budget))
 
 
 def _gate(settings: Settings) -> Gate:

@@ -1,6 +1,7 @@
 """The part of `/control` that is about keys, gates, pending answers and the journal."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -29,6 +30,9 @@ Answer = Reply | Deferred[Reply]
 
 MOST_LISTED: Final = 1000
 """The most entries of a list; a list with fewer says that it is complete."""
+
+MOST_ENDED: Final = 16
+"""The most answers that are ended in one turn of the reactor."""
 
 MAX_BODY: Final = 1000
 """Bytes of the largest body: an object with one member."""
@@ -240,10 +244,20 @@ class StateControl:
         found = (pair for pair in self._waiting() if key is None or _key_of(pair[1]) == key)
         if question["do"] == "list":
             return _listed("pending", (self._as_json(*pair) for pair in found))
-        answers = [answer for _, answer in found]
-        for answer in answers:
-            _end(answer)
-        return {"ended": len(answers)}
+        answers = deque(answer for _, answer in found)
+        ended = len(answers)
+        self._end_some(answers)
+        return {"ended": ended}
+
+    def _end_some(self, answers: deque[PendingAnswer]) -> None:
+        """End some answers now, and the others in later turns of the reactor."""
+        for _ in range(min(MOST_ENDED, len(answers))):
+            answer = answers.popleft()
+            # It may have been answered in a turn in between.
+            if _waits(answer):
+                _end(answer)
+        if answers:
+            self.clock.callLater(0, self._end_some, answers)
 
     def _do(self, do: str, number: str) -> dict[str, Any]:
         """Release or end an answer; return the status, and the reason of a refusal."""

@@ -31,7 +31,7 @@ class SharedResult(Generic[T]):
     """A result that is made once for all that ask at about the same time.
 
     While a result is made, those that ask wait for the next one: no result is older than the question. So any number of
-    clients has one made at a time.
+    clients has one made at a time. A result that nothing waits for any more is given up.
 
     Attributes:
         budget: the budget of each turn. The first piece is made at once.
@@ -46,8 +46,8 @@ class SharedResult(Generic[T]):
     _waiting: deque[Deferred[T]] = attrs.field(factory=deque, init=False)
 
     def get(self) -> Deferred[T]:
-        """Return a Deferred of the result, or of the exception in the place of one."""
-        asked: Deferred[T] = Deferred()
+        """Return a Deferred of the result, or of the exception; cancel it to give up."""
+        asked: Deferred[T] = Deferred(self._forget)
         idle = not self._more
         self._waiting.append(asked)
         if idle:
@@ -59,6 +59,15 @@ class SharedResult(Generic[T]):
         self._advance()
         if self._more:
             self.budget.enter(self)
+
+    def _forget(self, asked: Deferred[T]) -> None:
+        for line in (self._served, self._waiting):
+            if asked in line:
+                line.remove(asked)
+        if not self._served:
+            self._steps = self._result = None
+        if not self._more:
+            self.budget.leave(self)
 
     @property
     def _more(self) -> bool:

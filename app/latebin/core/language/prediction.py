@@ -1,7 +1,8 @@
 """The effect of a delay on its clients, computed from the distribution before any request."""
 
+from collections.abc import Generator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import frozen
 
@@ -84,43 +85,59 @@ FIGURES: Final = ("mean", "p50", "p90", "p95", "p99", "p99_9", "max")
 
 
 def predict(delay: Distribution, timeout: float | None, cap: float, bins: int = BINS) -> Prediction:
-    """Compute the figures of a delay whose draws are cut to a cap.
+    """Compute the figures of a delay in one go.
+
+    The arguments are those of `predicting`.
+    """
+    steps = predicting(delay, timeout, cap, bins)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Prediction", end.value)
+
+
+def predicting(
+    delay: Distribution, timeout: float | None, cap: float, bins: int = BINS
+) -> Generator[None, None, Prediction]:
+    """Compute the figures of a delay whose draws are cut, piece by piece.
+
+    A figure of a mix of 64 delays takes milliseconds.
 
     Args:
         delay: the distribution.
         timeout: the timeout of the client in seconds; None if unknown.
         cap: seconds to which a longer draw is cut; finite.
         bins: the number of bins in the histogram. A histogram of a single value has one bin.
+
+    Returns:
+        A generator that yields behind each figure, and returns all of them.
     """
-
-    def capped(p: float) -> float:
-        return min(delay.quantile(p), cap)
-
     cut = None
     if timeout is not None:
         # An answer is never early, so that a delay as long as the timeout is cut. A client that waits longer than the
         # cap is never cut, although the distribution goes on.
         cut = max(0.0, 1 - delay.below(timeout)) if timeout <= cap else 0.0
-    return Prediction(
-        mean=delay.capped_mean(cap),
-        p50=capped(0.5),
-        p90=capped(0.9),
-        p95=capped(0.95),
-        p99=capped(0.99),
-        p99_9=capped(0.999),
-        max=capped(1),
-        timeout=timeout,
-        cut=cut,
-        histogram=_histogram(delay, cap, bins),
-    )
+    mean = delay.capped_mean(cap)
+    quantiles = []
+    for p in (0.5, 0.9, 0.95, 0.99, 0.999, 1):
+        yield
+        quantiles.append(min(delay.quantile(p), cap))
+    p50, p90, p95, p99, p99_9, most = quantiles
+    yield
+    histogram = yield from _histogram(delay, cap, bins)
+    return Prediction(mean, p50, p90, p95, p99, p99_9, most, timeout, cut, histogram)
 
 
-def _histogram(delay: Distribution, cap: float, bins: int) -> tuple[Bin, ...]:
+def _histogram(delay: Distribution, cap: float, bins: int) -> Generator[None, None, tuple[Bin, ...]]:
     least, most = (min(end, cap) for end in (delay.least, delay.most))
     # The inner edges are evenly spaced on a logarithmic scale; the two outer bins reach to the ends of the delay.
-    low, high = (min(delay.quantile(p), cap) for p in _CENTRAL)
+    low = min(delay.quantile(_CENTRAL[0]), cap)
+    yield
+    high = min(delay.quantile(_CENTRAL[1]), cap)
     if low == high:
         low, high = (min(delay.quantile(p), cap) for p in (0, 1))
+    yield
     low = max(low, high / _WIDEST)
     inner = [low * (high / low) ** (k / bins) for k in range(1, bins)] if 0 < low < high else []
     edges = (least, *inner, most)
