@@ -86,7 +86,7 @@ def reachable(port: int) -> bool:
 
 @contextmanager
 def running(server: Server, load: Load, port: int | None = None) -> Iterator[tuple[int, int]]:
-    """Run a server on a port, or any port; yield the port and its process id."""
+    """Run a server on a port, or any; yield its port and process id."""
     port = port or free_ports(1)[0]
     with tempfile.TemporaryDirectory() as folder:
         values = {"port": str(port), "delay": f"{load.delay:g}", "folder": folder}
