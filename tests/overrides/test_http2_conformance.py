@@ -197,6 +197,19 @@ class Sent:
         peer.goes_on()
 
 
+class Resized:
+    """An answer whose header block begins with these updates of a table's size alone."""
+
+    def __init__(self, updates: bytes) -> None:
+        self.updates = updates
+
+    def check(self, peer: Peer) -> None:
+        [answer] = peer.of(HeadersFrame, 1)
+        assert answer.data.startswith(self.updates)
+        assert answer.data[len(self.updates)] & 0xE0 != 0x20
+        peer.goes_on()
+
+
 class Cancelled:
     """No more of a stream, whose connection goes on."""
 
@@ -233,8 +246,10 @@ class Terminated:
         self.code = code
 
     def check(self, peer: Peer) -> None:
-        assert [each.error_code for each in peer.of(GoAwayFrame)] == [self.code]
-        assert isinstance(peer.frames[-1], GoAwayFrame)
+        [last] = peer.of(GoAwayFrame)
+        assert last.error_code == self.code
+        assert b"0x" not in last.additional_data, "an address of the process"
+        assert peer.frames[-1] is last
         assert not peer.line.connected
 
 
@@ -494,6 +509,20 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
     "6.9.2: a window that is lowered while an answer waits for it": (
         [initial(0), headers(), initial(0), window(3, 1), initial(5)],
         Sent(3, 5),
+    ),
+    "7541 4.2: a table of no size, twice": ([settings((1, 0)) * 2, headers()], Resized(b"\x20")),
+    "7541 4.2: a table that is emptied": (
+        [settings((1, 0)) + settings((1, 4096)), headers()],
+        Resized(b"\x20\x3f\xe1\x1f"),
+    ),
+    "7541 4.2: a table of many sizes": (
+        [(settings((1, 7)) + settings((1, 4000))) * 100 + settings((1, 100)), headers()],
+        Resized(b"\x27\x3f\x45"),
+    ),
+    "7541 5.1: a number of too many bytes": ([headers(tail=b"\xff" * 20)], UNPACKED),
+    "10.5: a header block of 17 kB, of which no end has come": (
+        [headers(whole=False) + continuation(bytes(2**14), whole=False)],
+        Terminated(ErrorCodes.ENHANCE_YOUR_CALM),
     ),
     "10.5: a frame of 16 MB, of which the header has come": ([raw(0, 0, 1, b"", 2**24 - 1)], UNSIZED),
     "7838: ALTSVC from a client": ([raw(0xA, 0, 0, b"\0\1a" + b"h2") + PING], PONG),

@@ -96,13 +96,30 @@ class FaultyFrame(Frame):
 
 
 class IncomingFrames(FrameBuffer):
-    """The bytes of incomplete frames; a header alone is enough to refuse a long one."""
+    """The bytes of incomplete frames and header blocks.
+
+    The header of a frame is enough to refuse a long one.
+    """
+
+    _block = 0
+    """Bytes of a header block that has begun."""
 
     def __next__(self) -> Frame:
         while True:
             frame = self._update_header_buffer(self._parsed())
             if frame is not None:
                 return frame
+
+    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
+        whole = super()._update_header_buffer(f)
+        if whole is not None:
+            self._block = 0
+            return whole
+        part: Any = f
+        self._block += len(part.data)
+        if self._block > BLOCK:
+            raise DenialOfServiceError("a header block that is too long")
+        return None
 
     def _parsed(self) -> Frame:
         if len(self._data) < HEADER:
@@ -352,7 +369,8 @@ class Frames(H2Connection):
         except OversizedHeaderListError as error:
             raise DenialOfServiceError(str(error)) from error
         except HPACKError as error:
-            raise CompressionError(str(error)) from error
+            # The library's own text may have an address of this process.
+            raise CompressionError("a header block that cannot be decompressed") from error
 
     def _receive_data_frame(self, frame: DataFrame) -> Taken:
         try:
@@ -380,7 +398,20 @@ class Frames(H2Connection):
             frame.settings[SettingCodes.HEADER_TABLE_SIZE] = min(TABLE, frame.settings[SettingCodes.HEADER_TABLE_SIZE])
         # The library would keep others, and look at all of them at each frame (RFC 9113, section 6.5.2).
         frame.settings = {code: value for code, value in frame.settings.items() if code in _SETTINGS}
-        return super()._receive_settings_frame(frame)
+        taken = super()._receive_settings_frame(frame)
+        self._merge_table_sizes()
+        return taken
+
+    def _merge_table_sizes(self) -> None:
+        """Have the next answer announce two sizes of its table at most.
+
+        They are the smallest and the last (RFC 7541, section 4.2). The library announces each size since the last
+        answer, or none if the last was given twice.
+        """
+        changes = self.encoder.table_size_changes
+        if changes:
+            self.encoder.table_size_changes = sorted({min(changes), changes[-1]})
+            self.encoder.header_table.resized = True
 
     def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> Taken:
         if frame.stream_id > self.highest_inbound_stream_id or not frame.stream_id % 2:
