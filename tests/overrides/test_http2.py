@@ -92,10 +92,10 @@ class Client:
         self.send()
         return stream
 
-    def begin(self, target: str, *headers: tuple[str, str]) -> Stream:
+    def begin(self, target: str, *headers: tuple[str, str], method: str = "POST") -> Stream:
         """Ask with a body that is still to come."""
         number = self.frames.get_next_available_stream_id()
-        fields = [(":method", "POST"), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
+        fields = [(":method", method), (":path", target), (":scheme", "https"), (":authority", "localhost"), *headers]
         self.frames.send_headers(number, fields)
         self.streams[number] = stream = Stream()
         self.send()
@@ -316,10 +316,11 @@ def test_body_that_is_left(client: Client, prefix: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [(), (("content-length", str(2 * WINDOW + 1)),)])
-def test_body_too_large(client: Client, prefix: str, headers: tuple[tuple[str, str], ...]) -> None:
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_body_too_large(client: Client, prefix: str, method: str, headers: tuple[tuple[str, str], ...]) -> None:
     """A body that is too large is refused, and its connection goes on."""
     client.house.site.settings = attrs.evolve(client.house.site.settings, max_body=2 * WINDOW)
-    stream = client.begin(f"{prefix}/delayed/0", *headers)
+    stream = client.begin(f"{prefix}/delayed/0", *headers, method=method)
     if not headers:
         client.write(stream, b"x" * (2 * WINDOW + 1))
     client.advance(0)
@@ -389,6 +390,16 @@ def test_upload_that_is_held(passing: tuple[Client, Silent], prefix: str) -> Non
     agent.body.resumeProducing()
     client.advance(20)
     assert stream.headers[":status"] == "408"
+
+
+def test_upload_by_get(passing: tuple[Client, Silent], prefix: str) -> None:
+    """A body of GET is passed on when no length was announced."""
+    client, agent = passing
+    stream = client.begin(f"{prefix}/via/up/", ("latebin-delay", "0"), method="GET")
+    client.advance(0)
+    client.write(stream, b"x" * 10, end=True)
+    client.advance(0)
+    assert (agent.upstream.value(), agent.body.announced) == (b"x" * 10, None)
 
 
 def test_upload_that_waited(passing: tuple[Client, Silent], prefix: str) -> None:

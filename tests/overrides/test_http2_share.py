@@ -203,7 +203,7 @@ def test_unknown_settings(turns: Turns) -> None:
 
 
 def test_small_frames_of_a_held_body(turns: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A held body is taken on as one piece, also of thousands of frames."""
+    """A held body is one piece, also of thousands of frames."""
     pieces: list[bytes] = []
     turns.peer.send(headers(POST, end=False))
     stream = turns.peer.line.protocol._channel.streams[1]
@@ -211,6 +211,7 @@ def test_small_frames_of_a_held_body(turns: Turns, monkeypatch: pytest.MonkeyPat
     turns.peer.send(data(b"x", end=False) * 10_000 + data(b"y"))
     turns.clock.turns()
     assert stream.waiting() == 10_001
+    assert len(stream._inboundDataBuffer) == 2
     monkeypatch.setattr(stream.request, "handleContentChunk", pieces.append)
     stream.resumeProducing()
     assert list(map(len, pieces)) == [10_001]

@@ -182,13 +182,25 @@ class Stream(H2Stream):
             self._producerProducing = True
             self.producer.resumeProducing()
 
+    def receiveDataChunk(self, data: bytes, flowControlledLength: int) -> None:
+        """Take a piece of the body, or add it to what waits.
+
+        As pieces of one byte, a window would need seventy times its size.
+        """
+        if self.producing:
+            super().receiveDataChunk(data, flowControlledLength)
+        elif self._inboundDataBuffer:
+            waiting, length = self._inboundDataBuffer[0]
+            waiting += data
+            self._inboundDataBuffer[0] = waiting, length + flowControlledLength
+        else:
+            self._inboundDataBuffer.append((bytearray(data), flowControlledLength))
+
     def resumeProducing(self) -> None:
-        """Take what has waited, as one piece: it may have come in thousands of frames."""
-        waiting = self.waiting()
-        if waiting:
-            ends = [end for end in self._inboundDataBuffer if end[1] is None]
-            data = b"".join(chunk for chunk, length in self._inboundDataBuffer if length is not None)
-            self._inboundDataBuffer = deque([(data, waiting), *ends])
+        """Take what has waited, as one piece."""
+        if self.waiting():
+            data, length = self._inboundDataBuffer[0]
+            self._inboundDataBuffer[0] = bytes(data), length
         super().resumeProducing()
 
     def waiting(self) -> int:
@@ -394,8 +406,15 @@ class HTTP2Channel(H2Connection):
             # Bytes that follow would be passed on if there were a tunnel: they are not a body.
             stream.requestComplete()
         elif event.stream_ended is None and stream.request.refusal is None:
-            self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
-            stream.request.expect_body(self._bodies[number])
+            self._expect_body(number, stream)
+
+    def _expect_body(self, number: int, stream: Stream) -> None:
+        request = stream.request
+        if request.content.announced == 0 and request.given(b"Content-Length") is None:
+            # Twisted takes GET and HEAD for requests without a body, whose sink has no bound.
+            request.gotLength(None)
+        self._bodies[number] = BodyTimeout(stream, self._reactor, self.site.settings.body_timeout)
+        request.expect_body(self._bodies[number])
 
     def _requestDataReceived(self, event: DataReceived) -> None:
         number = event.stream_id
