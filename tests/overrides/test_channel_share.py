@@ -239,3 +239,23 @@ def test_failure_in_a_later_turn(line: Line, monkeypatch: pytest.MonkeyPatch) ->
     assert other.connected
     assert other.received.count(b"HTTP/1.1 200 ") == 100
     assert [event["log_failure"].type for event in events if "log_failure" in event] == [ZeroDivisionError]
+
+
+class HalfClosedWire(Wire):
+    """A connection whose sending half can be closed alone, as that of TCP can."""
+
+    half_closable = True
+
+    def loseWriteConnection(self) -> None:
+        """Send nothing more."""
+
+
+def test_refused_without_room() -> None:
+    """A refused client is read on when its turn has no room, so that its leaving is noticed."""
+    line = make_line("tuned")
+    line.site.budget.pieces = 0
+    wire = HalfClosedWire(line.site, line.clock)
+    wire.send(b"GET /\xc3\xbf/" + b"x" * 8000)
+    assert wire.received.startswith(b"HTTP/1.1 400 ")
+    assert wire.producerState == "producing"
+    wire.leave()

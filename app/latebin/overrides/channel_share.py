@@ -188,6 +188,9 @@ class SharingChannel(Channel):
         if self._over() or not backlog:
             self._drop()
         if self._over():
+            if self._lingering:
+                # Unread, a refused client could leave unnoticed, and its descriptor would stay.
+                self._networkProducer.resumeProducing()
             return
         if backlog.ending and not backlog and not self.requests:
             super().end()
