@@ -469,6 +469,7 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
     "8.3.1: a malformed authority": ([headers((*GET[:3], (":authority", "a..b")))], Answered("400")),
     "8.3.1: an authority with a name of a user": ([headers((*GET[:3], (":authority", "a@b")))], Answered("400")),
     "8.3.1: a scheme of another protocol": ([headers((METHOD, (":scheme", "ftp"), *GET[2:]))], Answered("421")),
+    "8.3.1: a scheme in upper case": ([headers((METHOD, (":scheme", "HTTPS"), *GET[2:]))], OK),
     "8.1: an expectation that is unknown": ([headers((*GET, ("expect", "miracles")))], Answered("417")),
     "8.1: an unknown expectation before a body": (
         [headers((*POST, ("expect", "miracles")), end=False)],
@@ -525,6 +526,7 @@ FURTHER: dict[str, tuple[list[bytes], Any]] = {
         Terminated(ErrorCodes.ENHANCE_YOUR_CALM),
     ),
     "10.5: a frame of 16 MB, of which the header has come": ([raw(0, 0, 1, b"", 2**24 - 1)], UNSIZED),
+    "7838: a malformed ALTSVC from a client": ([raw(0xA, 0, 0, b"\xff" * 3) + PING], PONG),
     "7838: ALTSVC from a client": ([raw(0xA, 0, 0, b"\0\1a" + b"h2") + PING], PONG),
 }
 """More of the kinds that h2spec has one case of."""

@@ -691,4 +691,5 @@ def _problem(stream: Stream, given: list[tuple[bytes, bytes]]) -> "Problem | Non
         examine(stream.command or b"", stream.path or b"", b"HTTP/2", stream.request.given)
     except Refused as error:
         return error.problem
-    return None if (b":scheme", b"https") in given or (b":scheme", b"http") in given else MISDIRECTED
+    scheme = next((value for name, value in given if name == b":scheme"), b"")
+    return None if scheme.lower() in {b"https", b"http"} else MISDIRECTED

@@ -25,6 +25,7 @@ from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hyperframe.exceptions import HyperframeError, InvalidFrameError
 from hyperframe.frame import (
+    AltSvcFrame,
     ContinuationFrame,
     DataFrame,
     Frame,
@@ -138,6 +139,9 @@ class IncomingFrames(FrameBuffer):
 
 
 def _parse_body(frame: Frame, body: memoryview) -> Frame:
+    if isinstance(frame, AltSvcFrame):
+        # A server ignores it (RFC 7838, section 4), also a malformed one.
+        return frame
     if isinstance(frame, WindowUpdateFrame) and len(body) and body[0] & 0x80:
         # A reserved bit, which is ignored (RFC 9113, section 6.9); the library takes it for a part of the number.
         body = memoryview(bytes((body[0] & 0x7F, *body[1:])))
