@@ -12,7 +12,7 @@ from latebin.core.endpoints import parameters
 from latebin.core.http.reply import Refused
 from latebin.core.language.prediction import Prediction
 from latebin.core.parameters import DELAYED, DRIP, EVENTS, PREDICT, SECONDS, STEERING, Parameter, read_query, read_text
-from latebin.core.plan import forecast, load, plan_drip, plan_echo, plan_events, prepare, read_arguments, steer
+from latebin.core.plan import forecast, plan_drip, plan_echo, plan_events, prepare, read_arguments, steer
 from latebin.core.scenarios import BUILT_IN
 from latebin.core.settings import Settings
 from latebin.core.steering import Steering
@@ -70,7 +70,7 @@ def steered(query: str) -> Any:
 
 
 def simulated(query: str) -> Any:
-    return load(query.encode(), SETTINGS)
+    return forecast(query.encode(), SETTINGS).load
 
 
 DEFAULTS: dict[str, Callable[[], bool]] = {

@@ -251,7 +251,7 @@ class HalfClosedWire(Wire):
 
 
 def test_refused_without_room() -> None:
-    """A refused client is read on when its turn has no room, so that its leaving is noticed."""
+    """A refused client is read on when its turn has no room."""
     line = make_line("tuned")
     line.site.budget.pieces = 0
     wire = HalfClosedWire(line.site, line.clock)

@@ -247,7 +247,7 @@ class Service:
         """
         asked = plan.forecast(_query(request), self.settings)
         found = (self._predicted.get(asked) or asked.predict()).as_json()
-        load = plan.load(_query(request), self.settings)
+        load = asked.load
         if load is not None:
             if load not in self._simulated:
                 self._simulate(load)
@@ -262,11 +262,11 @@ class Service:
         """
         try:
             asked = plan.forecast(_query(request), self.settings)
-            load = plan.load(_query(request), self.settings)
         except Refused:
             return None  # `predict` refuses it, too
         if asked.long and asked not in self._predicted:
             return self._predicting(asked)
+        load = asked.load
         return None if load is None or load in self._simulated else self._simulating(Simulation(load))
 
     def _predicting(self, asked: plan.Forecast) -> Generator[None, None, None]:

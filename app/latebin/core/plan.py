@@ -618,11 +618,13 @@ class Forecast:
         delay: the delay.
         timeout: the timeout of the client in seconds; None if unknown.
         cap: seconds to which a longer draw is cut.
+        load: the load to simulate; None for no simulation. Forecasts with different loads are equal.
     """
 
     delay: Distribution
     timeout: float | None
     cap: float
+    load: Load | None = attrs.field(default=None, eq=False)
 
     @property
     def long(self) -> bool:
@@ -652,19 +654,6 @@ def forecast(query: bytes, settings: Settings) -> Forecast:
     for name in ("servers", "queue", "seed"):
         if name in arguments and "rate" not in arguments:
             raise wrong(f"The parameter {name} needs rate.", name, str(arguments[name]), "rate beside it")
-    return Forecast(delay, arguments.get("timeout"), settings.max_delay)
-
-
-def load(query: bytes, settings: Settings) -> Load | None:
-    """Return the load that a request to `/predict` asks to simulate; None without one.
-
-    Raises:
-        Refused: 400, as in `read_arguments`.
-    """
-    # Without a rate there is nothing to simulate; the other parameters are checked with the prediction.
-    forecast(query, settings)
-    arguments = read_query(query, PREDICT, settings)
-    if "rate" not in arguments:
-        return None
-    delay = arguments.pop("delay", None) or Fixed(settings.default_delay)
-    return Load(delay, settings.max_delay, **arguments)
+    others = {name: value for name, value in arguments.items() if name != "delay"}
+    load = Load(delay, settings.max_delay, **others) if "rate" in others else None
+    return Forecast(delay, arguments.get("timeout"), settings.max_delay, load)

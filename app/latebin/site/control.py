@@ -1,5 +1,6 @@
 """Everything below `/control`: the scenarios, changed while the service runs, and its state."""
 
+import json
 from collections.abc import Generator
 from functools import partial
 from typing import Final
@@ -10,7 +11,7 @@ from latebin.answers.interfaces import ServedRequest
 from latebin.answers.scenarios import Condition, Scenarios, etag_of
 from latebin.core.http import strict_json
 from latebin.core.http.control_access import Gate
-from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, too_large
+from latebin.core.http.reply import Problem, Refused, Reply, allow, json_page, page, too_large
 from latebin.core.parameters import read_query
 from latebin.core.scenarios import MAX_BODY, MAX_LENGTH, Given, Scenario
 from latebin.core.settings import Settings
@@ -127,9 +128,9 @@ class ControlResource(AnswerResource):
         found = []
         # Scenarios can change meanwhile.
         for each in list(self._scenarios):
-            found.append((yield from each.describing(self._settings)))
+            found.append(json.dumps((yield from each.describing(self._settings))))
             yield
-        return json_page({"scenarios": found})
+        return page(b"application/json", f'{{"scenarios": [{", ".join(found)}]}}\n'.encode("ascii"))
 
 
 def _given(request: ServedRequest) -> Given:

@@ -134,10 +134,10 @@ class MemoryKeys:
         found = self._keys.get(key)
         return None if found is None else KeyStatus(key, found.turn, now - found.last)
 
-    def all(self) -> list[KeyStatus]:
+    def all(self) -> Iterator[KeyStatus]:
         now = self._clock.seconds()
         self._forget_old(now)
-        return [KeyStatus(key, each.turn, now - each.last) for key, each in self._keys.items()]
+        return (KeyStatus(key, each.turn, now - each.last) for key, each in self._keys.items())
 
     def _forget_old(self, now: float) -> None:
         # The keys are in the order of their last requests.
@@ -305,9 +305,9 @@ class MemoryGates:
         found = self._find(name)
         return GateStatus(name, 0, open=False) if found is None else _status(found)
 
-    def all(self) -> list[GateStatus]:
+    def all(self) -> Iterator[GateStatus]:
         self._forget_old()
-        return [_status(gate) for gate in self._gates.values() if gate.line or gate.open]
+        return (_status(gate) for gate in self._gates.values() if gate.line or gate.open)
 
     def _find(self, name: str) -> _Gate | None:
         found = self._gates.get(name)
