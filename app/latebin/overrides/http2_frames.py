@@ -107,20 +107,14 @@ class IncomingFrames(FrameBuffer):
 
     def __next__(self) -> Frame:
         while True:
-            frame = self._update_header_buffer(self._parsed())
+            part = self._parsed()
+            frame = self._update_header_buffer(part)
             if frame is not None:
+                self._block = 0
                 return frame
-
-    def _update_header_buffer(self, f: Frame | None) -> Frame | None:
-        whole = super()._update_header_buffer(f)
-        if whole is not None:
-            self._block = 0
-            return whole
-        part: Any = f
-        self._block += len(part.data)
-        if self._block > BLOCK:
-            raise DenialOfServiceError("a header block that is too long")
-        return None
+            self._block += part.body_len
+            if self._block > BLOCK:
+                raise DenialOfServiceError("a header block that is too long")
 
     def _parsed(self) -> Frame:
         if len(self._data) < HEADER:
@@ -139,15 +133,15 @@ class IncomingFrames(FrameBuffer):
 
 
 def _parse_body(frame: Frame, body: memoryview) -> Frame:
-    if isinstance(frame, AltSvcFrame):
-        # A server ignores it (RFC 7838, section 4), also a malformed one.
-        return frame
     if isinstance(frame, WindowUpdateFrame) and len(body) and body[0] & 0x80:
         # A reserved bit, which is ignored (RFC 9113, section 6.9); the library takes it for a part of the number.
         body = memoryview(bytes((body[0] & 0x7F, *body[1:])))
     try:
         frame.parse_body(body)
     except HyperframeError as error:
+        if isinstance(frame, AltSvcFrame):
+            # A server ignores it (RFC 7838, section 4).
+            return frame
         if isinstance(frame, PriorityFrame):
             return FaultyFrame(frame.stream_id, ErrorCodes.FRAME_SIZE_ERROR)
         if isinstance(frame, WindowUpdateFrame) and frame.stream_id and len(body) == 4:  # noqa: PLR2004  # its length
