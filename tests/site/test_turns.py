@@ -45,10 +45,10 @@ def test_pieces_of_a_prediction() -> None:
 
 @pytest.mark.parametrize("prefix", PREFIXES.values())
 def test_long_prediction(prefix: str) -> None:
-    """A prediction waits for later turns when its mix is large."""
+    """A prediction and its simulation wait for later turns when they take long."""
     house = make_house("tuned")
     wire = house.wire()
-    for query in (f"delay={MIX}", f"delay={MIX}&rate=1"):
+    for query in (f"delay={MIX}&rate=1", f"delay={MIX}&rate=2"):
         before = len(wire.received)
         wire.send(f"GET {prefix}/predict?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert len(wire.received) == before

@@ -52,12 +52,14 @@ class Simulations:
 
     def _slice(self) -> None:
         work, done = self._line[0]
-        if done.called or next(work, self) is self:
+        over = done.called or next(work, self) is self
+        if over:
             self._line.popleft()
-            if not done.called:
-                done.callback(None)
+        # Before the callback, which may ask for more work.
         if self._line:
             self._clock.callLater(0, self._slice)
+        if over and not done.called:
+            done.callback(None)
 
 
 class PredictionResource(Resource):
