@@ -11,6 +11,8 @@ from latebin.load.schedule import MAX_DELAY, MAX_DURATION, MAX_REQUESTS, RunErro
 rates = st.floats(0.5, 5000)
 delays = st.floats(0, 60)
 lengths = st.floats(3, 60)
+# Half of the least float that is above zero is zero.
+warm_ups = st.floats(0, 10, allow_subnormal=False)
 
 
 @given(rate=rates, delay=st.floats(0.001, 60), duration=lengths)
@@ -29,7 +31,7 @@ def test_any_two_of_pending_rate_and_delay_give_the_third(rate: float, delay: fl
         assert math.isclose(schedule.pending, pending)
 
 
-@given(rate=rates, delay=delays, duration=lengths, warm_up=st.floats(0, 10))
+@given(rate=rates, delay=delays, duration=lengths, warm_up=warm_ups)
 def test_requests_are_planned_for_the_whole_span_and_not_beyond(
     rate: float, delay: float, duration: float, warm_up: float
 ) -> None:
@@ -40,7 +42,7 @@ def test_requests_are_planned_for_the_whole_span_and_not_beyond(
     assert schedule.planned(schedule.count) >= schedule.span * (1 - 1e-12)
 
 
-@given(rate=rates, delay=delays, duration=lengths, warm_up=st.floats(0, 10))
+@given(rate=rates, delay=delays, duration=lengths, warm_up=warm_ups)
 def test_measured_answers_are_due_while_the_server_is_full(
     rate: float, delay: float, duration: float, warm_up: float
 ) -> None:
