@@ -2,6 +2,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from latebin.core.endpoints import PREFIXES
 from latebin.core.settings import STACKS
@@ -35,6 +37,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # By itself, --dist loadfile begins with the modules that have the most tests, and not with the first.
     if hasattr(config.option, "loadscopereorder"):
         config.option.loadscopereorder = False
+
+
+@example(value=None)
+@given(value=st.none())
+def _first_property(value: None) -> None:
+    """Have Hypothesis look for what holds its generator of random numbers.
+
+    It looks once in a process, and warns when it finds nothing. Behind a test that calls `gc.freeze` it would.
+    """
+
+
+def pytest_collection_finish() -> None:
+    _first_property()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

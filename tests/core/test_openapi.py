@@ -103,7 +103,7 @@ def test_control(house: House) -> None:
         wire = house.wire()
         head = f"PUT /control/scenarios/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
         wire.send(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-        # What is shown of a large scenario is made in several turns.
+        # A large scenario is described in several turns.
         house.clock.pump([0] * 10)
         head, _, shown = wire.received.decode().partition("\r\n\r\n")
         assert (head[9:12], "\r\nETag: " in head) == ("200", True)
