@@ -19,8 +19,13 @@ SORRY: Final = b"<html><body>Sorry to keep you waiting.</body></html>"
 """The body of the original example."""
 
 
-_KEYS: Final = (f"contract-{os.getpid()}-{number}" for number in count())
-"""Keys that no conversation before had, with any service."""
+_NUMBERS: Final = count()
+
+
+def _new_key() -> str:
+    """Return a key that no conversation before had, with any service."""
+    # Conversations run in threads. A generator cannot be in two of them at once, and a count can.
+    return f"contract-{os.getpid()}-{next(_NUMBERS)}"
 
 
 @attrs.frozen
@@ -72,7 +77,7 @@ class Case:
         """
         prefix = PREFIXES[style] if self.styled else ""
         lines = [f"{self.method} {prefix}{self.target} {self.version}", "Host: localhost", *self.headers]
-        lines = [line.replace("{key}", key or next(_KEYS)) for line in lines]
+        lines = [line.replace("{key}", key or _new_key()) for line in lines]
         if self.body:
             lines.append(f"Content-Length: {len(self.body)}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
@@ -761,7 +766,7 @@ class Conversation:
 
     def batches(self, style: str) -> Iterator[tuple[bytes, tuple[Case, ...]]]:
         """Yield the bytes of each batch, with the requests to answer before the next."""
-        raw, key = self.raw.format(prefix=PREFIXES[style]).encode("latin-1"), next(_KEYS)
+        raw, key = self.raw.format(prefix=PREFIXES[style]).encode("latin-1"), _new_key()
         if self.pipelined or not self.cases:
             yield b"".join(case.request(style, key) for case in self.cases) + raw, self.cases
             return
