@@ -389,8 +389,9 @@ def hostile(seconds: float, rounds: int, rate: float, only: tuple[str, ...], sta
             pair = measured(
                 name, rate=rate, seconds=seconds, rounds=rounds, stack=stack, folder=folder, upstream=upstream.port
             )
-            table.add_row(*row(name, pair))
-            click.echo("  ".join(row(name, pair)), err=True)
+            cells = row(name, pair)
+            table.add_row(*cells)
+            click.echo("  ".join(cells), err=True)
     Console(width=110).print(table)
 
 

@@ -34,6 +34,7 @@ from latebin.state.choice import make_state
 from latebin.state.interfaces import State, Taken
 from latebin.timing import wakers
 from latebin.timing.budget import TurnBudget
+from latebin.timing.piecewise import complete
 
 if TYPE_CHECKING:
     from latebin.answers.upstreams import Asker
@@ -250,7 +251,7 @@ class Service:
         load = asked.load
         if load is not None:
             if load not in self._simulated:
-                self._simulate(load)
+                complete(self._simulating(Simulation(load)))
             found["simulation"] = self._simulated[load]
         return json_page(found)
 
@@ -271,16 +272,12 @@ class Service:
 
     def _predicting(self, asked: plan.Forecast) -> Generator[None, None, None]:
         found = yield from asked.predicting()
-        _remember(self._predicted, asked, found)
+        _remember(self._predicted, asked, found, MAX_SIMULATED)
 
     def _simulating(self, simulation: Simulation) -> Generator[None, None, None]:
         while not simulation.run(SLICE):
             yield
-        _remember(self._simulated, simulation.load, simulation.as_json())
-
-    def _simulate(self, load: Load) -> None:
-        for _ in self._simulating(Simulation(load)):
-            pass
+        _remember(self._simulated, simulation.load, simulation.as_json(), MAX_SIMULATED)
 
     def _prepare(
         self, request: ServedRequest, endpoint: Endpoint, argument: str | None
@@ -365,9 +362,7 @@ class Service:
         found = self._known.get(key)
         if found is None:
             found = self._prepared(read())
-            if len(self._known) == MAX_KNOWN:
-                self._known.clear()
-            self._known[key] = found
+            _remember(self._known, key, found, MAX_KNOWN)
         return found
 
     def _forward(self, request: ServedRequest, answer: PendingAnswer, header: tuple[bytes, bytes]) -> Deferred[bytes]:
@@ -431,10 +426,10 @@ def _resumed(request: ServedRequest, planned: Plan) -> Plan:
     return attrs.evolve(planned, **({"status": 204, "body": None, "stream": None} if rest.ended else {"stream": rest}))
 
 
-def _remember(known: dict[K, V], key: K, figures: V) -> None:
-    if len(known) >= MAX_SIMULATED:
+def _remember(known: dict[K, V], key: K, found: V, most: int) -> None:
+    if len(known) >= most:
         known.clear()
-    known[key] = figures
+    known[key] = found
 
 
 def _end(request: ServedRequest, problem: Problem) -> Deferred[bytes]:
